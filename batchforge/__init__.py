@@ -1,0 +1,1 @@
+"""BatchForge: declarative, incremental, exactly-once runs of Claude's Message Batches API."""
