@@ -1,0 +1,80 @@
+"""The words for what came back: one `RequestResult` for each request that was asked, one `ResultKind` for each result.
+
+Succeeded is not answered: the API's "succeeded" can hold a refusal, a cut answer, thinking and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ResultKind(StrEnum):
+    ANSWERED = "answered"
+    TRUNCATED = "truncated"
+    """Cut at max_tokens, or at the end of the context window."""
+    REFUSED = "refused"
+    THINKING_ONLY = "thinking_only"
+    """Nothing but thinking came back: max_tokens was too tight."""
+    EMPTY = "empty"
+    PAUSED = "paused"
+    """A server tool loop stopped at its limit (pause_turn)."""
+    ERRORED = "errored"
+    EXPIRED = "expired"
+    CANCELED = "canceled"
+
+    @property
+    def is_billed(self) -> bool:
+        return self not in UNBILLED
+
+
+UNBILLED = frozenset({ResultKind.ERRORED, ResultKind.EXPIRED, ResultKind.CANCELED})
+TRANSIENT_ERRORS = frozenset({"api_error", "overloaded_error", "rate_limit_error", "timeout_error"})
+"""Error types after which the same bytes may well succeed. An invalid_request_error is not among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one answer. Total input = input + cache_read + cache_write_5m + cache_write_1h."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+
+    @property
+    def prompt_tokens(self) -> int:
+        return self.input_tokens + self.cache_read_tokens + self.cache_write_5m_tokens + self.cache_write_1h_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cache_read_tokens + other.cache_read_tokens,
+            self.cache_write_5m_tokens + other.cache_write_5m_tokens,
+            self.cache_write_1h_tokens + other.cache_write_1h_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RequestResult:
+    """What came back for one request, as state keeps it."""
+
+    custom_id: str
+    kind: ResultKind
+    usage: Usage = Usage()
+    message: bytes | None = None
+    """The full message as JSON, byte for byte as it came; None where there is none."""
+    message_id: str | None = None
+    model: str | None = None
+    stop_reason: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+
+    @property
+    def may_be_resent(self) -> bool:
+        """An unbilled, transient failure: a plain run sends it again."""
+        if self.kind is ResultKind.ERRORED:
+            return self.error_type in TRANSIENT_ERRORS
+        return self.kind in UNBILLED

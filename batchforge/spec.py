@@ -1,0 +1,139 @@
+"""A job file, checked and merged with its defaults -> one frozen `JobSpec`, in the terms the compiler uses.
+
+Strings that are templates stay templates here (`TemplateSource`, with the place they were written); everything else is
+resolved: model aliases, shorthands (`thinking: disabled`, `effort: low`, `user:`, `fields:`), label lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from batchforge.errors import Location
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateSource:
+    """The text of one template and where it stands: a prompt file, or a string in a job file."""
+
+    text: str
+    path: str
+    """Project-relative POSIX path of the file that holds the text."""
+    line: int = 1
+    """The line of `path` on which the text begins, so that an error in line n of the text can be shown in the file."""
+
+
+ContentTree: TypeAlias = "TemplateSource | None | bool | int | float | list[ContentTree] | dict[str, ContentTree]"
+"""A content block as the API takes it, its strings being templates (`type`, `role`, and media types are plain `str`
+wrapped in a TemplateSource too: a template without any braces renders to itself)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageSpec:
+    role: Literal["user", "assistant", "system"]
+    content: tuple[ContentTree, ...]
+    """Content blocks; a plain string has become one text block."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """Where a job's rows come from. Exactly one of `files`, `text_files` and `rows` is set."""
+
+    files: str | None = None
+    """One project-relative path or glob of CSV, TSV, JSONL, JSON or Parquet files, read in sorted order."""
+    text_files: str | None = None
+    """A glob of text files; each is a row with `path`, `name` (without folder and ending) and `text`."""
+    rows: tuple[Mapping[str, Any], ...] | None = None
+    format: Literal["csv", "tsv", "jsonl", "json", "parquet"] | None = None
+    """None: by the file's ending."""
+    header: bool = True
+    columns: tuple[str, ...] = ()
+    """Names of the columns where the file has no header."""
+    delimiter: str | None = None
+    quote: str | None = '"'
+    """None: quotes are ordinary characters (the choice for TSV files with lone quotes)."""
+    encoding: str = "utf-8"
+    types: Mapping[str, str] = field(default_factory=dict)
+    """column -> text | integer | number | boolean | json, for formats whose cells are text."""
+    key: tuple[str, ...] = ()
+    """Columns that name a row. Empty: the row's content names it, and equal rows are numbered."""
+    on_duplicate: Literal["error", "first", "suffix"] = "error"
+    where: str | None = None
+    """A Jinja expression over `row` and `vars`; rows for which it is false are left out."""
+    limit: int | None = None
+    sample: int | None = None
+    """That many rows, chosen by hash of their keys: the same ones every time, in input order."""
+    location: Location | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CachePolicy:
+    mode: Literal["auto", "off", "on"] = "auto"
+    """auto: mark where it pays; on: mark whatever the model can cache; off: never mark."""
+    ttl: Literal["5m", "1h"] | None = None
+    """None: chosen by the planner."""
+    per: str | None = None
+    """A column that shares a prefix, e.g. contract_id: fifty questions about each contract."""
+    prime: Literal["auto", "batch", "sync", "off"] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSpec:
+    file: str | None = None
+    """Project-relative path; the format is by its ending: .jsonl, .csv, .tsv, .parquet. None: outputs/<job>.jsonl."""
+    schema: Mapping[str, Any] | None = None
+    """JSON Schema of the answer, made from `fields` or given as `schema`. None: the answer is text."""
+    columns: tuple[str, ...] | None = None
+    """Input columns to carry into the output. None: all."""
+    text_column: str = "answer"
+    """The column of a text answer."""
+    escape_formulas: bool = False
+    """CSV only: a leading ' before cells that a spreadsheet would run as a formula."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """How requests are packed. The API takes 100,000 requests and 256 MB a batch at most."""
+
+    max_requests: int = 20_000
+    max_bytes: int = 240_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    name: str
+    meaning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    name: str
+    path: str
+    """Project-relative POSIX path of the job file."""
+    input: InputSpec
+    model: str
+    """As sent: aliases of the project are resolved, aliases of the API are not."""
+    messages: tuple[MessageSpec, ...]
+    params: Mapping[str, Any]
+    """All other body parameters exactly as the API takes them: max_tokens, thinking, tools, tool_choice, stop_sequences,
+    output_config (effort only; the format is made from `output.schema`), metadata, service_tier, inference_geo, ..."""
+    system: tuple[ContentTree, ...] = ()
+    betas: tuple[str, ...] = ()
+    output: OutputSpec = OutputSpec()
+    cache: CachePolicy = CachePolicy()
+    batch: BatchLimits = BatchLimits()
+    min_success: float = 0.95
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    vars: Mapping[str, Any] = field(default_factory=dict)
+    """Project vars, job vars and --vars, merged in this order."""
+    lists: Mapping[str, tuple[Label, ...]] = field(default_factory=dict)
+    enabled: bool = True
+    locations: Mapping[str, Location] = field(default_factory=dict)
+    """Top-level setting -> where it was set (job file, folder defaults or project defaults)."""
+
+    @property
+    def max_tokens(self) -> int:
+        return int(self.params["max_tokens"])
