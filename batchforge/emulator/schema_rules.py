@@ -1,0 +1,195 @@
+"""Which JSON Schemas structured outputs and strict tools take: a subset, with limits on its size."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from batchforge.emulator.shapes import Refused
+
+TYPES = frozenset({"object", "array", "string", "integer", "number", "boolean", "null"})
+FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
+_ANNOTATIONS = frozenset({"title", "description", "default", "$schema", "$id", "$comment", "examples"})
+_KEYWORDS_OF_ALL = frozenset({"type", "enum", "const", "anyOf", "allOf", "$ref", "$defs", "definitions"}) | _ANNOTATIONS
+_KEYWORDS_OF_TYPE: Mapping[str, frozenset[str]] = {
+    "object": frozenset({"properties", "required", "additionalProperties"}),
+    "array": frozenset({"items", "minItems"}),
+    "string": frozenset({"format", "pattern"}),
+}
+STRICT_TOOLS = 20
+OPTIONAL_PROPERTIES = 24
+UNIONS = 16
+NESTING = 64
+# Backreferences, lookaround and word boundaries are more than a regular language.
+_HARD_PATTERN = re.compile(r"\\[1-9bB]|\(\?(?:[=!]|<[=!]|P=)")
+_REMEMBERED = 1024
+
+Schema = Mapping[str, Any]
+Path = tuple[str | int, ...]
+_taken: set[bytes] = set()
+
+
+def check_output_schema(schema: Schema) -> None:
+    _check_once(msgspec.json.encode(schema), [("output_config.format.schema", schema)])
+
+
+def check_strict_tools(tools: Sequence[Mapping[str, Any]]) -> None:
+    """Strict tools share the limits of one request."""
+    strict = [(f"tools.{i}.custom.input_schema", t["input_schema"]) for i, t in enumerate(tools) if _is_strict(t)]
+    if len(strict) > STRICT_TOOLS:
+        raise Refused(f"A maximum of {STRICT_TOOLS} tools may be strict. Found {len(strict)}.", "tools")
+    if strict:
+        _check_once(msgspec.json.encode(strict), strict)
+
+
+def _is_strict(tool: Mapping[str, Any]) -> bool:
+    return bool(tool.get("strict")) and "input_schema" in tool
+
+
+def _check_once(key: bytes, schemas: Sequence[tuple[str, Schema]]) -> None:
+    """Most requests of a batch carry the same schema."""
+    if key in _taken:
+        return
+    optional = unions = 0
+    for name, schema in schemas:
+        checker = _Checker(schema)
+        try:
+            checker.check(schema, (), 0)
+        except Refused as refused:
+            raise refused.under(name) from None
+        optional, unions = optional + checker.optional, unions + checker.unions
+    if optional > OPTIONAL_PROPERTIES or unions > UNIONS:
+        raise Refused("Schema is too complex for compilation.")
+    if len(_taken) >= _REMEMBERED:
+        _taken.clear()
+    _taken.add(key)
+
+
+class _Checker:
+    """Walks one schema, counting what is limited."""
+
+    def __init__(self, root: Schema) -> None:
+        self.root = root
+        self.optional = 0
+        self.unions = 0
+
+    def check(self, schema: Any, path: Path, depth: int) -> None:
+        if not isinstance(schema, dict):
+            raise Refused("Input should be a valid dictionary", *path)
+        if depth > NESTING:
+            raise Refused("Schema is too complex for compilation.")
+        if "$ref" in schema:
+            self._check_ref(schema, path)
+        types = self._types(schema, path)
+        self._check_keywords(schema, types, path)
+        self._check_values(schema, path)
+        self._check_parts(schema, types, path, depth)
+
+    def _types(self, schema: Schema, path: Path) -> tuple[str, ...]:
+        declared = schema.get("type", ())
+        types = (declared,) if isinstance(declared, str) else tuple(declared)
+        for name in types:
+            if name not in TYPES:
+                raise Refused(f"'{name}' is not a type that is supported", *path, "type")
+        if len(types) > 1 or "anyOf" in schema:
+            self.unions += 1
+        if not types and not _KEYWORDS_OF_ALL.intersection(schema) - _ANNOTATIONS:
+            raise Refused("Schema must have a 'type', 'enum', 'const', 'anyOf', 'allOf' or '$ref'", *path)
+        return types
+
+    def _check_keywords(self, schema: Schema, types: tuple[str, ...], path: Path) -> None:
+        allowed = _KEYWORDS_OF_ALL.union(*(_KEYWORDS_OF_TYPE.get(name, frozenset()) for name in types))
+        for keyword in schema:
+            if keyword not in allowed:
+                kind = types[0] if types else "schema"
+                raise Refused(f"For '{kind}' type, property '{keyword}' is not supported", *path)
+
+    def _check_values(self, schema: Schema, path: Path) -> None:
+        values = schema.get("enum")
+        if values is not None and (not isinstance(values, list) or not values):
+            raise Refused("enum must be a list with at least one value", *path, "enum")
+        if any(isinstance(value, dict | list) for value in values or ()):
+            raise Refused("enum values must be strings, numbers, booleans or null", *path, "enum")
+        if schema.get("format") is not None and schema["format"] not in FORMATS:
+            raise Refused(f"format '{schema['format']}' is not supported", *path, "format")
+        if "minItems" in schema and schema["minItems"] not in (0, 1):
+            raise Refused("For 'array' type, 'minItems' values other than 0 or 1 are not supported", *path)
+        if "pattern" in schema:
+            _check_pattern(schema["pattern"], path)
+
+    def _check_parts(self, schema: Schema, types: tuple[str, ...], path: Path, depth: int) -> None:
+        if "object" in types:
+            self._check_object(schema, path, depth)
+        if "items" in schema:
+            self.check(schema["items"], (*path, "items"), depth + 1)
+        for keyword in ("anyOf", "allOf"):
+            for index, part in enumerate(schema.get(keyword, ())):
+                self.check(part, (*path, keyword, index), depth + 1)
+        for keyword in ("$defs", "definitions"):
+            for name, part in (schema.get(keyword) or {}).items():
+                self.check(part, (*path, keyword, name), depth + 1)
+
+    def _check_object(self, schema: Schema, path: Path, depth: int) -> None:
+        if schema.get("additionalProperties") is not False:
+            raise Refused("For 'object' type, 'additionalProperties' must be explicitly set to false", *path)
+        properties, required = schema.get("properties") or {}, schema.get("required") or []
+        for name in required:
+            if name not in properties:
+                raise Refused(f"Required property '{name}' is not defined in properties", *path)
+        self.optional += len(properties) - len(set(required))
+        for name, part in properties.items():
+            self.check(part, (*path, "properties", name), depth + 1)
+
+    def _check_ref(self, schema: Schema, path: Path) -> None:
+        reference = schema["$ref"]
+        if not isinstance(reference, str) or not reference.startswith("#"):
+            raise Refused("External $ref is not supported", *path)
+        if "allOf" in schema:
+            raise Refused("allOf with $ref is not supported", *path)
+        resolve(self.root, reference, path)
+        _refuse_recursion(self.root, reference, path)
+
+
+def resolve(root: Schema, reference: str, path: Path = ()) -> Schema:
+    """The part of a schema that an internal reference names."""
+    part: Any = root
+    for step in reference.removeprefix("#").split("/")[1:]:
+        step = step.replace("~1", "/").replace("~0", "~")
+        part = part.get(step) if isinstance(part, dict) else None
+    if not isinstance(part, dict):
+        raise Refused(f"$ref '{reference}' cannot be resolved", *path)
+    return part
+
+
+def _refuse_recursion(root: Schema, reference: str, path: Path) -> None:
+    """Follow what is referred to from here; coming back is recursion."""
+    reached: set[str] = set()
+    waiting = list(_references(resolve(root, reference, path)))
+    while waiting:
+        inner = waiting.pop()
+        if inner == reference:
+            raise Refused(f"Recursive schemas are not supported: {reference}", *path)
+        if inner.startswith("#") and inner not in reached:
+            reached.add(inner)
+            waiting.extend(_references(resolve(root, inner, path)))
+
+
+def _references(part: Any) -> list[str]:
+    if isinstance(part, list):
+        return [reference for item in part for reference in _references(item)]
+    if not isinstance(part, dict):
+        return []
+    own = [part["$ref"]] if isinstance(part.get("$ref"), str) else []
+    return own + [reference for value in part.values() for reference in _references(value)]
+
+
+def _check_pattern(pattern: Any, path: Path) -> None:
+    if not isinstance(pattern, str) or _HARD_PATTERN.search(pattern):
+        raise Refused(f"pattern '{pattern}' is not supported", *path, "pattern")
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise Refused(f"pattern '{pattern}' is not a regular expression: {error}", *path, "pattern") from None
