@@ -1,0 +1,1 @@
+"""Memory: records, the life of an attempt, claims. `StateReader` decides, `StateStore` does; one module a store."""

@@ -1,0 +1,286 @@
+"""What state remembers, as values; and the two views of it: `StateReader` for deciding, `StateStore` for doing.
+
+Times are ISO 8601 in UTC. A request is named by its 32-byte request_id and the ordinal of the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from batchforge.results import RequestResult, ResultKind, Usage
+from batchforge.state.attempts import AttemptState
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose answers a state holds. Answers of an emulator never serve a real target."""
+
+    kind: str
+    """emulator or claude."""
+    host: str
+    workspace: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.kind, self.host, self.workspace) if part)
+
+
+class StoredAnswer(NamedTuple):
+    """What is remembered of one result, without its message: enough to decide on."""
+
+    ordinal: int
+    kind: ResultKind
+    error_type: str | None
+    max_tokens: int
+    output_tokens: int
+    attempt_id: int
+
+
+class LiveClaim(NamedTuple):
+    """A request that is in flight."""
+
+    ordinal: int
+    attempt_id: int
+    attempt_state: AttemptState
+    batch_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRecord:
+    """All that state knows of one request: results in the order in which they were stored, and live claims."""
+
+    answers: tuple[StoredAnswer, ...] = ()
+    claims: tuple[LiveClaim, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    run_id: str
+    started_at: str
+    command: str
+    target: str
+    jobs: tuple[str, ...]
+    commit: str = ""
+    """The git commit of the project, `-dirty` behind it where the work tree differs; empty outside git."""
+    started_by: str = ""
+    """user@host"""
+    status: str = "running"
+    ended_at: str | None = None
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+
+class IntendedRequest(NamedTuple):
+    """A request that an attempt is about to send."""
+
+    request_id: bytes
+    ordinal: int
+    pieces: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Intention:
+    """What is written down, durably, before anything is sent."""
+
+    run_id: str
+    job: str
+    target: str
+    mode: str
+    """batch or sync."""
+    model: str
+    max_tokens: int
+    skeleton_id: bytes
+    skeleton: bytes
+    holder: str
+    """Who sends: host, process id and its start time."""
+    ceiling_usd: float | None = None
+    """The most that the attempt can cost; None where no bound is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    attempt_id: int
+    run_id: str
+    job: str
+    target: str
+    mode: str
+    state: AttemptState
+    request_count: int
+    holder: str
+    created_at: str
+    sent_at: str | None
+    batch_id: str | None
+    max_tokens: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRecord:
+    """A batch as the API last described it."""
+
+    batch_id: str
+    attempt_id: int
+    status: str
+    """in_progress, canceling or ended."""
+    processing: int
+    succeeded: int
+    errored: int
+    canceled: int
+    expired: int
+    created_at: str
+    expires_at: str
+    ended_at: str | None
+
+
+class ManifestRow(NamedTuple):
+    """One row of a job as it was submitted."""
+
+    position: int
+    key: str
+    request_id: bytes | None
+    """None for a blocked row."""
+    ordinal: int
+    row_hashes: bytes
+    values: bytes
+    """JSON object of the input columns that go into the output."""
+    blocked_code: str | None
+    blocked_reason: str | None
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The rows of a job as they were last submitted for a target: what its output is made of."""
+
+    manifest_id: int
+    job: str
+    target: str
+    run_id: str
+    created_at: str
+    digest: str
+    """SHA-256 over (key, ordinal, request_id) of all rows in order."""
+    row_count: int
+    parts: Mapping[str, str]
+    columns: tuple[str, ...]
+    """Input columns in the order of the input."""
+
+
+class StoredResult(NamedTuple):
+    """A result with its message, for outputs and people."""
+
+    result: RequestResult
+    attempt_id: int
+    batch_id: str | None
+    run_id: str
+    stored_at: str
+
+
+class OutputRow(NamedTuple):
+    """A row of the manifest and the result that serves it; None while it has none."""
+
+    row: ManifestRow
+    stored: StoredResult | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreReport:
+    """What came of storing some results."""
+
+    stored: int
+    repeated: int
+    """Already there, word for word: a second reading changes nothing."""
+    unasked: tuple[str, ...]
+    """custom_ids that the attempt did not ask for."""
+
+
+class StateReader(Protocol):
+    """Memory, for deciding. Nothing here writes."""
+
+    @property
+    def url(self) -> str: ...
+
+    def origin(self) -> Origin | None: ...
+
+    def lookup(self, request_ids: Sequence[bytes]) -> dict[bytes, RequestRecord]:
+        """What is known of each; a request that nothing is known of is left out."""
+        ...
+
+    def manifest(self, target: str, job: str) -> Manifest | None: ...
+
+    def manifest_rows(self, manifest_id: int) -> Iterator[ManifestRow]:
+        """In the order of the input."""
+        ...
+
+    def rows_by_key(self, manifest_id: int, keys: Sequence[str]) -> dict[str, ManifestRow]: ...
+
+    def output_rows(self, manifest_id: int) -> Iterator[OutputRow]: ...
+
+    def open_attempts(self, jobs: Sequence[str] | None = None) -> list[AttemptRecord]:
+        """Attempts that are not final, oldest first."""
+        ...
+
+    def attempt(self, attempt_id: int) -> AttemptRecord: ...
+
+    def claimed(self, attempt_id: int) -> Iterator[tuple[bytes, int]]:
+        """(request_id, ordinal) of an open attempt's requests."""
+        ...
+
+    def batch(self, batch_id: str) -> BatchRecord | None: ...
+
+    def known_batch_ids(self) -> set[str]:
+        """Batches that belong to an attempt, or were found to be nobody's of ours."""
+        ...
+
+    def runs(self, limit: int) -> list[RunRecord]: ...
+
+    def counts(self) -> dict[str, int]:
+        """Table -> rows, for people."""
+        ...
+
+    def usage(self, run_id: str | None = None) -> dict[str, Usage]:
+        """Model -> tokens of all billed results (of a run)."""
+        ...
+
+
+class StateStore(StateReader, Protocol):
+    """Memory, for the executor: each method is one durable step."""
+
+    def set_origin(self, origin: Origin) -> None: ...
+
+    def begin_run(self, run: RunRecord) -> None: ...
+
+    def end_run(self, run_id: str, status: str, summary: Mapping[str, Any]) -> None: ...
+
+    def save_manifest(self, manifest: Manifest, rows: Iterable[ManifestRow]) -> int:
+        """Replaces the job's manifest for the target; returns its id."""
+        ...
+
+    def intend(self, intention: Intention, requests: Sequence[IntendedRequest]) -> int:
+        """Records the intention and claims its requests, all or nothing; returns the attempt's id.
+
+        Raises:
+            ClaimTaken: somebody else holds one of the claims.
+        """
+        ...
+
+    def move(self, attempt_id: int, to_state: AttemptState, *, batch_id: str | None = None, note: str = "") -> None:
+        """Checks that the move is legal, records and logs it; a final state releases the claims.
+
+        Raises:
+            IllegalMove: our own bug.
+        """
+        ...
+
+    def save_batch(self, batch: BatchRecord) -> None: ...
+
+    def disown_batch(self, batch_id: str, note: str) -> None:
+        """Remember that a listed batch is not ours, so that it is not looked at again."""
+        ...
+
+    def store_results(self, attempt_id: int, results: Sequence[RequestResult]) -> StoreReport: ...
+
+    def close(self) -> None: ...
+
+
+class ClaimTaken(Exception):
+    """A request is being asked by somebody else at this moment."""

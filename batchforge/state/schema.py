@@ -1,0 +1,76 @@
+"""The tables of the SQLite store, and the steps from each version of them to the next."""
+
+from __future__ import annotations
+
+APPLICATION_ID = 0x42466F31
+"""Marks the file as ours ("BFo1"), so that another SQLite file is not taken for a state."""
+
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+    CREATE TABLE runs (
+        run_id TEXT PRIMARY KEY, started_at TEXT NOT NULL, ended_at TEXT, status TEXT NOT NULL,
+        command TEXT NOT NULL, target TEXT NOT NULL, jobs TEXT NOT NULL, git_commit TEXT NOT NULL,
+        started_by TEXT NOT NULL, summary TEXT NOT NULL
+    );
+
+    -- A request is a skeleton (stored once for each job and revision) and the texts of its row.
+    CREATE TABLE skeletons (skeleton_id BLOB PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE requests (
+        request_id BLOB PRIMARY KEY, skeleton_id BLOB NOT NULL, pieces BLOB NOT NULL
+    ) WITHOUT ROWID;
+
+    CREATE TABLE attempts (
+        attempt_id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, job TEXT NOT NULL, target TEXT NOT NULL,
+        mode TEXT NOT NULL, model TEXT NOT NULL, max_tokens INTEGER NOT NULL, state TEXT NOT NULL,
+        request_count INTEGER NOT NULL, ceiling_usd REAL, holder TEXT NOT NULL, created_at TEXT NOT NULL,
+        sent_at TEXT, batch_id TEXT UNIQUE, note TEXT NOT NULL DEFAULT ''
+    );
+    CREATE INDEX attempts_by_state ON attempts (state);
+
+    -- At most one attempt asks for an answer at a time.
+    CREATE TABLE claims (
+        request_id BLOB NOT NULL, ordinal INTEGER NOT NULL, attempt_id INTEGER NOT NULL,
+        PRIMARY KEY (request_id, ordinal)
+    ) WITHOUT ROWID;
+    CREATE INDEX claims_by_attempt ON claims (attempt_id);
+
+    CREATE TABLE batches (
+        batch_id TEXT PRIMARY KEY, attempt_id INTEGER, status TEXT NOT NULL,
+        processing INTEGER NOT NULL, succeeded INTEGER NOT NULL, errored INTEGER NOT NULL,
+        canceled INTEGER NOT NULL, expired INTEGER NOT NULL,
+        created_at TEXT NOT NULL, expires_at TEXT NOT NULL, ended_at TEXT, note TEXT NOT NULL DEFAULT ''
+    ) WITHOUT ROWID;
+
+    -- Messages apart, so that what is looked up for every row stays small and close together.
+    CREATE TABLE messages (message_rowid INTEGER PRIMARY KEY, body BLOB NOT NULL);
+    CREATE TABLE results (
+        request_id BLOB NOT NULL, ordinal INTEGER NOT NULL, attempt_id INTEGER NOT NULL,
+        kind TEXT NOT NULL, max_tokens INTEGER NOT NULL,
+        input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cache_read_tokens INTEGER NOT NULL,
+        cache_write_5m_tokens INTEGER NOT NULL, cache_write_1h_tokens INTEGER NOT NULL,
+        model TEXT, message_id TEXT, stop_reason TEXT, error_type TEXT, error_message TEXT,
+        message_rowid INTEGER, stored_at TEXT NOT NULL,
+        PRIMARY KEY (request_id, ordinal, attempt_id)
+    ) WITHOUT ROWID;
+
+    CREATE TABLE manifests (
+        manifest_id INTEGER PRIMARY KEY, job TEXT NOT NULL, target TEXT NOT NULL, run_id TEXT NOT NULL,
+        created_at TEXT NOT NULL, digest TEXT NOT NULL, row_count INTEGER NOT NULL, parts TEXT NOT NULL,
+        columns TEXT NOT NULL, UNIQUE (target, job)
+    );
+    CREATE TABLE manifest_rows (
+        manifest_id INTEGER NOT NULL, position INTEGER NOT NULL, key TEXT NOT NULL, request_id BLOB,
+        ordinal INTEGER NOT NULL, row_hashes BLOB NOT NULL, row_values BLOB NOT NULL,
+        blocked_code TEXT, blocked_reason TEXT, place TEXT NOT NULL,
+        PRIMARY KEY (manifest_id, position)
+    ) WITHOUT ROWID;
+    CREATE INDEX manifest_rows_by_key ON manifest_rows (manifest_id, key);
+
+    CREATE TABLE decisions (
+        decision_id INTEGER PRIMARY KEY, decided_at TEXT NOT NULL, attempt_id INTEGER NOT NULL,
+        from_state TEXT NOT NULL, to_state TEXT NOT NULL, note TEXT NOT NULL
+    );
+    """,
+)
