@@ -1,4 +1,4 @@
-"""The fields of a Messages request and of all that is in it, and what each may hold. Rules across fields are elsewhere."""
+"""The fields of a Messages request and of all that is in it, and what each may hold. Rules across fields: elsewhere."""
 
 from __future__ import annotations
 
