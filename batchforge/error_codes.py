@@ -14,6 +14,97 @@ class ErrorCode:
 
 
 ERROR_CODES: dict[str, ErrorCode] = {
+    "BF201": ErrorCode(
+        "An input file cannot be found or read",
+        "`input:` names a file that is not there, a glob that matches nothing, or a file that may not be read.",
+        "Check the path: it starts at the project's folder, the one that holds batchforge.yml.",
+        "BF201 jobs/triage.yml:4:10: there is no file 'data/ticket.tsv'",
+    ),
+    "BF202": ErrorCode(
+        "The format of an input file is not known",
+        "The file's ending is none of .csv, .tsv, .tab, .jsonl, .ndjson, .json, .parquet and .pq.",
+        "Set `format:` in `input:`.",
+        "BF202 'data/tickets.dat' has no ending that tells its format",
+    ),
+    "BF203": ErrorCode(
+        "A file is not in the encoding that it should be in",
+        "It holds bytes that are no characters in this encoding (utf-8, unless `encoding:` names another).",
+        "Save the file as UTF-8, or name its encoding: `encoding: cp1252` for many files from Windows.",
+        "BF203 data/tickets.csv:17: the file is not utf-8: byte 0xe9 (invalid continuation byte)",
+    ),
+    "BF204": ErrorCode(
+        "The header of a CSV or TSV file is not usable",
+        "Two columns have the same name, or one has none. A file without a header read as if it had one does that too.",
+        "Give each column a name of its own, or set `header: false` (and `columns:`).",
+        "BF204 data/tickets.csv:1: the column name 'text' stands twice in the header",
+    ),
+    "BF205": ErrorCode(
+        "A row has more or fewer cells than there are columns",
+        "A cell holds the delimiter or a line end without being quoted, or `delimiter:` or `quote:` do not fit the file.",
+        "Quote the cell, or correct the settings. A row is never padded or cut.",
+        "BF205 data/tickets.csv:9: the row has 3 cells, but there are 2 columns",
+    ),
+    "BF206": ErrorCode(
+        "A CSV or TSV row cannot be taken apart",
+        "A quoted cell is never closed, text follows a closing quote, a bare carriage return stands in a cell, or a cell "
+        "is longer than 256 MB.",
+        "Correct the row. If quotes are ordinary characters in the file, set `quote: null`.",
+        "BF206 data/reviews.tsv:31: a quoted cell of this row is never closed",
+    ),
+    "BF207": ErrorCode(
+        "A cell is not of the type that is declared for its column",
+        "`types:` says integer, number, boolean or json, and the cell is none.",
+        "Correct the cell, or declare the column as text. An empty cell is null and no error.",
+        "BF207 data/orders.csv:12: column 'amount': '12,50' is not a number",
+    ),
+    "BF208": ErrorCode(
+        "A JSON or JSONL file does not hold rows",
+        "It is not valid JSON (NaN and equal names in one object are refused too), or a row is not an object.",
+        "Correct the place that is named. JSONL has one object a line, JSON one array of objects.",
+        "BF208 data/orders.jsonl:3:14: the line is not JSON: a comma or a closing bracket is missing",
+    ),
+    "BF209": ErrorCode(
+        "A Parquet file cannot be used",
+        "It is damaged, encrypted or no Parquet file, or it holds NaN or infinite numbers, which JSON cannot carry.",
+        "Write the file anew; put null where a number is not known.",
+        "BF209 data/prices.parquet: row 8: column 'price' is nan, which cannot be sent as JSON",
+    ),
+    "BF210": ErrorCode(
+        "A setting names a column that the rows do not have",
+        "`key:` or `types:` holds a name that is not among the columns.",
+        "Correct the name; upper and lower case count.",
+        "BF210 data/tickets.tsv:2: the row has no column 'tikket_id', which `key:` names",
+    ),
+    "BF211": ErrorCode(
+        "Rows have equal keys",
+        "The columns in `key:` do not tell all rows apart.",
+        "Add a column to `key:`, or set `on_duplicate: first` (keep the first row) or `suffix` (number the others).",
+        "BF211 2 rows have a key that an earlier row has (key column 'id'), e.g. 'A17' in data/x.csv:3, data/x.csv:9",
+    ),
+    "BF212": ErrorCode(
+        "Rows have no key",
+        "A column in `key:` is null or empty in some rows.",
+        "Fill the cells, choose another key, or leave such rows out, e.g. `where: row.id`.",
+        "BF212 1 row has no value in key column 'id': data/x.csv:4",
+    ),
+    "BF213": ErrorCode(
+        "`where:` cannot be evaluated",
+        "It is no expression, it names a column that a row does not have, or it compares text with a number.",
+        "Correct the expression. CSV cells are text unless `types:` says otherwise.",
+        "BF213 jobs/triage.yml:5:3: `where:` fails at data/x.csv:2: the row has no column 'lable'",
+    ),
+    "BF214": ErrorCode(
+        "Settings of an input do not go together",
+        "E.g. `types:` for a format that has types, `columns:` for a file with a header, equal delimiter and quote.",
+        "Drop one of the two.",
+        "BF214 jobs/triage.yml:4:3: `types:` is for CSV and TSV; jsonl files keep the types of their values",
+    ),
+    "BF215": ErrorCode(
+        "A value cannot be sent as JSON",
+        "An inline row holds .nan, .inf, or an escape that is half of a character.",
+        "Write null, or the whole character.",
+        "BF215 jobs/triage.yml:row 2: nan cannot be sent as JSON",
+    ),
     "BF401": ErrorCode(
         "A parameter that the API does not know",
         "A parameter, a field of a block or tool, or a type is misspelt, stands in the wrong place, or needs a beta.",
