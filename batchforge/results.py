@@ -12,10 +12,12 @@ from enum import StrEnum
 class ResultKind(StrEnum):
     ANSWERED = "answered"
     TRUNCATED = "truncated"
-    """Cut at max_tokens, or at the end of the context window."""
+    """Cut at max_tokens."""
     REFUSED = "refused"
     THINKING_ONLY = "thinking_only"
-    """Nothing but thinking came back: max_tokens was too tight."""
+    """Cut at max_tokens before anything but thinking had come back."""
+    CONTEXT_EXCEEDED = "context_exceeded"
+    """Cut at the end of the model's context window."""
     EMPTY = "empty"
     PAUSED = "paused"
     """A server tool loop stopped at its limit (pause_turn)."""
@@ -28,6 +30,8 @@ class ResultKind(StrEnum):
         return self not in UNBILLED
 
 
+CUT = frozenset({ResultKind.TRUNCATED, ResultKind.THINKING_ONLY})
+"""Cut at max_tokens: a higher one can give more."""
 UNBILLED = frozenset({ResultKind.ERRORED, ResultKind.EXPIRED, ResultKind.CANCELED})
 TRANSIENT_ERRORS = frozenset({"api_error", "overloaded_error", "rate_limit_error", "timeout_error"})
 """Error types after which the same bytes may well succeed. An invalid_request_error is not among them."""
