@@ -43,7 +43,7 @@ def finish(
     stop_reason: str | None = None,
     stop_details: Mapping[str, Any] | None = None,
 ) -> Answer:
-    """An answer from its blocks: stopped at a stop sequence, cut at max_tokens (which thinking spends first), counted."""
+    """Stopped at a stop sequence, cut at max_tokens (which thinking spends first), and counted."""
     room = params["max_tokens"] - thinking_tokens
     if room <= 0:
         thought = tuple(block for block in content if block["type"] == "thinking")

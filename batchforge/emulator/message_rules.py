@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from batchforge.emulator.models import EmulatedModel
 from batchforge.emulator.shapes import Refused
 from batchforge.emulator.tokens import count_input_tokens, decoded, image_size, pdf_pages
@@ -281,26 +283,29 @@ def _check_url(source: Mapping[str, Any]) -> None:
 
 def _check_length(params: Mapping[str, Any], model: EmulatedModel) -> None:
     # A token is never more than a byte, and a character never more than four: most prompts need no counting.
-    if _rough_bytes(params) < model.context_window_tokens // 2:
+    if _bytes_at_most(params) < model.context_window_tokens // 2:
         return
     tokens = count_input_tokens(params, model)
     if tokens > model.context_window_tokens:
         raise Refused(f"prompt is too long: {tokens} tokens > {model.context_window_tokens} maximum")
 
 
-def _rough_bytes(params: Mapping[str, Any]) -> int:
-    contents = [params.get("system") or "", *(message["content"] for message in params["messages"])]
-    if params.get("tools") or not all(isinstance(content, str) for content in contents):
-        return _rough_bytes_of_blocks(params, contents)
-    return 4 * sum(len(content) for content in contents)
+_TOKENS_OF_A_MEDIUM = 10_000
+"""More than an image takes; a document is counted by its pages or its text."""
 
 
-def _rough_bytes_of_blocks(params: Mapping[str, Any], contents: Sequence[Any]) -> int:
-    total = 4 * len(str(params.get("tools") or ""))
-    for content in contents:
-        if isinstance(content, str):
-            total += 4 * len(content)
-            continue
-        for block in content:
-            total += 4 * len(block["text"]) if block["type"] == "text" else 4 * len(str(block)) + 5_000
+def _bytes_at_most(params: Mapping[str, Any]) -> int:
+    tools, system = params.get("tools"), params.get("system") or ""
+    total = len(msgspec.json.encode(tools)) if tools else 0
+    total += 4 * len(system) if isinstance(system, str) else _bytes_of_blocks(system)
+    for message in params["messages"]:
+        content = message["content"]
+        total += 4 * len(content) if isinstance(content, str) else _bytes_of_blocks(content)
     return total
+
+
+def _bytes_of_blocks(blocks: Sequence[Block]) -> int:
+    return sum(
+        4 * len(block["text"]) if block["type"] == "text" else len(msgspec.json.encode(block)) + _TOKENS_OF_A_MEDIUM
+        for block in blocks
+    )

@@ -1,16 +1,14 @@
 """Accounts for prompt caching: a prompt and what the cache holds at its start give the split of its input tokens.
 
-For a batch it also gives an order and parallelism of processing, so that siblings that start together miss together.
+Requests are accounted for in the order in which they start, so siblings that start together miss together.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import blake2b
-from random import Random
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from batchforge.emulator.models import EmulatedModel
 from batchforge.emulator.prompt import Mark, Prompt
@@ -95,9 +93,10 @@ class InputUsage:
         }
 
 
-def cache_scope(workspace: str, pool: str = "", island: int = 0) -> bytes:
+@lru_cache(maxsize=1024)
+def cache_scope(workspace: str, pool: str = "") -> bytes:
     """Prefixes of one scope never meet those of another. Batch and synchronous requests share a pool or do not."""
-    return blake2b(f"{workspace}\0{pool}\0{island}".encode(), digest_size=8).digest()
+    return blake2b(f"{workspace}\0{pool}".encode(), digest_size=8).digest()
 
 
 def account(
@@ -168,42 +167,3 @@ def _split(prompt: Prompt, marks: list[Mark], hit: int) -> InputUsage:
     hour = max((prompt.positions[m.index].tokens for m in marks if m.ttl_s > 300 and m.index > hit), default=read)
     last = max(hour, max((prompt.positions[m.index].tokens for m in marks if m.index > hit), default=read))
     return InputUsage(prompt.input_tokens - last, read, last - hour, hour - read)
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """When one request of a batch is processed: seconds from the start of the batch's processing."""
-
-    index: int
-    started_s: float
-    answer_begins_s: float
-    ended_s: float
-    island: int
-
-
-@dataclass(frozen=True, slots=True)
-class BatchPace:
-    """How a batch is worked through."""
-
-    parallelism: int = 20
-    request_s: float = 4.0
-    """What one request takes on average; each takes between half and one and a half of it."""
-    wait_share: float = 0.25
-    """The share of a request's time before its answer begins, and with it its cache entry can be read."""
-    order: Literal["as_sent", "shuffled"] = "shuffled"
-    islands: int = 1
-    """Places that process requests, each with a cache of its own: more of them, fewer hits."""
-
-    def slots(self, count: int, seed: int) -> Iterator[Slot]:
-        """One slot for each request, in the order in which they start."""
-        random = Random(seed)  # noqa: S311
-        order = list(range(count))
-        if self.order == "shuffled":
-            random.shuffle(order)
-        workers = [(0.0, worker) for worker in range(min(self.parallelism, max(count, 1)))]
-        for index in order:
-            started_s, worker = workers[0]
-            takes_s = self.request_s * (0.5 + random.random())
-            heapq.heapreplace(workers, (started_s + takes_s, worker))
-            begins_s = started_s + takes_s * self.wait_share
-            yield Slot(index, started_s, begins_s, started_s + takes_s, worker % self.islands)

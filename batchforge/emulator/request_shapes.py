@@ -15,6 +15,7 @@ from batchforge.emulator.shapes import (
     nullable,
     number,
     one_of,
+    remembered,
     string,
     string_or,
     tagged,
@@ -232,7 +233,7 @@ _OUTPUT_CONFIG = fields(
 # What both endpoints take.
 _PROMPT_FIELDS: Mapping[str, Check] = {
     "system": SYSTEM,
-    "tools": list_of(_tool),
+    "tools": remembered(list_of(_tool)),
     "tool_choice": _TOOL_CHOICE,
     "thinking": _THINKING,
     "output_config": _OUTPUT_CONFIG,

@@ -40,7 +40,7 @@ def answer_content(params: Params, model: EmulatedModel, text: str) -> tuple[Blo
         return (_tool_use(tool, params, text),)
     output_format = (params.get("output_config") or {}).get("format")
     if output_format is not None:
-        value = value_for(output_format["schema"], About.of(text, system_text(params)))
+        value = value_for(output_format["schema"], About(text, system_text(params)))
         return ({"type": "text", "text": json_text(value)},)
     return ({"type": "text", "text": _free_text(params, model, text)},)
 
@@ -109,7 +109,7 @@ def _answers_a_tool(params: Params) -> bool:
 
 
 def _tool_use(tool: Mapping[str, Any], params: Params, text: str) -> Block:
-    value = value_for(tool["input_schema"], About.of(text, system_text(params)))
+    value = value_for(tool["input_schema"], About(text, system_text(params)))
     return {
         "type": "tool_use",
         "id": f"toolu_01{_letters(tool['name'] + text)}",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from zlib import crc32
@@ -18,15 +18,13 @@ from batchforge.emulator.pattern_strings import string_for
 Schema = Mapping[str, Any]
 
 DEEPEST = 8
-_WORD = re.compile(r"[^\W\d_]{3,}")
+# Everything in ASCII that is not a letter parts words.
+_LETTERS_ONLY = bytes(byte if byte >= 128 or chr(byte).isalpha() else 32 for byte in range(256))
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w.])")
 _DESCRIPTION_CHARACTERS = 240
 _STOP_WORDS = frozenset(
-    re.findall(
-        r"\w+",
-        "the and for are but not you all any can had her was one our out has have with that this from they will would "
-        "there their what which when were your about into than then them these some other such only also",
-    )
+    b"the and for are but not you all any can had her was one our out has have with that this from they will would "
+    b"there their what which when were your about into than then them these some other such only also".split()
 )
 _LABEL_WEIGHT = 3.0
 
@@ -37,20 +35,16 @@ class About:
 
     text: str
     system: str = ""
-    words: frozenset[str] = field(default_factory=frozenset)
-
-    @classmethod
-    def of(cls, text: str, system: str = "") -> About:
-        return cls(text, system, stems(text))
 
     def pick(self, salt: str, count: int) -> int:
         """A number below count: the same for the same text and salt, and as good as any other."""
         return crc32(f"{salt}\0{self.text}".encode("utf-8", "surrogatepass")) % count
 
 
-def stems(text: str) -> frozenset[str]:
+def stems(text: str) -> frozenset[bytes]:
     """The words of a text, cut to five letters so that refund, refunds and refunded are one."""
-    return frozenset(word[:5] for word in _WORD.findall(text.lower()) if word not in _STOP_WORDS)
+    words = set(text.lower().encode("utf-8", "surrogatepass").translate(_LETTERS_ONLY).split()) - _STOP_WORDS
+    return frozenset([word[:5] for word in words if len(word) > 2])
 
 
 def value_for(schema: Schema, about: About) -> Any:
@@ -61,6 +55,7 @@ class _Filler:
     def __init__(self, root: Schema, about: About) -> None:
         self.root = root
         self.about = about
+        self._words: frozenset[bytes] | None = None
 
     def fill(self, schema: Any, name: str, depth: int) -> Any:
         if not isinstance(schema, dict):
@@ -142,8 +137,10 @@ class _Filler:
         return [label for label, score in zip(labels, self._scores(labels), strict=True) if score >= _LABEL_WEIGHT]
 
     def _scores(self, labels: Sequence[Any]) -> list[float]:
-        tables = _label_words(tuple(str(label) for label in labels), self.about.system)
-        return [sum(weight for word, weight in table.items() if word in self.about.words) for table in tables]
+        if self._words is None:
+            self._words = stems(self.about.text)
+        tables = _label_words(tuple(map(str, labels)), self.about.system)
+        return [sum([weights[word] for word in words & self._words]) for words, weights in tables]
 
     def _number(self, schema: Schema, name: str, *, whole: bool) -> float:
         low, high, step = _bounds(schema, whole=whole)
@@ -218,7 +215,7 @@ def _merge(one: Schema, other: Schema) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=256)
-def _label_words(labels: tuple[str, ...], system: str) -> tuple[Mapping[str, float], ...]:
+def _label_words(labels: tuple[str, ...], system: str) -> tuple[tuple[frozenset[bytes], Mapping[bytes, float]], ...]:
     """Words that speak for each label: its own, and those that stand beside it in the system prompt.
 
     A word that speaks for several labels weighs less for each.
@@ -229,7 +226,7 @@ def _label_words(labels: tuple[str, ...], system: str) -> tuple[Mapping[str, flo
     for label_words, description in zip(own, beside, strict=True):
         table = {word: 1.0 / sum(word in other for other in beside) for word in description}
         table |= {word: _LABEL_WEIGHT / sum(word in other for other in own) for word in label_words}
-        tables.append(table)
+        tables.append((frozenset(table), table))
     return tuple(tables)
 
 
