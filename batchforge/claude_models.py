@@ -200,7 +200,7 @@ def ceiling_usd(
     inference_geo: str | None = None,
 ) -> Decimal:
     """What one request can cost at most: each prompt token at the dearest input price of the tiers in reach."""
-    floors = (0, *(tier.prompt_tokens_max or 0 for tier in prices.tiers[:-1]))
+    floors = (0, *((tier.prompt_tokens_max or 0) + 1 for tier in prices.tiers[:-1]))
     in_reach = [tier for tier, floor in zip(prices.tiers, floors, strict=True) if floor <= prompt_tokens_max]
     dearest_input = max(max(tier.input, tier.cache_write_5m, tier.cache_write_1h) for tier in in_reach)
     dearest_output = max(tier.output for tier in in_reach)
