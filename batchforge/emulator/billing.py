@@ -37,13 +37,16 @@ def tokens_usd(prices: Prices, usage: Mapping[str, Any]) -> float:
     written_1h = int((usage.get("cache_creation") or {}).get("ephemeral_1h_input_tokens") or 0)
     # A usage without the split by life can only have written at the default life.
     written_5m = int(usage.get("cache_creation_input_tokens") or 0) - written_1h
-    return float(
-        usage["input_tokens"] * prices.input_usd
-        + usage["output_tokens"] * prices.output_usd
-        + (usage.get("cache_read_input_tokens") or 0) * prices.cache_read_usd
-        + written_5m * prices.cache_write_5m_usd
-        + written_1h * prices.cache_write_1h_usd
-    ) / TOKENS_PER_PRICE
+    return (
+        float(
+            usage["input_tokens"] * prices.input_usd
+            + usage["output_tokens"] * prices.output_usd
+            + (usage.get("cache_read_input_tokens") or 0) * prices.cache_read_usd
+            + written_5m * prices.cache_write_5m_usd
+            + written_1h * prices.cache_write_1h_usd
+        )
+        / TOKENS_PER_PRICE
+    )
 
 
 def multiplier(model: EmulatedModel, usage: Mapping[str, Any]) -> float:

@@ -1,0 +1,190 @@
+"""/v1/messages/batches: create, retrieve, list, cancel, delete, results."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import mkstemp
+from typing import Any
+
+from batchforge.emulator.api_fault import ApiFault, invalid_request, not_found
+from batchforge.emulator.application import PATIENCE_S, Application
+from batchforge.emulator.batch_life import ARCHIVE_S, BatchFacts, Traits
+from batchforge.emulator.clock import wire_time
+from batchforge.emulator.connection import unpacked
+from batchforge.emulator.envelope import MAX_BODY_BYTES, Entry, read_envelope
+from batchforge.emulator.gate import Caller
+from batchforge.emulator.http_messages import Body, FilePart, Refused, Request, Response, json_response
+from batchforge.emulator.queries import page_limit
+
+JSONL = "application/x-jsonl"
+
+
+def create(app: Application, request: Request, caller: Caller) -> Response:
+    body = _on_disk(app, request)
+    entries = _read(body)
+    if isinstance(entries, ApiFault):
+        body.unlink()
+        raise Refused(entries)
+    now_s = app.clock.now_s()
+    try:
+        app.limits.check_queue(app.batches.queued_requests(caller.workspace), len(entries))
+    except Refused:
+        body.unlink()
+        raise
+    facts = app.batches.add(
+        caller.workspace,
+        Traits.of(app.scenario, caller.api_version, caller.betas),
+        entries,
+        body,
+        now_s=now_s,
+        listed_s=now_s + app.scenario.list_delay_s,
+    )
+    app.background.wake()
+    return json_response(batch_json(app, facts, request, now_s))
+
+
+def retrieve(app: Application, request: Request, caller: Caller, batch_id: str) -> Response:
+    facts = _up_to_date(app, batch_id, caller)
+    now_s = app.clock.now_s()
+    headers = {}
+    if facts.status(now_s) != "ended" and app.scenario.retry_after_s is not None:
+        headers["retry-after"] = str(app.scenario.retry_after_s)
+    return json_response(batch_json(app, facts, request, now_s), headers=headers)
+
+
+def list_batches(app: Application, request: Request, caller: Caller) -> Response:
+    now_s = app.clock.now_s()
+    after, before = request.query.get("after_id"), request.query.get("before_id")
+    if after and before:
+        raise Refused(invalid_request("Only one of before_id and after_id may be set."))
+    page = app.batches.page(
+        caller.workspace,
+        now_s=now_s,
+        limit=page_limit(request),
+        after_no=_cursor(app, after, caller),
+        before_no=_cursor(app, before, caller),
+    )
+    batches = [_settled(app, facts) for facts in page.batches]
+    return json_response(
+        {
+            "data": [batch_json(app, facts, request, now_s) for facts in batches],
+            "has_more": page.has_more,
+            "first_id": batches[0].id if batches else None,
+            "last_id": batches[-1].id if batches else None,
+        }
+    )
+
+
+def cancel(app: Application, request: Request, caller: Caller, batch_id: str) -> Response:
+    facts = _up_to_date(app, batch_id, caller)
+    now_s = app.clock.now_s()
+    if facts.status(now_s) != "ended":
+        app.batches.cancel(batch_id, now_s)
+        app.background.wake()
+        facts = app.batches.get(batch_id)
+    return json_response(batch_json(app, facts, request, now_s))
+
+
+def delete(app: Application, request: Request, caller: Caller, batch_id: str) -> Response:
+    facts = _up_to_date(app, batch_id, caller)
+    if facts.status(app.clock.now_s()) != "ended":
+        raise Refused(invalid_request("In progress batches cannot be deleted. Consider canceling the batch instead."))
+    app.batches.delete(batch_id)
+    return json_response({"id": batch_id, "type": "message_batch_deleted"})
+
+
+def results(app: Application, request: Request, caller: Caller, batch_id: str) -> Response:
+    facts = _up_to_date(app, batch_id, caller)
+    now_s = app.clock.now_s()
+    if facts.status(now_s) != "ended" or facts.is_archived(now_s):
+        raise Refused(not_found(f"Message Batch {batch_id} has no available results."))
+    return Response(
+        body=FilePart(app.batches.results_file(batch_id), facts.results_bytes),
+        headers={"content-disposition": f'attachment; filename="{batch_id}_results.jsonl"'},
+        content_type=JSONL,
+    )
+
+
+def batch_json(app: Application, facts: BatchFacts, request: Request, now_s: float) -> dict[str, Any]:
+    """A batch as it goes over the wire, keys in the API's order."""
+    has_ended = facts.status(now_s) == "ended"
+    is_archived = facts.is_archived(now_s)
+    results_url = f"{_own_url(request)}/v1/messages/batches/{facts.id}/results"
+    return {
+        "id": facts.id,
+        "type": "message_batch",
+        "processing_status": facts.status(now_s),
+        "request_counts": facts.counts(now_s),
+        "ended_at": wire_time(facts.ends_s) if has_ended else None,
+        "created_at": wire_time(facts.created_s),
+        "expires_at": wire_time(facts.expires_s),
+        "archived_at": wire_time(facts.created_s + ARCHIVE_S) if is_archived else None,
+        "cancel_initiated_at": wire_time(facts.cancel_initiated_s),
+        "results_url": results_url if has_ended and not is_archived else None,
+    }
+
+
+def _own_url(request: Request) -> str:
+    """Where the client reached us, so that the results come from the same place."""
+    return f"{request.header('x-forwarded-proto') or 'http'}://{request.header('host') or 'localhost'}"
+
+
+def _up_to_date(app: Application, batch_id: str, caller: Caller) -> BatchFacts:
+    facts = app.batches.find(batch_id, caller.workspace)
+    if facts is None:
+        raise Refused(not_found(f"Message Batch {batch_id} not found."))
+    return _settled(app, facts)
+
+
+def _settled(app: Application, facts: BatchFacts) -> BatchFacts:
+    """Whoever looks at a batch sees what its time has brought."""
+    now_s = app.clock.now_s()
+    if facts.is_due(now_s) or (facts.traits.counts_move and not facts.has_all_results):
+        facts = app.deciding.bring_up_to_date(facts.id, PATIENCE_S)
+    if facts.is_archived(now_s):
+        app.batches.drop_results(facts.id)
+    return facts
+
+
+def _cursor(app: Application, batch_id: str | None, caller: Caller) -> int | None:
+    if not batch_id:
+        return None
+    facts = app.batches.find(batch_id, caller.workspace)
+    if facts is None:
+        raise Refused(not_found(f"Message Batch {batch_id} not found."))
+    return facts.no
+
+
+def _on_disk(app: Application, request: Request) -> Path:
+    """The body as a file: params are read from it when their time comes."""
+    body, encoding = request.body, request.header("content-encoding")
+    if body.path is not None and encoding in (None, "identity"):
+        return body.path
+    handle, name = mkstemp(prefix="incoming-", dir=app.store.bodies)
+    with os.fdopen(handle, "wb") as file:
+        file.write(unpacked(_taken(body), encoding, MAX_BODY_BYTES))
+    return Path(name)
+
+
+def _taken(body: Body) -> bytes:
+    content = body.read()
+    body.discard()
+    return content
+
+
+def _read(path: Path) -> list[Entry] | ApiFault:
+    if not path.stat().st_size:
+        return read_envelope(b"")
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as body:
+        return read_envelope(body)
+
+
+def result_lines(part: FilePart) -> Iterator[bytes]:
+    with part.path.open("rb") as file:
+        left = part.size_bytes
+        while left > 0 and (line := file.readline()):
+            left -= len(line)
+            yield line
