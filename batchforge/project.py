@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
-from batchforge.errors import Location
+from batchforge.config_files import read_config_file
+from batchforge.errors import BatchForgeError, Location, ProblemList, ProjectError, UsageError
+from batchforge.nearest import did_you_mean
 from batchforge.source_tree import SourceTree
+from batchforge.target import ENV_VAR, KEY_HEADERS, Origin, Target, checked_url, is_loopback, normal_folder
+from batchforge.yaml_nodes import ConfigNode
 
+__all__ = ["Origin", "Project", "Target", "find_project", "load_project"]
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A place to run against. Values may hold `{{ env_var('NAME') }}`; they are resolved only when asked for."""
-
-    name: str
-    type: Literal["emulator", "claude"]
-    settings: Mapping[str, Any]
-    """As written in batchforge.yml (checked against the schema, templates unresolved)."""
-    location: Location | None = None
-
-    # helper: api_key() -> str (env_var resolved, BF-coded error naming the variable if missing; default env ANTHROPIC_API_KEY),
-    # base_url() -> str (default https://api.anthropic.com; host allowed? api.anthropic.com, loopback, BATCHFORGE_ALLOWED_HOSTS),
-    # origin() -> Origin(kind, host, workspace)   (never needs a key)
-    # state_url(project) -> str   default sqlite:///<root>/.batchforge/state-<origin slug>.db
-    # outputs_dir -> str          emulator: target/<name>/ ; claude: "." unless `outputs:` is set
-    # timeout_s, settle_after_s, poll_interval_s, anthropic_version, headers(), workspace_id
+PROJECT_FILE = "batchforge.yml"
+STATE_FOLDER = ".batchforge"
+ARTIFACTS_FOLDER = "target"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +28,279 @@ class Project:
     tree: SourceTree
     targets: Mapping[str, Target]
     default_target: str
-    defaults: Mapping[str, Any]
+    defaults: Mapping[str, ConfigNode]
+    """Settings for jobs that do not set them, with their places."""
     models: Mapping[str, str]
     vars: Mapping[str, Any] = field(default_factory=dict)
+    """Values of `vars:`, and of --vars where they name one of these."""
+    required_vars: Mapping[str, Location] = field(default_factory=dict)
+    """Variables that a job or --vars has yet to give."""
+    cli_vars: Mapping[str, Any] = field(default_factory=dict)
+    list_files: Mapping[str, ConfigNode] = field(default_factory=dict)
+    """List name -> the node that names its file."""
+
+    @property
+    def root(self) -> Path:
+        return self.tree.root
+
+    @property
+    def state_folder(self) -> Path:
+        """What must survive: answers, batches in flight, spools."""
+        return self.root / STATE_FOLDER
+
+    @property
+    def artifacts_folder(self) -> Path:
+        """What can be made again: `clean` removes it."""
+        return self.root / ARTIFACTS_FOLDER
+
+    @property
+    def manifest_path(self) -> Path:
+        return self.artifacts_folder / "manifest.json"
+
+    @property
+    def run_results_path(self) -> Path:
+        return self.artifacts_folder / "run_results.json"
+
+    def compiled_path(self, job: str) -> Path:
+        return self.artifacts_folder / "compiled" / f"{job}.jsonl"
+
+    def outputs_folder(self, target: Target) -> Path:
+        return self.root / target.outputs_dir
+
+    def target(self, name: str | None = None) -> Target:
+        wanted = name or self.default_target
+        if wanted in self.targets:
+            return self.targets[wanted]
+        hint = did_you_mean(wanted, self.targets) or f"Targets here: {', '.join(self.targets)}."
+        raise UsageError("BF130", f"There is no target `{wanted}` in {PROJECT_FILE}.", hint=hint)
+
+
+def find_project(start: Path) -> Path:
+    """The nearest folder with a batchforge.yml, from `start` upward."""
+    folder = start.absolute()
+    for candidate in (folder, *folder.parents):
+        if (candidate / PROJECT_FILE).is_file():
+            return candidate
+    hint = f"Go to a project's folder, or name it with --project-dir. A project is a folder with a {PROJECT_FILE}."
+    raise UsageError("BF120", f"There is no {PROJECT_FILE} in {folder} or above it.", hint=hint)
+
+
+def load_project(root: Path, *, problems: ProblemList, cli_vars: Mapping[str, Any] | None = None) -> Project:
+    """The project. Where its file is wrong, `problems` says so and what can be known is given."""
+    tree = SourceTree(root)
+    given = dict(cli_vars or {})
+    node = read_config_file(tree, PROJECT_FILE, "project.schema.json", problems)
+    if node is None:
+        return Project(root.name, tree, {}, "", {}, {}, cli_vars=given)
+    targets = {target.name: target for target in _read_targets(node["targets"], problems)}
+    values, required = _read_vars(node, given, problems)
+    return Project(
+        name=node["name"].value,
+        tree=tree,
+        targets=targets,
+        default_target=_default_target(node, targets, problems),
+        defaults=_entries(node, "defaults"),
+        models={alias: model.value for alias, model in _entries(node, "models").items()},
+        vars=values,
+        required_vars=required,
+        cli_vars=given,
+        list_files=_entries(node, "lists"),
+    )
+
+
+def _entries(node: ConfigNode, name: str) -> Mapping[str, ConfigNode]:
+    child = node.get(name)
+    return child.entries if child is not None else {}
+
+
+def _default_target(node: ConfigNode, targets: Mapping[str, Target], problems: ProblemList) -> str:
+    chosen = node.get("default_target")
+    if chosen is None:
+        if len(targets) > 1:
+            hint = f"Add e.g. `default_target: {next(iter(targets))}`."
+            message = "`default_target` is missing, and there is more than one target."
+            problems.add("BF103", message, location=node["targets"].key_location, hint=hint)
+        return next(iter(targets))
+    if chosen.value not in targets:
+        hint = did_you_mean(chosen.value, targets) or f"Targets here: {', '.join(targets)}."
+        problems.add("BF130", f"There is no target `{chosen.value}`.", location=chosen.location, hint=hint)
+    return str(chosen.value)
+
+
+def _read_targets(node: ConfigNode, problems: ProblemList) -> Iterator[Target]:
+    folders: dict[str, str] = {}
+    for name, settings in node.entries.items():
+        target = Target(name, settings["type"].value, settings.data, settings.key_location)
+        _check_templates(settings, problems)
+        _check_key(target, settings, problems)
+        _check_address(settings, problems)
+        _check_times(target, settings, problems)
+        _check_state(settings, problems)
+        _check_outputs(target, settings, folders, problems)
+        yield target
+
+
+def _check_templates(settings: ConfigNode, problems: ProblemList) -> None:
+    for node in _texts(settings):
+        if "{{" in ENV_VAR.sub("", node.value) or "{%" in node.value:
+            hint = "Write \"{{ env_var('NAME') }}\" or \"{{ env_var('NAME', 'default') }}\"."
+            problems.add("BF131", "Only env_var can be used in a target.", location=node.location, hint=hint)
+    for name in ("outputs", "scenario", "anthropic_version"):
+        if name in settings and ENV_VAR.search(settings[name].value):
+            hint = "Write the value itself."
+            problems.add(
+                "BF131", f"`{name}` cannot come from the environment.", location=settings[name].location, hint=hint
+            )
+
+
+def _texts(node: ConfigNode) -> Iterator[ConfigNode]:
+    if node.kind == "text":
+        yield node
+    for child in (*node.entries.values(), *node.elements):
+        yield from _texts(child)
+
+
+def _check_key(target: Target, settings: ConfigNode, problems: ProblemList) -> None:
+    """A key in the file is a secret in git."""
+    hint = "Write \"{{ env_var('ANTHROPIC_API_KEY') }}\" and set the variable in your shell. If the key was committed, revoke it."
+    key = settings.get("api_key")
+    url = settings.get("base_url")
+    is_local = url is not None and not ENV_VAR.search(url.value) and is_loopback(_host(url.value))
+    if key is not None and not ENV_VAR.search(key.value) and not is_local:
+        location = Location(key.source.path, key.line, key.column)
+        problems.add("BF136", "The API key stands in the file.", location=location, hint=hint)
+    for name, header in _entries(settings, "headers").items():
+        if name.lower() in KEY_HEADERS:
+            location = Location(header.source.path, header.key_line, header.key_column)
+            problems.add("BF136", f"The header `{name}` holds a key.", location=location, hint="Use `api_key` for it.")
+
+
+def _host(url: str) -> str:
+    try:
+        return checked_url(url).hostname or ""
+    except ProjectError:
+        return ""
+
+
+def _check_address(settings: ConfigNode, problems: ProblemList) -> None:
+    url = settings.get("base_url")
+    if url is not None and "{{" not in url.value:
+        try:
+            checked_url(url.value, url.location)
+        except ProjectError as exc:
+            problems.extend(exc)
+
+
+def _check_times(target: Target, settings: ConfigNode, problems: ProblemList) -> None:
+    if target.type == "claude" and target.settle_after_s <= target.timeout_s:
+        node = settings.get("settle_after_s") or settings["timeout_s"]
+        message = (
+            f"`settle_after_s` ({target.settle_after_s:g}) must be longer than `timeout_s` ({target.timeout_s:g})."
+        )
+        hint = "A call that may still arrive must not count as lost: it would be paid twice."
+        problems.add("BF117", message, location=node.location, hint=hint)
+
+
+def _check_state(settings: ConfigNode, problems: ProblemList) -> None:
+    state = settings.get("state")
+    if state is not None and "{{" not in state.value and not state.value.startswith("sqlite:///"):
+        hint = "Write e.g. sqlite:///.batchforge/shared.db, relative to the project's folder."
+        problems.add("BF137", "State is kept in SQLite files only.", location=state.location, hint=hint)
+
+
+def _check_outputs(target: Target, settings: ConfigNode, folders: dict[str, str], problems: ProblemList) -> None:
+    """Outputs belong to a target: two that write one file would replace each other's answers."""
+    if target.type == "emulator":
+        return
+    node = settings.get("outputs")
+    location = node.location if node is not None else settings.key_location
+    folder = target.outputs_dir
+    parts = folder.split("/")
+    if folder.startswith(("~", "/")) or ".." in parts or parts[0] in (STATE_FOLDER, ARTIFACTS_FOLDER):
+        hint = f"Name a folder inside the project, but not in {ARTIFACTS_FOLDER}/ or {STATE_FOLDER}/."
+        problems.add("BF138", f"Outputs cannot be written to `{folder}`.", location=location, hint=hint)
+    elif first := folders.get(folder.casefold()):
+        message = f"The targets `{first}` and `{target.name}` would write the same outputs."
+        hint = f"Give one of them a folder of its own, e.g. `outputs: {target.name}`."
+        problems.add("BF139", message, location=location, hint=hint)
+    folders.setdefault(normal_folder(folder).casefold(), target.name)
+
+
+def _read_vars(
+    node: ConfigNode, given: dict[str, Any], problems: ProblemList
+) -> tuple[dict[str, Any], dict[str, Location]]:
+    declared = read_declared_vars(_entries(node, "vars"))
+    values: dict[str, Any] = {}
+    required: dict[str, Location] = {}
+    for name, variable in declared.items():
+        if name in given:
+            given[name] = typed_as_declared(name, given[name], variable.default, problems)
+            values[name] = given[name]
+        elif variable.is_required:
+            required[name] = variable.node.key_location
+        else:
+            values[name] = _from_environment(variable.default, variable.node, problems)
+    return values, required
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredVar:
+    node: ConfigNode
+    default: Any
+    is_required: bool
+
+
+def read_declared_vars(entries: Mapping[str, ConfigNode]) -> dict[str, DeclaredVar]:
+    """`name: value`, `name: {default: value}` or `name: {required: true}`."""
+    return {name: _read_var(node) for name, node in entries.items()}
+
+
+def _read_var(node: ConfigNode) -> DeclaredVar:
+    is_form = bool(node.entries) and node.entries.keys() <= {"default", "required", "description"}
+    if not is_form or not node.entries.keys() & {"default", "required"}:
+        return DeclaredVar(node, node.data, False)
+    default = node.get("default")
+    is_required = "required" in node and node["required"].value is True and default is None
+    return DeclaredVar(node, default.data if default is not None else None, is_required)
+
+
+def typed_as_declared(name: str, value: Any, default: Any, problems: ProblemList) -> Any:
+    """`--vars limit=20` gives text; where the project declares a number or a boolean, it becomes one."""
+    if not isinstance(value, str) or not isinstance(default, int | float):
+        return value
+    from batchforge.yaml_nodes import parse_scalar
+
+    typed = parse_scalar(value)
+    is_boolean = isinstance(default, bool)
+    if isinstance(typed, int | float) and isinstance(typed, bool) == is_boolean:
+        return typed
+    wanted = "true or false" if is_boolean else "a number"
+    problems.add("BF142", f"--vars {name}: `{value}` is not {wanted}, as {PROJECT_FILE} declares it.")
+    return value
+
+
+def _from_environment(value: Any, node: ConfigNode, problems: ProblemList) -> Any:
+    if isinstance(value, dict):
+        return {name: _from_environment(item, node, problems) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_from_environment(item, node, problems) for item in value]
+    if not isinstance(value, str) or "env_var" not in value:
+        return value
+    try:
+        return ENV_VAR.sub(lambda match: _allowed_env(match["name"], match["default"], node), value)
+    except BatchForgeError as exc:
+        problems.extend(exc)
+        return value
+
+
+def _allowed_env(name: str, default: str | None, node: ConfigNode) -> str:
+    """Prompts go to a server, and specs come from pull requests: only variables that the machine's owner names."""
+    if name not in {item.strip() for item in os.environ.get("BATCHFORGE_ENV_ALLOW", "").split(",")}:
+        hint = f"If prompts may hold its value, set BATCHFORGE_ENV_ALLOW={name} in your own environment."
+        message = f"The environment variable {name} may not be used in `vars`."
+        raise ProjectError("BF133", message, hint=hint, location=node.location)
+    value = os.environ.get(name, default)
+    if value is None:
+        hint = f"Set it (export {name}=...), or give a default: env_var('{name}', 'default')."
+        raise ProjectError("BF132", f"The environment variable {name} is not set.", hint=hint, location=node.location)
+    return value

@@ -1,0 +1,72 @@
+"""A project's YAML file -> a checked `ConfigNode`, or every problem in it with file, line, column and hint.
+
+Also the one place that knows where `schemas/` lies.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from batchforge.errors import BatchForgeError, Location, ProblemList
+from batchforge.schema_check import SchemaCheck
+from batchforge.source_tree import SourceTree
+from batchforge.yaml_nodes import ConfigNode, parse_yaml
+
+
+def schemas_folder() -> Path:
+    """`batchforge/schemas` in a wheel; `schemas` beside the package in a checkout or an editable install."""
+    package = Path(__file__).parent
+    in_wheel = package / "schemas"
+    return in_wheel if in_wheel.is_dir() else package.parent / "schemas"
+
+
+@cache
+def load_schema(name: str) -> Mapping[str, Any]:
+    schema: Mapping[str, Any] = json.loads((schemas_folder() / name).read_bytes())
+    return schema
+
+
+class _Schemas(Mapping[str, Mapping[str, Any]]):
+    """The schemas by file name, read when one is asked for."""
+
+    def __getitem__(self, name: str) -> Mapping[str, Any]:
+        return load_schema(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return (path.name for path in sorted(schemas_folder().glob("*.schema.json")))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+SCHEMAS = _Schemas()
+
+
+def read_config_file(tree: SourceTree, path: str, schema_name: str, problems: ProblemList) -> ConfigNode | None:
+    """The file's settings, checked. None if anything is wrong with it; what is wrong is then in `problems`."""
+    node = read_yaml_file(tree, path, problems)
+    if node is None:
+        return None
+    found = ProblemList()
+    SchemaCheck(SCHEMAS, schema_name, found).check(node)
+    problems.items.extend(found.items)
+    return None if found.errors else node
+
+
+def read_yaml_file(tree: SourceTree, path: str, problems: ProblemList) -> ConfigNode | None:
+    """Any YAML (or JSON) file of the project, its places kept, its contents not yet checked."""
+    found = ProblemList()
+    node: ConfigNode | None = None
+    try:
+        node = parse_yaml(tree.read_text(path), path, found)
+    except BatchForgeError as exc:
+        found.extend(exc)
+    if node is None and not found.errors:
+        hint = "Write its settings, or remove the file."
+        found.add("BF118", "The file is empty.", location=Location(path, 1, 1), hint=hint)
+    problems.items.extend(found.items)
+    return None if found.errors else node

@@ -1,0 +1,199 @@
+"""One target of batchforge.yml: its address, key, origin, state and outputs, each resolved only when asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+from urllib.parse import urlsplit
+
+from batchforge.errors import Location, ProjectError
+from batchforge.nearest import did_you_mean
+
+CLAUDE_URL = "https://api.anthropic.com"
+CLAUDE_HOST = "api.anthropic.com"
+ANTHROPIC_VERSION = "2026-10-21"
+KEY_HEADERS = frozenset({"authorization", "x-api-key"})
+
+ENV_VAR = re.compile(
+    r"""\{\{-?\s*env_var\(\s*(?P<q>['"])(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P=q)\s*"""
+    r"""(?:,\s*(?P<dq>['"])(?P<default>.*?)(?P=dq)\s*)?\)\s*-?\}\}"""
+)
+_URL_CHARACTERS = re.compile(r"[A-Za-z0-9._~:/\[\]%-]+")
+
+
+class HasRoot(Protocol):
+    @property
+    def root(self) -> Path: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who answers: an emulator's answers and Claude's, or two workspaces', are never mixed."""
+
+    kind: Literal["emulator", "claude"]
+    host: str
+    workspace: str = ""
+
+    @property
+    def slug(self) -> str:
+        """A name for files: the same for the same origin, always; different for different ones, also in lower case."""
+        plain = "-".join(part for part in (self.kind, self.host, self.workspace) if part)
+        safe = re.sub(r"[^a-z0-9._-]", "_", plain.lower())
+        if safe == plain and not self.workspace:
+            return safe
+        exact = "\n".join((self.kind, self.host, self.workspace))
+        return f"{safe[:80]}-{hashlib.sha256(exact.encode()).hexdigest()[:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A place to run against. Values may hold `{{ env_var('NAME') }}`; they are resolved only when asked for."""
+
+    name: str
+    type: Literal["emulator", "claude"]
+    settings: Mapping[str, Any]
+    """As written in batchforge.yml (checked against the schema, templates unresolved)."""
+    location: Location | None = None
+
+    def api_key(self) -> str:
+        """The key. The address is checked first: a key goes only where this machine's owner lets it go."""
+        self.base_url()
+        if "api_key" in self.settings:
+            return self._text("api_key")
+        return self._env("ANTHROPIC_API_KEY", None)
+
+    def base_url(self) -> str:
+        url = self._text("base_url") if "base_url" in self.settings else CLAUDE_URL
+        return checked_base_url(url, self.location)
+
+    def origin(self) -> Origin:
+        """Needs no key. Each emulator target is an origin of its own, since its scenario shapes the answers."""
+        if self.type == "emulator":
+            return Origin("emulator", self.name)
+        parts = urlsplit(self.base_url())
+        port = f":{parts.port}" if parts.port and parts.port != _default_port(parts.scheme) else ""
+        return Origin("claude", f"{parts.hostname}{port}", self.workspace_id or "")
+
+    def state_url(self, project: HasRoot) -> str:
+        """`sqlite:///` and an absolute path."""
+        root = project.root.absolute()
+        if "state" not in self.settings:
+            return f"sqlite:///{root}/.batchforge/state-{self.origin().slug}.db"
+        path = self._text("state").removeprefix("sqlite:///")
+        return f"sqlite:///{root / path}"
+
+    @property
+    def outputs_dir(self) -> str:
+        """Project-relative. Emulated outputs never lie where real ones do."""
+        return f"target/{self.name}" if self.type == "emulator" else normal_folder(self.settings.get("outputs", "."))
+
+    @property
+    def workspace_id(self) -> str | None:
+        return self._text("workspace_id") if "workspace_id" in self.settings else None
+
+    @property
+    def anthropic_version(self) -> str:
+        return str(self.settings.get("anthropic_version", ANTHROPIC_VERSION))
+
+    @property
+    def betas(self) -> tuple[str, ...]:
+        return tuple(self.settings.get("betas", ()))
+
+    def headers(self) -> dict[str, str]:
+        return {name: self._resolved(value) for name, value in self.settings.get("headers", {}).items()}
+
+    @property
+    def timeout_s(self) -> float:
+        return float(self.settings.get("timeout_s", 60 if self.type == "emulator" else 600))
+
+    @property
+    def settle_after_s(self) -> float:
+        """What an embedded emulator does not list, it did not take; the real API gets 15 minutes."""
+        return float(self.settings.get("settle_after_s", 1 if self.type == "emulator" else 900))
+
+    @property
+    def poll_interval_s(self) -> float:
+        return float(self.settings.get("poll_interval_s", 0.2 if self.type == "emulator" else 10))
+
+    @property
+    def processing_s(self) -> float:
+        """Emulator: how long a batch takes."""
+        return float(self.settings.get("processing_s", 0))
+
+    @property
+    def scenario(self) -> str | None:
+        """Emulator: the project-relative path of the file that says how it behaves."""
+        return self.settings.get("scenario")
+
+    def _text(self, setting: str) -> str:
+        return self._resolved(self.settings[setting])
+
+    def _resolved(self, text: str) -> str:
+        return ENV_VAR.sub(lambda match: self._env(match["name"], match["default"]), text)
+
+    def _env(self, name: str, default: str | None) -> str:
+        value = os.environ.get(name) or default
+        if value is not None:
+            return value
+        raise ProjectError(
+            "BF132",
+            f"The target `{self.name}` needs the environment variable {name}, which is not set.",
+            hint=f"Set it in your shell (export {name}=...), or choose another target with --target.",
+            location=self.location,
+        )
+
+
+def checked_base_url(url: str, location: Location | None = None) -> str:
+    """The address, if a key may be sent there: Claude's own host, this machine, or a host that is allowed outside."""
+    parts = checked_url(url, location)
+    host = (parts.hostname or "").lower()
+    allowed = {item.strip().lower() for item in os.environ.get("BATCHFORGE_ALLOWED_HOSTS", "").split(",")}
+    if host == CLAUDE_HOST or is_loopback(host) or {host, f"{host}:{parts.port}"} & allowed:
+        return url.rstrip("/")
+    hint = f"If you trust it, set BATCHFORGE_ALLOWED_HOSTS={host} in your own environment."
+    near = did_you_mean(host, [CLAUDE_HOST])
+    raise ProjectError(
+        "BF135",
+        f"The host `{host}` is not one that keys and prompts may be sent to.",
+        hint=f"{near} {hint}".strip(),
+        location=location,
+    )
+
+
+def checked_url(url: str, location: Location | None = None) -> Any:
+    """The address's parts, if it is a plain http(s) address and encrypted on the way to other machines."""
+    try:
+        parts = urlsplit(url)
+        host, _ = (parts.hostname or "").lower(), parts.port
+    except ValueError:
+        host = ""
+    if not host or not _URL_CHARACTERS.fullmatch(url) or parts.scheme not in ("http", "https"):
+        hint = "Write scheme, host and path only, e.g. https://api.anthropic.com."
+        raise ProjectError("BF134", "This is not the address of a server.", hint=hint, location=location)
+    if parts.scheme == "http" and not is_loopback(host):
+        hint = "Use https. Plain http is for this machine only: it would show the key to everyone on the way."
+        raise ProjectError("BF134", f"`{host}` would be reached without encryption.", hint=hint, location=location)
+    return parts
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def normal_folder(folder: str) -> str:
+    return "/".join(part for part in folder.split("/") if part not in ("", ".")) or "."
+
+
+def _default_port(scheme: str) -> int:
+    return 443 if scheme == "https" else 80
