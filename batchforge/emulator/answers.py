@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import msgspec
-
 from batchforge.emulator.api_fault import ApiFault
+from batchforge.emulator.json_bytes import json_bytes
 from batchforge.emulator.models import EmulatedModel
 from batchforge.emulator.tokens import TOOL_TOKENS, count_json, count_text
 
@@ -144,4 +143,4 @@ def system_text(params: Params) -> str:
 
 
 def json_text(value: object) -> str:
-    return msgspec.json.encode(value).decode()
+    return json_bytes(value).decode()

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
-
+from batchforge.emulator.json_bytes import json_bytes
 from batchforge.emulator.models import EmulatedModel
 from batchforge.emulator.shapes import Refused
 from batchforge.emulator.tokens import count_input_tokens, decoded, image_size, pdf_pages
@@ -274,10 +273,13 @@ def _check_url(source: Mapping[str, Any]) -> None:
     """Nothing is fetched here; names under .invalid are those that nobody can fetch."""
     if source["type"] != "url":
         return
-    url = urlsplit(source["url"])
-    if url.scheme not in ("http", "https") or not url.hostname:
+    try:
+        scheme, host = urlsplit(source["url"]).scheme, urlsplit(source["url"]).hostname
+    except ValueError:
+        scheme, host = "", None
+    if scheme not in ("http", "https") or not host:
         raise Refused("Only HTTPS URLs are supported.")
-    if url.hostname.endswith(".invalid"):
+    if host.endswith(".invalid"):
         raise Refused("Unable to download the file. Please verify the URL and try again.")
 
 
@@ -296,7 +298,7 @@ _TOKENS_OF_A_MEDIUM = 10_000
 
 def _bytes_at_most(params: Mapping[str, Any]) -> int:
     tools, system = params.get("tools"), params.get("system") or ""
-    total = len(msgspec.json.encode(tools)) if tools else 0
+    total = len(json_bytes(tools)) if tools else 0
     total += 4 * len(system) if isinstance(system, str) else _bytes_of_blocks(system)
     for message in params["messages"]:
         content = message["content"]
@@ -306,6 +308,6 @@ def _bytes_at_most(params: Mapping[str, Any]) -> int:
 
 def _bytes_of_blocks(blocks: Sequence[Block]) -> int:
     return sum(
-        4 * len(block["text"]) if block["type"] == "text" else len(msgspec.json.encode(block)) + _TOKENS_OF_A_MEDIUM
+        4 * len(block["text"]) if block["type"] == "text" else len(json_bytes(block)) + _TOKENS_OF_A_MEDIUM
         for block in blocks
     )

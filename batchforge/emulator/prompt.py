@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-import msgspec
-
+from batchforge.emulator.json_bytes import json_bytes
 from batchforge.emulator.models import EmulatedModel
 from batchforge.emulator.tokens import (
     MESSAGE_TOKENS,
@@ -140,7 +139,7 @@ def block_bytes(block: Mapping[str, Any]) -> bytes:
     """A block's identity: its own keys in any order, what is inside them in the order sent, and no marks."""
     if block["type"] == "text" and not block.get("citations"):
         return b"text\0" + str(block["text"]).encode("utf-8", "surrogatepass")
-    return msgspec.json.encode({key: _unmarked(block[key]) for key in sorted(block) if key != "cache_control"})
+    return json_bytes({key: _unmarked(block[key]) for key in sorted(block) if key != "cache_control"})
 
 
 def _unmarked(value: Any) -> Any:
@@ -172,8 +171,8 @@ def _head_key(params: Mapping[str, Any], model: EmulatedModel) -> tuple[Any, ...
     system, tools = params.get("system"), params.get("tools")
     return (
         model.id,
-        system if system is None or isinstance(system, str) else msgspec.json.encode(system),
-        msgspec.json.encode(tools) if tools else None,
+        system if system is None or isinstance(system, str) else json_bytes(system),
+        json_bytes(tools) if tools else None,
         _system_settings(params),
     )
 
@@ -216,14 +215,14 @@ def _system_settings(params: Mapping[str, Any]) -> bytes:
     output_format, speed = _output_format(params), params.get("speed")
     if output_format is None and speed in (None, "standard"):
         return b"system"
-    return msgspec.json.encode(["system", output_format, speed])
+    return json_bytes(["system", output_format, speed])
 
 
 def _message_settings(params: Mapping[str, Any], model: EmulatedModel) -> bytes:
     """What loses the messages cache alone. A default written out is the same as one left out."""
     effort = (params.get("output_config") or {}).get("effort") or model.effort_default
     thinking = params.get("thinking") or _default_thinking(model)
-    return msgspec.json.encode(["messages", effort, thinking, _tool_choice(params), _has_images(params["messages"])])
+    return json_bytes(["messages", effort, thinking, _tool_choice(params), _has_images(params["messages"])])
 
 
 def _default_thinking(model: EmulatedModel) -> Mapping[str, Any]:

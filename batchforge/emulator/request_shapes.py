@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from batchforge.emulator.shapes import (
     Check,
+    Refused,
     anything,
     boolean,
     fields,
@@ -137,10 +138,32 @@ _TOOL_SWITCHES: Mapping[str, Check] = {
     "defer_loading": boolean,
     "strict": nullable(boolean),
 }
+_INVALID_INPUT_SCHEMA = (
+    "JSON schema is invalid. It must match JSON Schema draft 2020-12 (https://json-schema.org/draft/2020-12). "
+    "Learn more about tool use at https://docs.claude.com/en/docs/tool-use."
+)
+
+
+def _input_schema(value: object) -> None:
+    mapping(value)
+    assert isinstance(value, dict)
+    if "type" not in value:
+        raise Refused("Field required", "type")
+    if value["type"] != "object":
+        raise Refused("Input should be 'object'", "type")
+    # Only requests with tools pay for the import, and each set of tools is checked once.
+    from jsonschema import Draft202012Validator, SchemaError
+
+    try:
+        Draft202012Validator.check_schema(value)
+    except SchemaError:
+        raise Refused(_INVALID_INPUT_SCHEMA) from None
+
+
 _CLIENT_TOOL = fields(
     {
         "name": _TOOL_NAME,
-        "input_schema": mapping,
+        "input_schema": _input_schema,
     },
     {
         **_TOOL_SWITCHES,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -97,9 +98,14 @@ def _tool_to_call(params: Params, text: str) -> Mapping[str, Any] | None:
 
 def _fitting_tool(tools: list[Mapping[str, Any]], text: str) -> tuple[Mapping[str, Any], int]:
     words = stems(text)
-    shared = [len(words & stems(f"{tool['name']} {tool.get('description', '')}".replace("_", " "))) for tool in tools]
+    shared = [len(words & _tool_words(tool["name"], tool.get("description", ""))) for tool in tools]
     best = max(shared)
     return tools[shared.index(best)], best
+
+
+@lru_cache(maxsize=512)
+def _tool_words(name: str, description: str) -> frozenset[bytes]:
+    return stems(f"{name} {description}")
 
 
 def _answers_a_tool(params: Params) -> bool:

@@ -208,7 +208,7 @@ def _check_thinking_budget(request: Request) -> None:
 
 def _check_tools(request: Request) -> None:
     tools, choice = request.params.get("tools") or (), request.params.get("tool_choice")
-    names = [tool["name"] for tool in tools if "name" in tool]
+    names = [tool["name"] for tool in tools if isinstance(tool.get("name"), str)]
     if len(set(names)) < len(names):
         raise Refused("Tool names must be unique.", "tools")
     if choice is None:

@@ -6,9 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
-from batchforge.emulator.shapes import Refused
+from batchforge.emulator.json_bytes import json_bytes
+from batchforge.emulator.shapes import Check, Refused, anything, check_under, list_of, mapping, string, string_or
 
 TYPES = frozenset({"object", "array", "string", "integer", "number", "boolean", "null"})
 FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
@@ -33,7 +32,7 @@ _taken: set[bytes] = set()
 
 
 def check_output_schema(schema: Schema) -> None:
-    _check_once(msgspec.json.encode(schema), [("output_config.format.schema", schema)])
+    _check_once(json_bytes(schema), [("output_config.format.schema", schema)])
 
 
 def check_strict_tools(tools: Sequence[Mapping[str, Any]]) -> None:
@@ -42,7 +41,7 @@ def check_strict_tools(tools: Sequence[Mapping[str, Any]]) -> None:
     if len(strict) > STRICT_TOOLS:
         raise Refused(f"A maximum of {STRICT_TOOLS} tools may be strict. Found {len(strict)}.", "tools")
     if strict:
-        _check_once(msgspec.json.encode(strict), strict)
+        _check_once(json_bytes(strict), strict)
 
 
 def _is_strict(tool: Mapping[str, Any]) -> bool:
@@ -77,10 +76,9 @@ class _Checker:
         self.unions = 0
 
     def check(self, schema: Any, path: Path, depth: int) -> None:
-        if not isinstance(schema, dict):
-            raise Refused("Input should be a valid dictionary", *path)
         if depth > NESTING:
             raise Refused("Schema is too complex for compilation.")
+        _check_keyword_shapes(schema, path)
         if "$ref" in schema:
             self._check_ref(schema, path)
         types = self._types(schema, path)
@@ -109,11 +107,11 @@ class _Checker:
 
     def _check_values(self, schema: Schema, path: Path) -> None:
         values = schema.get("enum")
-        if values is not None and (not isinstance(values, list) or not values):
-            raise Refused("enum must be a list with at least one value", *path, "enum")
+        if values is not None and not values:
+            raise Refused("enum must have at least one value", *path, "enum")
         if any(isinstance(value, dict | list) for value in values or ()):
             raise Refused("enum values must be strings, numbers, booleans or null", *path, "enum")
-        if schema.get("format") is not None and schema["format"] not in FORMATS:
+        if "format" in schema and schema["format"] not in FORMATS:
             raise Refused(f"format '{schema['format']}' is not supported", *path, "format")
         if "minItems" in schema and schema["minItems"] not in (0, 1):
             raise Refused("For 'array' type, 'minItems' values other than 0 or 1 are not supported", *path)
@@ -145,12 +143,37 @@ class _Checker:
 
     def _check_ref(self, schema: Schema, path: Path) -> None:
         reference = schema["$ref"]
-        if not isinstance(reference, str) or not reference.startswith("#"):
+        if not reference.startswith("#"):
             raise Refused("External $ref is not supported", *path)
         if "allOf" in schema:
             raise Refused("allOf with $ref is not supported", *path)
         resolve(self.root, reference, path)
         _refuse_recursion(self.root, reference, path)
+
+
+_KEYWORD_SHAPES: Mapping[str, Check] = {
+    "type": string_or(list_of(string)),
+    "properties": mapping,
+    "required": list_of(string),
+    "enum": list_of(anything),
+    "anyOf": list_of(mapping),
+    "allOf": list_of(mapping),
+    "$defs": mapping,
+    "definitions": mapping,
+    "$ref": string,
+    "format": string,
+    "pattern": string,
+}
+
+
+def _check_keyword_shapes(schema: Any, path: Path) -> None:
+    try:
+        mapping(schema)
+        for keyword, check in _KEYWORD_SHAPES.items():
+            if keyword in schema:
+                check_under(keyword, check, schema[keyword])
+    except Refused as refused:
+        raise refused.under(*path) from None
 
 
 def resolve(root: Schema, reference: str, path: Path = ()) -> Schema:
@@ -186,8 +209,8 @@ def _references(part: Any) -> list[str]:
     return own + [reference for value in part.values() for reference in _references(value)]
 
 
-def _check_pattern(pattern: Any, path: Path) -> None:
-    if not isinstance(pattern, str) or _HARD_PATTERN.search(pattern):
+def _check_pattern(pattern: str, path: Path) -> None:
+    if _HARD_PATTERN.search(pattern):
         raise Refused(f"pattern '{pattern}' is not supported", *path, "pattern")
     try:
         re.compile(pattern)

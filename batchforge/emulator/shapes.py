@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
+from batchforge.emulator.json_bytes import json_bytes
 
 Check = Callable[[Any], None]
 
@@ -110,10 +110,7 @@ def list_of(inner: Check, *, most: int | None = None) -> Check:
         if most is not None and len(value) > most:
             raise Refused(f"List should have at most {most} items after validation, not {len(value)}")
         for index, item in enumerate(value):
-            try:
-                inner(item)
-            except Refused as refused:
-                raise refused.under(index) from None
+            check_under(index, inner, item)
 
     return check
 
@@ -146,7 +143,7 @@ def fields(required: Mapping[str, Check], optional: Mapping[str, Check]) -> Chec
         """Of several faults the API names the first in its own order of fields; an unknown field comes last."""
         for name, inner in known.items():
             if name in value:
-                _check_under(name, inner, value[name])
+                check_under(name, inner, value[name])
             elif name in needed:
                 raise Refused("Field required", name)
         for name in value:
@@ -156,7 +153,7 @@ def fields(required: Mapping[str, Check], optional: Mapping[str, Check]) -> Chec
     return check
 
 
-def _check_under(step: str | int, inner: Check, value: Any) -> None:
+def check_under(step: str | int, inner: Check, value: Any) -> None:
     try:
         inner(value)
     except Refused as refused:
@@ -168,7 +165,7 @@ def remembered(inner: Check, *, most: int = 256) -> Check:
     taken: set[bytes] = set()
 
     def check(value: Any) -> None:
-        key = msgspec.json.encode(value)
+        key = json_bytes(value)
         if key in taken:
             return
         inner(value)
@@ -192,9 +189,6 @@ def tagged(variants: Mapping[str, Check], *, default: str | None = None) -> Chec
         variant = variants.get(tag) if isinstance(tag, str) else None
         if variant is None:
             raise Refused(f"Input tag '{tag}' found using 'type' does not match any of the expected tags: {expected}")
-        try:
-            variant(value)
-        except Refused as refused:
-            raise refused.under(tag) from None
+        check_under(str(tag), variant, value)
 
     return check

@@ -14,8 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
+from batchforge.emulator.json_bytes import json_bytes
 from batchforge.emulator.models import EmulatedModel
 
 # Bytes of one class weigh the same, in hundredths of a token. Continuation bytes of UTF-8 weigh nothing.
@@ -93,7 +92,7 @@ def count_text(text: str, model: EmulatedModel) -> int:
 
 
 def count_json(value: object, model: EmulatedModel) -> int:
-    return (_NEW if model.new_tokenizer else _OLD).count(msgspec.json.encode(value))
+    return (_NEW if model.new_tokenizer else _OLD).count(json_bytes(value))
 
 
 def count_block(block: Mapping[str, Any], model: EmulatedModel) -> int:
