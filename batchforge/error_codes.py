@@ -40,13 +40,13 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF205": ErrorCode(
         "A row has more or fewer cells than there are columns",
-        "A cell holds the delimiter or a line end without being quoted, or `delimiter:` or `quote:` do not fit the file.",
+        "A cell holds the delimiter or a line end and is not quoted, or `delimiter:` or `quote:` do not fit the file.",
         "Quote the cell, or correct the settings. A row is never padded or cut.",
         "BF205 data/tickets.csv:9: the row has 3 cells, but there are 2 columns",
     ),
     "BF206": ErrorCode(
         "A CSV or TSV row cannot be taken apart",
-        "A quoted cell is never closed, text follows a closing quote, a bare carriage return stands in a cell, or a cell "
+        "A quoted cell is never closed, text follows a closing quote, a cell holds a bare carriage return, or a cell "
         "is longer than 256 MB.",
         "Correct the row. If quotes are ordinary characters in the file, set `quote: null`.",
         "BF206 data/reviews.tsv:31: a quoted cell of this row is never closed",
@@ -266,5 +266,29 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "The model's prices are unknown, not verified, or older than 60 days, so costs shown may be wrong.",
         "Give your own under `prices:` in batchforge.yml, or install a newer version.",
         "",
+    ),
+    "BF971": ErrorCode(
+        "The emulator cannot listen",
+        "Another program has the port, or the address is not one of this machine.",
+        "Choose another port with --port, or 0 for a free one.",
+        "BF971 the emulator cannot listen on 127.0.0.1:8787: Address already in use",
+    ),
+    "BF972": ErrorCode(
+        "A scenario of the emulator says something unknown",
+        "The YAML file given with --scenario has a name or a value that the emulator does not know.",
+        "docs/emulator.md lists what a scenario may say.",
+        "BF972 chaos.yml: chaos.yml: faults[0]: unknown knd. Known are at_byte, body, …",
+    ),
+    "BF973": ErrorCode(
+        "A file of answers cannot be used",
+        "The file given with --answers cannot be read, or a line or the script in it is not of the form described.",
+        "docs/emulator.md shows what a file of answers looks like.",
+        "BF973 answers.jsonl:3: …",
+    ),
+    "BF974": ErrorCode(
+        "The upstream address is not one",
+        "--upstream is not the http or https address of a server.",
+        "Such as http://127.0.0.1:11434.",
+        "BF974 --upstream: not an http or https address: localhost",
     ),
 }
