@@ -6,7 +6,6 @@ as JSON spells them, lists and objects as JSON.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from jinja2.loaders import FunctionLoader
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from batchforge.errors import Location, ProjectError
+from batchforge.nearest import did_you_mean
 from batchforge.source_tree import SourceTree
 from batchforge.spec import TemplateSource
 
@@ -214,7 +214,5 @@ def _undefined_name(message: str, variables: Mapping[str, Any]) -> tuple[str, li
 
 
 def _nearest(name: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(name, names, n=1)
-    if close:
-        return f"Did you mean '{close[0]}'?"
-    return "There is: " + ", ".join(sorted(set(names))[:20]) + "." if names else ""
+    known = ", ".join(sorted(set(names))[:20])
+    return did_you_mean(name, names) or (f"There is: {known}." if known else "")

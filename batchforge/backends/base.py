@@ -110,8 +110,8 @@ class BatchBackend(Protocol):
         """
         ...
 
-    def list_recent(self, since: datetime) -> BatchListing:
-        """All batches created at or after `since` by the server's clock.
+    def list_recent(self, max_age_s: float) -> BatchListing:
+        """All batches created within the last `max_age_s` seconds of the server's clock.
 
         Raises:
             Unavailable

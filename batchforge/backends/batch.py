@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from anthropic.types.messages import MessageBatch
 from batchforge.backends.base import BatchGone, BatchListing, BatchProgress, Connection, Unavailable
 from batchforge.backends.client import make_client, reading, retry_after_s, spending
 from batchforge.backends.result_lines import UnreadableLine, parse_result_line
+from batchforge.clock import parse_iso
 from batchforge.errors import ApiError
 from batchforge.results import RequestResult
 
@@ -60,19 +61,20 @@ class BatchApi:
                     raise Unavailable(f"the results of {batch_id} broke off: {exc}") from exc
                 yield result
 
-    def list_recent(self, since: datetime) -> BatchListing:
+    def list_recent(self, max_age_s: float) -> BatchListing:
         batches: list[BatchProgress] = []
-        server_time, after = None, None
+        server_time = after = None
         while True:
             with reading("list of batches"):
                 page: dict[str, Any] = {"limit": _PAGE_SIZE} | ({"after_id": after} if after else {})
                 response = self._client.messages.batches.with_raw_response.list(**page)
                 listed = response.parse()
             server_time = server_time or _server_time(response.headers)
+            since = (server_time or datetime.now(UTC)) - timedelta(seconds=max_age_s)
             found = [_progress(batch) for batch in listed.data]
-            batches += [b for b in found if parse_time(b.created_at) >= since]
+            batches += [b for b in found if parse_iso(b.created_at) >= since]
             after = listed.last_id
-            if not listed.has_more or not found or parse_time(found[-1].created_at) < since:
+            if not listed.has_more or not found or parse_iso(found[-1].created_at) < since:
                 return BatchListing(batches, server_time)
 
     def cancel(self, batch_id: str) -> BatchProgress:
@@ -138,11 +140,6 @@ def _progress(batch: MessageBatch, retry_after: float | None = None) -> BatchPro
 def _text_time(time: datetime | str) -> str:
     # Models are built without validation, so a time may still be the text that came.
     return time if isinstance(time, str) else time.isoformat()
-
-
-def parse_time(text: str) -> datetime:
-    time = datetime.fromisoformat(text)
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _server_time(headers: Any) -> datetime | None:

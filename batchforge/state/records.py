@@ -11,19 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from batchforge.results import RequestResult, ResultKind, Usage
 from batchforge.state.attempts import AttemptState
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Whose answers a state holds. Answers of an emulator never serve a real target."""
-
-    kind: str
-    """emulator or claude."""
-    host: str
-    workspace: str = ""
-
-    def __str__(self) -> str:
-        return " ".join(part for part in (self.kind, self.host, self.workspace) if part)
+from batchforge.target import Origin
 
 
 class StoredAnswer(NamedTuple):

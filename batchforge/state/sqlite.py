@@ -5,15 +5,15 @@ from __future__ import annotations
 import sqlite3
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from batchforge.clock import Clock, SystemClock, iso
 from batchforge.errors import StateError, StateLocked
 from batchforge.results import RequestResult, ResultKind, Usage
 from batchforge.state.attempts import AttemptState, check_move
@@ -26,7 +26,6 @@ from batchforge.state.records import (
     LiveClaim,
     Manifest,
     ManifestRow,
-    Origin,
     OutputRow,
     RequestRecord,
     RunRecord,
@@ -36,6 +35,7 @@ from batchforge.state.records import (
 )
 from batchforge.state.schema import APPLICATION_ID, MIGRATIONS
 from batchforge.streams import in_chunks
+from batchforge.target import Origin
 
 _ROWS_PER_STEP = 1_000
 _RESULT_COLUMNS = (
@@ -51,10 +51,6 @@ _ATTEMPT_COLUMNS = (
 )
 
 
-def utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class SqliteState:
     """A `StateStore` in a file. Safe to use from several threads and, for reading, while another process writes."""
 
@@ -64,7 +60,7 @@ class SqliteState:
         *,
         read_only: bool = False,
         lock_timeout_s: float = 30.0,
-        now: Callable[[], datetime] = utc_now,
+        clock: Clock | None = None,
     ) -> None:
         """Opens the file, and unless `read_only` makes it or brings it up to the present schema.
 
@@ -73,7 +69,7 @@ class SqliteState:
             StateLocked: BF502 another process holds it for longer than `lock_timeout_s`.
         """
         self.path = path
-        self._now = now
+        self._clock = clock or SystemClock()
         self._lock = threading.RLock()
         with self._named_errors():
             self._db = self._connect(read_only, lock_timeout_s)
@@ -311,7 +307,8 @@ class SqliteState:
         with self._transaction():
             self._db.execute(
                 "INSERT OR REPLACE INTO batches (batch_id, attempt_id, status, processing, succeeded, errored, "
-                "canceled, expired, created_at, expires_at, note) VALUES (?, NULL, 'foreign', 0, 0, 0, 0, 0, '', '', ?)",
+                "canceled, expired, created_at, expires_at, note) "
+                "VALUES (?, NULL, 'foreign', 0, 0, 0, 0, 0, '', '', ?)",
                 (batch_id, note),
             )
 
@@ -416,7 +413,7 @@ class SqliteState:
                 yield from rows
 
     def _stamp(self) -> str:
-        return self._now().astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        return iso(self._clock.now())
 
     def _insert_attempt(self, intention: Intention, request_count: int) -> int:
         cursor = self._db.execute(

@@ -1,0 +1,39 @@
+"""What happens during a run, told as it happens: for the progress display and the log, never for decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class EventName(StrEnum):
+    """Stable names: they are the `event` of a JSON log line."""
+
+    RUN_STARTED = "run_started"
+    JOB_PLANNED = "job_planned"
+    BATCH_SUBMITTED = "batch_submitted"
+    BATCH_PROGRESS = "batch_progress"
+    RESULTS_STORED = "results_stored"
+    ATTEMPT_MOVED = "attempt_moved"
+    WAITING = "waiting"
+    OUTPUT_WRITTEN = "output_written"
+    OUTPUT_HELD_BACK = "output_held_back"
+    WARNING = "warning"
+    RUN_ENDED = "run_ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    name: EventName
+    job: str = ""
+    message: str = ""
+    """In words, for people; never holds text of prompts or answers."""
+    data: Mapping[str, object] = field(default_factory=dict)
+
+
+Listener = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """A listener that does not listen."""

@@ -1,0 +1,397 @@
+"""Do the plan: intention -> submit -> poll -> store, and go on after a crash. The only room that writes state.
+
+Every step is durable before the next one begins; the order of steps is drawn in `state/attempts.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from batchforge.backends.base import BatchBackend, BatchGone, BatchProgress, Rejected, Unavailable, Uncertain
+from batchforge.clock import Clock, iso, parse_iso
+from batchforge.errors import ApiError
+from batchforge.events import Event, EventName, Listener, ignore
+from batchforge.fingerprint import custom_id
+from batchforge.packing import PackedBatch, pack, remove_left_over_bodies
+from batchforge.planner import JobPlan
+from batchforge.results import RequestResult, ResultKind
+from batchforge.settling import settle
+from batchforge.state.attempts import AttemptState
+from batchforge.state.holders import is_alive, this_holder
+from batchforge.state.records import AttemptRecord, BatchRecord, Intention, StateStore
+from batchforge.streams import in_chunks
+
+_RESULTS_PER_STEP = 2_000
+_LEASE_SLACK_S = 60.0
+_REJECTED_TRIES = 8
+_LONGEST_BACKOFF_S = 60.0
+_SETTLE_EVERY_S = 5.0
+MISSING_RESULT = "missing_result"
+"""Error type of a request that its batch gave no result for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds, from the target."""
+
+    timeout_s: float
+    settle_after_s: float
+    poll_interval_s: float
+
+
+@dataclass(slots=True)
+class Executor:
+    state: StateStore
+    backend: BatchBackend
+    clock: Clock
+    timing: Timing
+    spool_folder: Path
+    listen: Listener = ignore
+    _next_poll: dict[int, float] = field(default_factory=dict)
+    _polls: dict[int, int] = field(default_factory=dict)
+
+    def submit(self, plan: JobPlan, run_id: str, target: str) -> int:
+        """Send what the plan says is to be sent; returns the number of requests that were accepted.
+
+        Raises:
+            ClaimTaken: another runner has begun to ask for one of them; plan again.
+            ApiError: the API refuses in a way that waiting does not mend.
+        """
+        remove_left_over_bodies(self.spool_folder)
+        compiled = plan.compiled
+        writer = compiled.template.body_writer({})
+        sent = 0
+        for packed in pack(plan.to_send(), writer, compiled.spec.batch, self.spool_folder):
+            try:
+                self._send(packed, self._intention(plan, run_id, target), compiled.spec.betas)
+            finally:
+                packed.discard()
+            sent += len(packed.requests)
+        return sent
+
+    def collect(self, jobs: Sequence[str] | None, *, wait: bool) -> list[AttemptRecord]:
+        """Take every open attempt of these jobs as far as it goes; returns those that are still open.
+
+        Never sends a request that costs.
+        """
+        while True:
+            for attempt in self.state.open_attempts(jobs):
+                self._advance(attempt)
+            still_open = self.state.open_attempts(jobs)
+            if not still_open or not wait:
+                return still_open
+            self.clock.sleep(self._until_next_poll(still_open))
+
+    # ---- sending
+
+    def _intention(self, plan: JobPlan, run_id: str, target: str) -> Intention:
+        spec, skeleton = plan.compiled.spec, plan.compiled.template.skeleton
+        return Intention(
+            run_id=run_id,
+            job=spec.name,
+            target=target,
+            mode="batch",
+            model=spec.model,
+            max_tokens=spec.max_tokens,
+            skeleton_id=skeleton.skeleton_id,
+            skeleton=skeleton.text,
+            holder=this_holder(),
+        )
+
+    def _send(self, packed: PackedBatch, intention: Intention, betas: Sequence[str]) -> None:
+        """One batch, until it is accepted: rejected ones are tried again, uncertain ones are settled first."""
+        for tries in range(_REJECTED_TRIES):
+            self._wait_for_equal_counts(len(packed.requests))
+            attempt_id = self.state.intend(intention, packed.requests)
+            self._move(attempt_id, AttemptState.SENDING)
+            try:
+                batch = self.backend.submit(packed.body, betas)
+            except Rejected as exc:
+                self._move(attempt_id, AttemptState.REJECTED, note=str(exc))
+                self._wait_or_raise(exc, tries, intention.job)
+            except Uncertain as exc:
+                self._move(attempt_id, AttemptState.UNCERTAIN, note=str(exc))
+                if self._settle_until_known(attempt_id) is not AttemptState.ASSUMED_LOST:
+                    return
+            else:
+                self._accepted(attempt_id, intention.job, batch, packed.size_bytes)
+                return
+        raise ApiError(
+            "BF603",
+            f"the API did not accept a batch of {len(packed.requests):,} requests in {_REJECTED_TRIES} tries",
+            hint="Nothing of it was paid. Run again later: what was accepted before is kept.",
+        )
+
+    def _accepted(self, attempt_id: int, job: str, batch: BatchProgress, size_bytes: int) -> None:
+        self._move(attempt_id, AttemptState.KNOWN, batch_id=batch.batch_id)
+        self._save(attempt_id, batch)
+        self._tell(
+            EventName.BATCH_SUBMITTED,
+            job,
+            f"batch {batch.batch_id}: {batch.request_count:,} requests, {size_bytes / 1e6:,.1f} MB",
+            batch_id=batch.batch_id,
+            requests=batch.request_count,
+            size_bytes=size_bytes,
+        )
+
+    def _wait_or_raise(self, exc: Rejected, tries: int, job: str) -> None:
+        if exc.is_final:
+            raise ApiError(
+                "BF604",
+                f"the API refused the batch: {exc}",
+                hint="Nothing of it was paid. Mend what it names and run again.",
+            ) from exc
+        seconds = exc.retry_after_s if exc.retry_after_s is not None else min(2.0**tries, _LONGEST_BACKOFF_S)
+        self._tell(EventName.WAITING, job, f"not accepted ({exc}); trying again in {seconds:.0f} s", seconds=seconds)
+        self.clock.sleep(seconds)
+
+    def _wait_for_equal_counts(self, request_count: int) -> None:
+        """A batch is looked for by its count, so no second one of the same count goes out while one is unresolved."""
+        while True:
+            unresolved = [
+                attempt
+                for attempt in self.state.open_attempts()
+                if attempt.request_count == request_count
+                and attempt.state in {AttemptState.UNCERTAIN, AttemptState.AMBIGUOUS}
+            ]
+            if not unresolved:
+                return
+            for attempt in unresolved:
+                self._settle_until_known(attempt.attempt_id)
+
+    # ---- settling
+
+    def _settle_until_known(self, attempt_id: int) -> AttemptState:
+        while True:
+            self._settle(self.state.attempt(attempt_id))
+            state = self.state.attempt(attempt_id).state
+            if state is not AttemptState.UNCERTAIN:
+                return state
+            self.clock.sleep(min(_SETTLE_EVERY_S, self.timing.settle_after_s / 4))
+
+    def _settle(self, attempt: AttemptRecord) -> None:
+        try:
+            verdict = settle(
+                attempt,
+                self.state,
+                self.backend,
+                self.clock,
+                settle_after_s=self.timing.settle_after_s,
+                timeout_s=self.timing.timeout_s,
+            )
+        except Unavailable as exc:
+            self._tell(EventName.WAITING, attempt.job, f"attempt {attempt.attempt_id} is uncertain; no list: {exc}")
+            return
+        for batch_id in verdict.foreign_batch_ids:
+            self.state.disown_batch(batch_id, f"holds nothing of attempt {attempt.attempt_id}")
+        if verdict.to_state is None:
+            self._tell(EventName.WAITING, attempt.job, f"attempt {attempt.attempt_id} is uncertain: {verdict.note}")
+        else:
+            self._move(attempt.attempt_id, verdict.to_state, batch_id=verdict.batch_id, note=verdict.note)
+
+    # ---- collecting
+
+    def _advance(self, attempt: AttemptRecord) -> None:
+        match attempt.state:
+            case AttemptState.INTENDED if self._is_abandoned(attempt):
+                self._move(attempt.attempt_id, AttemptState.WITHDRAWN, note="its process ended before it was sent")
+            case AttemptState.SENDING if self._is_abandoned(attempt):
+                self._move(attempt.attempt_id, AttemptState.UNCERTAIN, note="its process ended while it was sent")
+                self._advance(self.state.attempt(attempt.attempt_id))
+            case AttemptState.UNCERTAIN if self._is_due(attempt.attempt_id):
+                self._settle(attempt)
+                self._due_in(attempt.attempt_id, min(_SETTLE_EVERY_S, self.timing.settle_after_s / 4))
+            case AttemptState.KNOWN | AttemptState.ADOPTED if self._is_due(attempt.attempt_id):
+                self._poll(attempt)
+            case AttemptState.ENDED:
+                self._store(attempt)
+            case AttemptState.STORED:
+                self._move(attempt.attempt_id, AttemptState.CLOSED)
+            case _:
+                pass
+
+    def _is_abandoned(self, attempt: AttemptRecord) -> bool:
+        since = parse_iso(attempt.sent_at or attempt.created_at)
+        lease_s = self.timing.timeout_s + _LEASE_SLACK_S
+        return not is_alive(attempt.holder, since, self.clock.now(), lease_s)
+
+    def _poll(self, attempt: AttemptRecord) -> None:
+        assert attempt.batch_id is not None
+        attempt_id = attempt.attempt_id
+        try:
+            batch = self.backend.poll(attempt.batch_id)
+        except Unavailable as exc:
+            self._tell(EventName.WAITING, attempt.job, f"batch {attempt.batch_id} cannot be asked about now: {exc}")
+            self._due_in(attempt_id, exc.retry_after_s or self._poll_delay_s(attempt_id))
+            return
+        except BatchGone as exc:
+            self._gone(attempt, str(exc))
+            return
+        self._save(attempt_id, batch)
+        self._tell(
+            EventName.BATCH_PROGRESS,
+            attempt.job,
+            f"batch {batch.batch_id}: {batch.status}, {batch.processing:,} of {batch.request_count:,} to go",
+            batch_id=batch.batch_id,
+            status=batch.status,
+            processing=batch.processing,
+            succeeded=batch.succeeded,
+            errored=batch.errored,
+            canceled=batch.canceled,
+            expired=batch.expired,
+        )
+        if batch.has_ended:
+            self._move(attempt_id, AttemptState.ENDED)
+            self._store(self.state.attempt(attempt_id))
+        else:
+            self._due_in(attempt_id, max(batch.retry_after_s or 0.0, self._poll_delay_s(attempt_id)))
+
+    def _store(self, attempt: AttemptRecord) -> None:
+        """Read the results into state, chunk by chunk. A second reading changes nothing."""
+        assert attempt.batch_id is not None
+        if not self._is_due(attempt.attempt_id):
+            return
+        reading = _Reading(set(self.state.claimed(attempt.attempt_id)))
+        try:
+            for results in in_chunks(self.backend.results(attempt.batch_id), _RESULTS_PER_STEP):
+                if not reading.has_begun and not reading.knows_any(results):
+                    self._disagrees(attempt)
+                    return
+                self._keep(attempt, reading, results)
+        except Unavailable as exc:
+            self._tell(EventName.WAITING, attempt.job, f"results of {attempt.batch_id} broke off: {exc}; reading again")
+            self._due_in(attempt.attempt_id, exc.retry_after_s or self._poll_delay_s(attempt.attempt_id))
+            return
+        except BatchGone as exc:
+            self._gone(attempt, str(exc))
+            return
+        self._name_missing(attempt, reading)
+        self._move(attempt.attempt_id, AttemptState.STORED)
+        self._move(attempt.attempt_id, AttemptState.CLOSED)
+
+    def _keep(self, attempt: AttemptRecord, reading: _Reading, results: Sequence[RequestResult]) -> None:
+        asked, repeated, unasked = reading.sort(results)
+        self.state.store_results(attempt.attempt_id, asked)
+        for what, names in (("given twice", repeated), ("given without having been asked for", unasked)):
+            if names:
+                message = f"{len(names)} results of {attempt.batch_id} were {what}, first {names[0]}; left out"
+                self._tell(EventName.WARNING, attempt.job, message, custom_ids=names[:5])
+        self._tell(
+            EventName.RESULTS_STORED,
+            attempt.job,
+            f"batch {attempt.batch_id}: {reading.stored:,} of {attempt.request_count:,} results stored",
+            batch_id=attempt.batch_id,
+            stored=reading.stored,
+        )
+
+    def _name_missing(self, attempt: AttemptRecord, reading: _Reading) -> None:
+        missing = sorted(reading.left)
+        if not missing:
+            return
+        message = f"{len(missing)} requests of {attempt.batch_id} have no result, first {custom_id(*missing[0])}"
+        self._tell(EventName.WARNING, attempt.job, message)
+        results = (
+            RequestResult(
+                custom_id(*name),
+                ResultKind.ERRORED,
+                error_type=MISSING_RESULT,
+                error_message=f"batch {attempt.batch_id} ended without a result for it",
+            )
+            for name in missing
+        )
+        for chunk in in_chunks(results, _RESULTS_PER_STEP):
+            self.state.store_results(attempt.attempt_id, chunk)
+
+    def _disagrees(self, attempt: AttemptRecord) -> None:
+        assert attempt.batch_id is not None
+        note = f"{attempt.batch_id} holds custom_ids that were not asked for"
+        self._move(attempt.attempt_id, AttemptState.UNCERTAIN, note=note)
+        self.state.disown_batch(attempt.batch_id, f"does not belong to attempt {attempt.attempt_id}")
+
+    def _gone(self, attempt: AttemptRecord, reason: str) -> None:
+        self._move(attempt.attempt_id, AttemptState.GONE, note=reason)
+        message = f"batch {attempt.batch_id} is gone before its results were stored: {reason}"
+        self._tell(EventName.WARNING, attempt.job, message)
+
+    # ---- small things
+
+    def _move(self, attempt_id: int, to_state: AttemptState, *, batch_id: str | None = None, note: str = "") -> None:
+        self.state.move(attempt_id, to_state, batch_id=batch_id, note=note)
+        self._tell(
+            EventName.ATTEMPT_MOVED,
+            self.state.attempt(attempt_id).job,
+            f"attempt {attempt_id}: {to_state}{f' ({note})' if note else ''}",
+            attempt_id=attempt_id,
+            state=to_state.value,
+        )
+
+    def _save(self, attempt_id: int, batch: BatchProgress) -> None:
+        self.state.save_batch(
+            BatchRecord(
+                batch_id=batch.batch_id,
+                attempt_id=attempt_id,
+                status=batch.status,
+                processing=batch.processing,
+                succeeded=batch.succeeded,
+                errored=batch.errored,
+                canceled=batch.canceled,
+                expired=batch.expired,
+                created_at=iso(parse_iso(batch.created_at)),
+                expires_at=iso(parse_iso(batch.expires_at)),
+                ended_at=iso(parse_iso(batch.ended_at)) if batch.ended_at else None,
+            )
+        )
+
+    def _tell(self, name: EventName, job: str, message: str, **data: object) -> None:
+        self.listen(Event(name, job, message, data))
+
+    def _poll_delay_s(self, attempt_id: int) -> float:
+        """Grows from a tenth of the target's interval to the interval, so that short batches are noticed soon."""
+        polls = self._polls[attempt_id] = self._polls.get(attempt_id, 0) + 1
+        return min(self.timing.poll_interval_s, self.timing.poll_interval_s / 10 * 1.5**polls)
+
+    def _due_in(self, attempt_id: int, seconds: float) -> None:
+        self._next_poll[attempt_id] = self.clock.now().timestamp() + seconds
+
+    def _is_due(self, attempt_id: int) -> bool:
+        return self.clock.now().timestamp() >= self._next_poll.get(attempt_id, 0.0)
+
+    def _until_next_poll(self, attempts: Sequence[AttemptRecord]) -> float:
+        now = self.clock.now().timestamp()
+        due = min(self._next_poll.get(a.attempt_id, now + self.timing.poll_interval_s) for a in attempts)
+        return max(0.01, due - now)
+
+
+class _Reading:
+    """What has been read of one batch's results: which requests are still without one, and what should not be there."""
+
+    def __init__(self, claimed: set[tuple[bytes, int]]) -> None:
+        self.left = claimed
+        self._names = {custom_id(*name): name for name in claimed}
+        self.stored = 0
+
+    @property
+    def has_begun(self) -> bool:
+        return self.stored > 0
+
+    def knows_any(self, results: Sequence[RequestResult]) -> bool:
+        return any(result.custom_id in self._names for result in results)
+
+    def sort(self, results: Sequence[RequestResult]) -> tuple[list[RequestResult], list[str], list[str]]:
+        """(asked, custom_ids that came a second time, custom_ids that nobody asked for)"""
+        asked: list[RequestResult] = []
+        repeated: list[str] = []
+        unasked: list[str] = []
+        for result in results:
+            name = self._names.get(result.custom_id)
+            if name is None:
+                unasked.append(result.custom_id)
+            elif name not in self.left:
+                repeated.append(result.custom_id)
+            else:
+                self.left.discard(name)
+                asked.append(result)
+        self.stored += len(asked)
+        return asked, repeated, unasked
