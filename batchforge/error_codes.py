@@ -267,6 +267,24 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Give your own under `prices:` in batchforge.yml, or install a newer version.",
         "",
     ),
+    "BF701": ErrorCode(
+        "An output file cannot be written",
+        "The disk is full, the folder may not be written to, or a folder has the file's name.",
+        "Make room or set the permissions, and run again: answers are stored, nothing is paid twice.",
+        "BF701 outputs/tickets.parquet: the file cannot be written: No space left on device",
+    ),
+    "BF702": ErrorCode(
+        "Two columns of a Parquet output differ only in case",
+        "Readers of Parquet take `Text` and `text` for one column.",
+        "Leave one out with `output: columns:`, or write JSONL or CSV.",
+        "BF702 the columns 'Text' and 'text' differ only in case, which a Parquet output cannot hold",
+    ),
+    "BF703": ErrorCode(
+        "The ending of an output file tells no format",
+        "The format of an output is by its ending, and this one is not known.",
+        "Use .jsonl, .csv, .tsv or .parquet.",
+        "BF703 the ending of an output file tells its format, and that of 'tickets.txt' tells none",
+    ),
     "BF971": ErrorCode(
         "The emulator cannot listen",
         "Another program has the port, or the address is not one of this machine.",

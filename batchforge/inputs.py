@@ -167,9 +167,16 @@ def _check_sendable(value: Any, place: str) -> None:
             for item in value:
                 _check_sendable(item, place)
         case float() if not math.isfinite(value):
-            raise BatchForgeError("BF215", f"{place}: {value} cannot be sent as JSON", hint="Write null.")
+            message = f"{value} cannot be sent as JSON"
+            raise BatchForgeError("BF215", message, location=_location(place), hint="Write null.")
         case str() if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-            raise BatchForgeError("BF215", f"{place}: a text holds half of a surrogate pair, which is no character")
+            message = "a text holds half of a surrogate pair, which is no character"
+            raise BatchForgeError("BF215", message, location=_location(place))
+
+
+def _location(place: str) -> Location:
+    path, _, line = place.rpartition(":")
+    return Location(path, int(line)) if line.isdecimal() else Location(place)
 
 
 def _paths(spec: InputSpec, tree: SourceTree) -> Sequence[str]:
@@ -318,8 +325,9 @@ def _declared_key(columns: tuple[str, ...], values: dict[str, Any], place: str) 
         parts = [values[column] for column in columns]
     except KeyError as exc:
         column = exc.args[0]
-        message = f"{place}: the row has no column '{column}', which `key:` names"
-        raise BatchForgeError("BF210", message, hint=_nearest_column(column, values)) from exc
+        message = f"the row has no column '{column}', which `key:` names"
+        hint = _nearest_column(column, values)
+        raise BatchForgeError("BF210", message, location=_location(place), hint=hint) from exc
     if None in parts or "" in parts:
         return ""
     if len(parts) > 1:

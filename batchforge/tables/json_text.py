@@ -1,9 +1,12 @@
-"""JSON text -> values, nothing lost on the way: equal names, NaN, overflowing numbers, half characters are refused."""
+"""JSON text <-> values, nothing lost on the way: equal names, NaN, overflowing numbers, half characters are refused."""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, NoReturn
+
+import msgspec
 
 
 class JsonProblem(ValueError):
@@ -36,6 +39,8 @@ def _constant(name: str) -> NoReturn:
     raise JsonProblem(f"{name} is not JSON; write null or leave the value out")
 
 
+_encode = msgspec.json.Encoder().encode
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
 CUT_MARGIN_CHARS = 16
 """A token that was cut at the end of the text makes the decoder stop at most this far before it."""
@@ -76,6 +81,19 @@ def _refuse_half_characters(value: Any) -> None:
         raise JsonProblem(
             f"the escape \\u{ord(exc.object[exc.start]):04x} is half a character (an unpaired surrogate)"
         ) from exc
+
+
+def encode_json(value: Any) -> bytes:
+    """Compact JSON. What is only half a character becomes the replacement character: UTF-8 has no place for it."""
+    try:
+        return _encode(value)
+    except UnicodeEncodeError:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return whole_characters(text).encode()
+
+
+def whole_characters(text: str) -> str:
+    return text if text.isascii() else _HALF_CHARACTER.sub("\ufffd", text)
 
 
 def _in_words(message: str) -> str:

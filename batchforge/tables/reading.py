@@ -10,6 +10,7 @@ from batchforge.errors import BatchForgeError, Location
 from batchforge.tables.delimited import read_delimited
 from batchforge.tables.json_files import read_json, read_jsonl
 from batchforge.tables.options import TableFormat, TableOptions
+from batchforge.tables.parquet_reading import read_parquet
 
 Reader = Callable[[Path, str, TableOptions], Iterator[tuple[int, dict[str, Any]]]]
 
@@ -18,6 +19,7 @@ READERS: dict[TableFormat, Reader] = {
     "tsv": read_delimited,
     "jsonl": read_jsonl,
     "json": read_json,
+    "parquet": read_parquet,
 }
 
 
