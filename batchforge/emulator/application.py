@@ -14,6 +14,7 @@ from batchforge.emulator.deciding import Deciding, DecidingThread
 from batchforge.emulator.faults import Faults
 from batchforge.emulator.file_store import FileStore
 from batchforge.emulator.limits import RateLimits
+from batchforge.emulator.other_people import add_other_batches
 from batchforge.emulator.received import ReceivedLog
 from batchforge.emulator.row_rules import RowRules
 from batchforge.emulator.scenario import Scenario
@@ -42,6 +43,10 @@ class Application:
         self.limits = RateLimits(scenario, self.store, self.clock)
         self.faults = Faults(self.store, scenario)
         self.log = ReceivedLog(self.store, self.clock)
+        self.add_other_batches()
+
+    def add_other_batches(self) -> None:
+        add_other_batches(self.store, self.batches, self.scenario, self.clock.now_s())
 
     def report(self, error: Exception) -> None:
         """A mistake of the emulator itself: for whoever runs it."""

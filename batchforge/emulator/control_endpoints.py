@@ -69,6 +69,7 @@ def reset(app: Application, request: Request, caller: Caller) -> Response:
     """As if nothing had been received; the scenario's faults stand ready again."""
     app.store.reset()
     app.faults.arm_scenario()
+    app.add_other_batches()
     return json_response({})
 
 

@@ -203,7 +203,8 @@ class DecidingThread:
     def stop(self) -> None:
         self._stopping = True
         self._wake.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _run(self) -> None:
         while not self._stopping:

@@ -108,10 +108,11 @@ def _entries(items: list[_Item], body: bytes | mmap) -> Iterator[Entry]:
 def _place(params: memoryview, body: bytes | mmap, at: int) -> int:
     """Where the params lie: usually right behind the next key of that name."""
     start = body.find(b"{", body.find(b'"params"', at) + 8)
-    if body[start : start + len(params)] == params:
+    content = bytes(params)
+    if body[start : start + len(content)] == content:
         return start
     # A key with an escape in it, or a custom_id that says "params": then the bytes themselves are searched.
-    return body.find(bytes(params), at)
+    return body.find(content, at)
 
 
 def _find_fault(body: bytes | mmap) -> ApiFault:
