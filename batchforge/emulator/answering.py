@@ -34,6 +34,8 @@ class Moment:
 
     started_s: float
     answer_begins_s: float
+    worker: int = 0
+    """Workers share caches by islands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +96,12 @@ class Answering:
         if self._scenario.cache == "off":
             return InputUsage(checked.prompt.input_tokens)
         pool = checked.sender.endpoint if self._scenario.cache == "apart" else ""
+        island = moment.worker % max(1, self._scenario.cache_islands)
         return account(
             checked.prompt,
             checked.model,
             entries,
-            scope=cache_scope(checked.sender.workspace, pool),
+            scope=cache_scope(checked.sender.workspace, pool, island),
             started_s=moment.started_s,
             answer_begins_s=moment.answer_begins_s,
         )

@@ -39,7 +39,7 @@ class Application:
         self.deciding = Deciding(
             self.store, self.batches, self.clock, self.answering, RowRules(scenario, self.batches.submissions)
         )
-        self.background = DecidingThread(self.deciding, self.batches, self.clock)
+        self.background = DecidingThread(self.deciding, self.batches, self.clock, self.report)
         self.limits = RateLimits(scenario, self.store, self.clock)
         self.faults = Faults(self.store, scenario)
         self.log = ReceivedLog(self.store, self.clock)

@@ -28,22 +28,28 @@ def create(app: Application, request: Request, caller: Caller) -> Response:
     if isinstance(entries, ApiFault):
         body.unlink()
         raise Refused(entries)
-    now_s = app.clock.now_s()
     try:
-        app.limits.check_queue(app.batches.queued_requests(caller.workspace), len(entries))
+        facts = _add(app, caller, entries, body)
     except Refused:
         body.unlink()
         raise
-    facts = app.batches.add(
-        caller.workspace,
-        Traits.of(app.scenario, caller.api_version, caller.betas),
-        entries,
-        body,
-        now_s=now_s,
-        listed_s=now_s + app.scenario.list_delay_s,
-    )
     app.background.wake()
-    return json_response(batch_json(app, facts, request, now_s))
+    return json_response(batch_json(app, facts, request, facts.created_s))
+
+
+def _add(app: Application, caller: Caller, entries: list[Entry], body: Path) -> BatchFacts:
+    """Whether it fits into the queue and that it is in it is decided in one transaction."""
+    with app.store.transaction():
+        app.limits.check_queue(app.batches.queued_requests(caller.workspace), len(entries))
+        now_s = app.clock.now_s()
+        return app.batches.add(
+            caller.workspace,
+            Traits.of(app.scenario, caller.api_version, caller.betas),
+            entries,
+            body,
+            now_s=now_s,
+            listed_s=now_s + app.scenario.list_delay_s,
+        )
 
 
 def retrieve(app: Application, request: Request, caller: Caller, batch_id: str) -> Response:

@@ -54,6 +54,8 @@ class Slot:
     started_s: float
     answer_begins_s: float
     ended_s: float
+    worker: int
+    """Which of the `parallelism` workers processes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +147,9 @@ def slot(facts: BatchFacts, rank: int) -> Slot:
 
     So start and end have the same order, and siblings that start before the first answer begins miss its cache entry.
     """
-    row_s = _row_s(facts)
-    started_s = facts.created_s + rank * row_s / _parallelism(facts)
-    return Slot(started_s, started_s + WAIT_SHARE * row_s, started_s + row_s)
+    row_s, parallelism = _row_s(facts), _parallelism(facts)
+    started_s = facts.created_s + rank * row_s / parallelism
+    return Slot(started_s, started_s + WAIT_SHARE * row_s, started_s + row_s, rank % parallelism)
 
 
 def rows_done_by(facts: BatchFacts, moment_s: float) -> int:

@@ -27,6 +27,10 @@ class Page:
     has_more: bool
 
 
+class BatchGone(Exception):
+    """The batch was there a moment ago; the emulator was reset meanwhile."""
+
+
 class BatchStore:
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -74,16 +78,12 @@ class BatchStore:
     def get(self, batch_id: str) -> BatchFacts:
         row = self._store.row(f"SELECT {COLUMNS} FROM batches WHERE id = ?", batch_id)  # noqa: S608
         if row is None:
-            raise LookupError(batch_id)
+            raise BatchGone(batch_id)
         return _facts(row)
 
     def unfinished(self) -> list[BatchFacts]:
         rows = self._store.rows(f"SELECT {COLUMNS} FROM batches WHERE decided < requests AND deleted = 0")  # noqa: S608
         return [_facts(row) for row in rows]
-
-    def unarchived(self, created_before_s: float) -> list[str]:
-        rows = self._store.rows("SELECT id FROM batches WHERE created_at <= ? AND deleted = 0", created_before_s)
-        return [row["id"] for row in rows if self.results_file(row["id"]).exists()]
 
     def cancel(self, batch_id: str, now_s: float) -> None:
         self._store.execute(

@@ -37,6 +37,8 @@ class Head:
     request: Request
     content_length: int
     is_chunked: bool
+    is_last: bool
+    """The client takes no further answer on this connection."""
 
 
 class Connection:
@@ -69,9 +71,9 @@ class Connection:
         """The body; None when it is larger than the limit. Then it was read and thrown away."""
         if head.request.header("expect") == "100-continue":
             self._socket.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-        pieces = self._chunked(head) if head.is_chunked else None
+        pieces = self._chunked() if head.is_chunked else None
         if cut_at is not None:
-            self._read_and_cut(head, cut_at)
+            _take_and_cut(self._pieces(min(cut_at, head.content_length)) if pieces is None else pieces, cut_at)
         if pieces is not None:
             return self._spool(pieces, limit_bytes)
         if head.content_length > limit_bytes:
@@ -112,12 +114,14 @@ class Connection:
         except OSError as error:
             raise ConnectionCut from error
 
-    def _chunked(self, head: Head) -> Iterator[bytes]:
-        if self._rest:
-            # The parser keeps what followed the head, so it must not get it twice.
-            self._rest = b""
+    def _chunked(self) -> Iterator[bytes]:
+        # The parser kept what followed the head.
+        self._rest = b""
         while True:
-            event = self._parser.next_event()
+            try:
+                event = self._parser.next_event()
+            except h11.RemoteProtocolError as error:
+                raise ConnectionCut from error
             if isinstance(event, h11.Data):
                 yield bytes(event.data)
             elif isinstance(event, h11.EndOfMessage):
@@ -188,12 +192,6 @@ class Connection:
         if not count:
             raise ConnectionCut
         return count
-
-    def _read_and_cut(self, head: Head, cut_at: int) -> None:
-        size_bytes = min(cut_at, head.content_length)
-        for _ in self._pieces(size_bytes):
-            pass
-        raise ConnectionCut
 
     def _throw_away(self, size_bytes: int) -> None:
         # A client that still sends would not see the answer if we closed on it.
@@ -266,7 +264,8 @@ def _head(event: h11.Request) -> Head:
         id=new_id("req"),
     )
     is_chunked = "chunked" in headers.get("transfer-encoding", "")
-    return Head(request, int(headers.get("content-length", 0)), is_chunked)
+    is_last = headers.get("connection", "").lower() == "close" or event.http_version == b"1.0"
+    return Head(request, int(headers.get("content-length", 0)), is_chunked, is_last)
 
 
 def _head_bytes(response: Response) -> bytes:
@@ -281,6 +280,14 @@ def _head_bytes(response: Response) -> bytes:
         lines.append("transfer-encoding: chunked")
     lines.extend(f"{name}: {value}" for name, value in response.headers.items())
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def _take_and_cut(pieces: Iterator[bytes] | Iterator[memoryview], size_bytes: int) -> None:
+    for piece in pieces:
+        size_bytes -= len(piece)
+        if size_bytes <= 0:
+            break
+    raise ConnectionCut
 
 
 def _in_memory(content: bytes) -> Body:

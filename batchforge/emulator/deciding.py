@@ -11,10 +11,10 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedRandom
+from io import BufferedRandom, BufferedReader
 from typing import Any, Literal
 
 import msgspec
@@ -22,7 +22,7 @@ import msgspec
 from batchforge.emulator.answering import Answered, Answering, Moment, Sender
 from batchforge.emulator.api_fault import ApiFault, invalid_request
 from batchforge.emulator.batch_life import BatchFacts, how_it_stops, processing_order, rows_done_by, rows_due_by, slot
-from batchforge.emulator.batch_store import BatchStore
+from batchforge.emulator.batch_store import BatchGone, BatchStore
 from batchforge.emulator.cache_store import StoredCacheEntries
 from batchforge.emulator.clock import ServerClock
 from batchforge.emulator.ids import derived_id
@@ -134,13 +134,19 @@ class Deciding:
         positions = processing_order(facts)[facts.decided : due]
         answered = rows_done_by(facts, self._clock.now_s())
         requests = self._batches.requests_at(facts.no, positions)
-        with self._batches.body_file(facts.id).open("rb") as body:
+        with self._body(facts) as body:
             for rank, (custom_id, first_byte, size_bytes) in enumerate(requests, facts.decided):
                 if rank >= answered:
                     yield _unanswered_row(custom_id, how_it_stops(facts))
                     continue
                 params = os.pread(body.fileno(), size_bytes, first_byte)
                 yield self._row(facts, rank, custom_id, params, entries)
+
+    def _body(self, facts: BatchFacts) -> BufferedReader:
+        try:
+            return self._batches.body_file(facts.id).open("rb")
+        except FileNotFoundError as error:
+            raise BatchGone(facts.id) from error
 
     def _row(
         self, facts: BatchFacts, rank: int, custom_id: str, params_bytes: bytes, entries: StoredCacheEntries
@@ -169,7 +175,7 @@ class Deciding:
         checked = self._answering.prepare(params, sender, custom_id)
         if isinstance(checked, ApiFault):
             return checked
-        moment = Moment(when.started_s, when.answer_begins_s)
+        moment = Moment(when.started_s, when.answer_begins_s, when.worker)
         message_id = derived_id("msg", facts.id, custom_id)
         return self._answering.finish(checked, moment, entries, message_id=message_id)
 
@@ -188,8 +194,10 @@ class Deciding:
 class DecidingThread:
     """Decides in the background, so that a poll rarely has to."""
 
-    def __init__(self, deciding: Deciding, batches: BatchStore, clock: ServerClock) -> None:
-        self._deciding, self._batches, self._clock = deciding, batches, clock
+    def __init__(
+        self, deciding: Deciding, batches: BatchStore, clock: ServerClock, report: Callable[[Exception], None]
+    ) -> None:
+        self._deciding, self._batches, self._clock, self._report = deciding, batches, clock, report
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="emulator-deciding", daemon=True)
@@ -209,7 +217,16 @@ class DecidingThread:
     def _run(self) -> None:
         while not self._stopping:
             self._wake.clear()
-            self._wake.wait(self._work())
+            self._wake.wait(self._work_or_report())
+
+    def _work_or_report(self) -> float:
+        try:
+            return self._work()
+        except BatchGone:
+            return BUSY_S
+        except Exception as error:
+            self._report(error)
+            return IDLE_S
 
     def _work(self) -> float:
         """One piece of every batch that has something due; how long nothing more will be due."""

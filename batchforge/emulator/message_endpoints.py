@@ -25,39 +25,36 @@ MAX_BODY_BYTES = 32 * 1024 * 1024
 
 
 def create(app: Application, request: Request, caller: Caller) -> Response:
-    headers = app.limits.take(caller.workspace, "messages")
     params = json_object(request)
-    time.sleep(app.scenario.message_time_s)
     message = _answer(app, params, caller)
     if params.get("stream"):
-        return Response(
-            body=stream_events(message), headers={**headers, "cache-control": "no-cache"}, content_type=EVENT_STREAM
-        )
-    return json_response(message, headers=headers)
+        return Response(body=stream_events(message), headers={"cache-control": "no-cache"}, content_type=EVENT_STREAM)
+    return json_response(message)
 
 
 def count_tokens(app: Application, request: Request, caller: Caller) -> Response:
-    headers = app.limits.take(caller.workspace, "count_tokens")
     params = json_object(request)
     fault = check_params(params, api_version=caller.api_version, endpoint="count_tokens", betas=caller.betas)
     if fault is not None:
-        raise Refused(fault, headers)
+        raise Refused(fault)
     model = find_model(params["model"])
     assert model is not None
-    return json_response({"input_tokens": count_input_tokens(params, model)}, headers=headers)
+    return json_response({"input_tokens": count_input_tokens(params, model)})
 
 
 def _answer(app: Application, params: dict[str, Any], caller: Caller) -> dict[str, Any]:
     """Answers and bills in one transaction, so that two requests at once cannot both miss what one has written."""
-    now_s = app.clock.now_s()
+    started_s = app.clock.now_s()
     sender = Sender(caller.workspace, caller.api_version, caller.betas, "messages")
     checked = app.answering.prepare(params, sender)
     if isinstance(checked, ApiFault):
         raise Refused(checked)
+    time.sleep(app.scenario.message_time_s)
+    moment = Moment(started_s, app.clock.now_s())
     with app.store.transaction():
         entries = StoredCacheEntries(app.store)
-        answered = app.answering.finish(checked, Moment(now_s, now_s), entries, message_id=new_id("msg"))
-        entries.save(now_s)
+        answered = app.answering.finish(checked, moment, entries, message_id=new_id("msg"))
+        entries.save(started_s)
         save_outcomes(app.store, None, [Outcome.of_answer("message", answered)])
     return answered.message
 

@@ -94,9 +94,9 @@ class InputUsage:
 
 
 @lru_cache(maxsize=1024)
-def cache_scope(workspace: str, pool: str = "") -> bytes:
+def cache_scope(workspace: str, pool: str = "", island: int = 0) -> bytes:
     """Prefixes of one scope never meet those of another. Batch and synchronous requests share a pool or do not."""
-    return blake2b(f"{workspace}\0{pool}".encode(), digest_size=8).digest()
+    return blake2b(f"{workspace}\0{pool}\0{island}".encode(), digest_size=8).digest()
 
 
 def account(

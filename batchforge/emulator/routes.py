@@ -31,6 +31,11 @@ class Route:
     body_bytes: int
 
     @property
+    def group(self) -> str:
+        """Endpoints that share a rate limit."""
+        return self.name.partition(".")[0]
+
+    @property
     def is_control(self) -> bool:
         return self.name.startswith("emulator")
 

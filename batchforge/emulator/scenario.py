@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from batchforge.emulator.api_fault import STATUS_OF_TYPE
+
 T = TypeVar("T")
 
 ENDPOINTS = (
@@ -104,6 +106,8 @@ class RowRule:
 
     def __post_init__(self) -> None:
         _check_share(self.share)
+        if self.error_type not in STATUS_OF_TYPE:
+            raise ScenarioError(f"no error type is called '{self.error_type}': {', '.join(STATUS_OF_TYPE)}")
         try:
             re.compile(self.custom_id)
         except re.error as error:
@@ -130,6 +134,8 @@ class Scenario:
     """How long a new batch is missing from the list."""
     cache: Literal["shared", "apart", "off"] = "shared"
     """Whether batches and synchronous messages read each other's prompt cache."""
+    cache_islands: int = 1
+    """Places that work on a batch, each with a cache of its own: more of them, fewer hits."""
     message_time_s: float = 0.0
     """Real seconds that a synchronous answer takes."""
     tier: Literal["start", "build", "scale"] | None = None

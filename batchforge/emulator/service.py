@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from email.utils import formatdate
 from itertools import islice
 from random import Random
@@ -17,6 +18,7 @@ from batchforge.emulator.gate import DEFAULT_WORKSPACE, Caller, let_in
 from batchforge.emulator.http_messages import FilePart, Refused, Request, Response, fault_response, with_body
 from batchforge.emulator.routes import CONTROL_PREFIX, Match, find_route, is_known_path
 from batchforge.emulator.scenario import Fault
+from batchforge.emulator.store import StoreClosed
 
 NOBODY = Caller(DEFAULT_WORKSPACE, "", frozenset())
 HTML = b"<html>\r\n<head><title>%d</title></head>\r\n<body>\r\n<center><h1>%d</h1></center>\r\n</body>\r\n</html>\r\n"
@@ -33,7 +35,7 @@ class Service:
         try:
             while self._one_request(connection):
                 pass
-        except ConnectionCut:
+        except (ConnectionCut, StoreClosed):
             connection.reset()
         else:
             connection.close()
@@ -53,7 +55,7 @@ class Service:
         fault = None if is_control else self._app.faults.hit(name)
         response, number = self._act(connection, head, match, name, fault)
         self._answer(connection, head, response, number, fault)
-        return head.request.header("connection") != "close"
+        return not head.is_last
 
     def _act(
         self, connection: Connection, head: Head, match: Match | None, name: str, fault: Fault | None
@@ -85,14 +87,22 @@ class Service:
         return self._app.log.add(request, name, None if fault is None else fault.kind)
 
     def _respond(self, request: Request, match: Match | None) -> Response:
+        headers: dict[str, str] = {}
         try:
             if match is None:
                 raise Refused(_no_route(request))
-            caller = NOBODY if match.route.is_control else let_in(request, self._app.api_keys)
-            return match.route.handler(self._app, request, caller, *match.ids)
+            if match.route.is_control:
+                return match.route.handler(self._app, request, NOBODY, *match.ids)
+            caller = let_in(request, self._app.api_keys)
+            headers["anthropic-workspace-id"] = caller.workspace
+            headers |= self._app.limits.take(caller.workspace, match.route.group)
+            response = match.route.handler(self._app, request, caller, *match.ids)
+            return replace(response, headers={**headers, **response.headers})
         except Refused as refused:
             request.body.discard()
-            return fault_response(refused.fault, request.id, refused.headers)
+            return fault_response(refused.fault, request.id, {**headers, **refused.headers})
+        except StoreClosed:
+            raise
         except Exception as error:
             # Whatever this is, the client sees what it would see of the API; the cause goes where the operator looks.
             self._app.report(error)
@@ -118,7 +128,7 @@ class Service:
             "request-id": request.id,
             "anthropic-organization-id": self._app.organization,
         }
-        return Response(response.status, response.body, {**common, **response.headers}, response.content_type)
+        return replace(response, headers={**common, **response.headers})
 
 
 def _no_route(request: Request) -> ApiFault:
@@ -158,12 +168,12 @@ def _spoiled(response: Response, fault: Fault | None) -> Response:
     lines = result_lines(response.body)
     match fault.kind:
         case "truncate_results":
-            return Response(response.status, _without_the_end(lines), response.headers, response.content_type)
+            return replace(response, body=_without_the_end(lines))
         case "duplicate_results":
             twice = (line for line in lines for line in (line, line))
-            return Response(response.status, twice, response.headers, response.content_type)
+            return replace(response, body=twice)
         case "reorder_results":
-            return Response(response.status, _reordered(lines), response.headers, response.content_type)
+            return replace(response, body=_reordered(lines))
         case _:
             return response
 

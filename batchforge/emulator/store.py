@@ -97,13 +97,19 @@ TABLES = ("batches", "requests", "outcomes", "cache_entries", "received", "minut
 BUSY_TIMEOUT_S = 60.0
 
 
+class StoreClosed(Exception):
+    """The emulator was stopped while somebody still asked."""
+
+
 class Store:
     """One connection, used by one thread at a time; transactions are short, bodies lie in files."""
 
     def __init__(self, database: Path) -> None:
         self.bodies = database.with_name(database.name + ".bodies")
         self.bodies.mkdir(mode=0o700, parents=True, exist_ok=True)
+        database.touch(mode=0o600)
         self._lock = threading.RLock()
+        self._is_closed = False
         self._connection = sqlite3.connect(
             database, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=256
         )
@@ -120,44 +126,47 @@ class Store:
 
     def close(self) -> None:
         with self._lock:
+            self._is_closed = True
             self._connection.close()
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            if self._is_closed:
+                raise StoreClosed
+            yield self._connection
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Everything inside happens or nothing; readers in other processes go on."""
-        with self._lock:
-            if self._connection.in_transaction:
+        with self._open() as connection:
+            if connection.in_transaction:
                 yield
                 return
-            self._connection.execute("BEGIN IMMEDIATE")
+            connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
+            connection.execute("COMMIT")
 
     def execute(self, sql: str, *values: object) -> int:
         """The number of the row that was inserted."""
-        with self._lock:
-            return self._connection.execute(sql, values).lastrowid or 0
-
-    def changed(self, sql: str, *values: object) -> int:
-        """How many rows the statement touched."""
-        with self._lock:
-            return self._connection.execute(sql, values).rowcount
+        with self._open() as connection:
+            return connection.execute(sql, values).lastrowid or 0
 
     def execute_many(self, sql: str, rows: Iterator[tuple[object, ...]] | list[tuple[object, ...]]) -> None:
-        with self._lock:
-            self._connection.executemany(sql, rows)
+        with self._open() as connection:
+            connection.executemany(sql, rows)
 
     def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
-        with self._lock:
-            return self._connection.execute(sql, values).fetchall()
+        with self._open() as connection:
+            return connection.execute(sql, values).fetchall()
 
     def row(self, sql: str, *values: object) -> sqlite3.Row | None:
-        with self._lock:
-            row: sqlite3.Row | None = self._connection.execute(sql, values).fetchone()
+        with self._open() as connection:
+            row: sqlite3.Row | None = connection.execute(sql, values).fetchone()
             return row
 
     def value(self, sql: str, *values: object) -> Any:
