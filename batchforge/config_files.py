@@ -48,11 +48,10 @@ SCHEMAS = _Schemas()
 
 def read_config_file(tree: SourceTree, path: str, schema_name: str, problems: ProblemList) -> ConfigNode | None:
     """The file's settings, checked. None if anything is wrong with it; what is wrong is then in `problems`."""
-    node = read_yaml_file(tree, path, problems)
-    if node is None:
-        return None
     found = ProblemList()
-    SchemaCheck(SCHEMAS, schema_name, found).check(node)
+    node = _read_yaml(tree, path, found)
+    if node is not None:
+        SchemaCheck(SCHEMAS, schema_name, found).check(node)
     problems.items.extend(found.items)
     return None if found.errors else node
 
@@ -60,6 +59,13 @@ def read_config_file(tree: SourceTree, path: str, schema_name: str, problems: Pr
 def read_yaml_file(tree: SourceTree, path: str, problems: ProblemList) -> ConfigNode | None:
     """Any YAML (or JSON) file of the project, its places kept, its contents not yet checked."""
     found = ProblemList()
+    node = _read_yaml(tree, path, found)
+    problems.items.extend(found.items)
+    return None if found.errors else node
+
+
+def _read_yaml(tree: SourceTree, path: str, found: ProblemList) -> ConfigNode | None:
+    """What can be read of the file, also where something in it is wrong."""
     node: ConfigNode | None = None
     try:
         node = parse_yaml(tree.read_text(path), path, found)
@@ -68,5 +74,4 @@ def read_yaml_file(tree: SourceTree, path: str, problems: ProblemList) -> Config
     if node is None and not found.errors:
         hint = "Write its settings, or remove the file."
         found.add("BF118", "The file is empty.", location=Location(path, 1, 1), hint=hint)
-    problems.items.extend(found.items)
-    return None if found.errors else node
+    return node

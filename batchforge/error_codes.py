@@ -14,6 +14,329 @@ class ErrorCode:
 
 
 ERROR_CODES: dict[str, ErrorCode] = {
+    "BF100": ErrorCode(
+        "A file is not valid YAML",
+        "Brackets or quotes that are not closed, indentation that does not line up, or a colon inside a "
+        "value that is not in quotes.",
+        "Look at the line that is named and the one above it. A value with `: `, `#`, `{`, `[` or a "
+        "backslash belongs in quotes; a text of several lines goes below `name: |`, indented.",
+        "BF100 jobs/triage/classify_tickets.yml:4:19: A colon stands where no setting can begin.",
+    ),
+    "BF101": ErrorCode(
+        "A setting does not exist",
+        "A name is misspelt, stands at the wrong level, or belongs to another file.",
+        "Correct the name, or its indentation. The schema names all settings, and an editor with YAML "
+        "support completes them.",
+        "BF101 jobs/triage/classify_tickets.yml:4:1: `thinkin` is not a job setting.",
+    ),
+    "BF102": ErrorCode(
+        "A value is of the wrong type",
+        "YAML read the value as something else than is needed here: an unquoted 2026 is a number, `yes` "
+        "is text, nothing after the colon is empty.",
+        "Put texts in quotes, write true or false for switches, plain digits for numbers, and `[a, b]` or"
+        " `- a` lines for lists.",
+        "BF102 jobs/triage/classify_tickets.yml:1:14: `description` must be text, but is a number.",
+    ),
+    "BF103": ErrorCode(
+        "A setting is missing",
+        "The file, or this part of it, cannot do without the setting.",
+        "Add it.",
+        "BF103 batchforge.yml:1:1: `version` is missing.",
+    ),
+    "BF104": ErrorCode(
+        "A value is not one of those that are possible",
+        "The setting takes only certain words.",
+        "Use one of the words that are listed.",
+        "BF104 jobs/triage/classify_tickets.yml:4:11: `thinking` must be one of `disabled`, `adaptive`, "
+        "`between_tools`, but is `disable`.",
+    ),
+    "BF105": ErrorCode(
+        "Settings do not go together",
+        "Of several settings exactly one is possible, or a setting does nothing beside another.",
+        "Keep the one that you mean.",
+        "BF105 jobs/triage/classify_tickets.yml:3:33: `input` takes exactly one of `file`, `files`, "
+        "`text_files`, `rows`, but has 2 of them.",
+    ),
+    "BF106": ErrorCode(
+        "Something is given twice",
+        "A mapping has the same name on two lines, or a list the same value twice. YAML parsers would "
+        "silently keep one.",
+        "Remove one of them, or give it another name.",
+        "BF106 jobs/triage/classify_tickets.yml:5:1: `tags` is given twice.",
+    ),
+    "BF107": ErrorCode(
+        "A file uses a YAML tag",
+        "Tags such as `!!str` or `!include` are not part of these files: what they do depends on who reads them.",
+        "Remove the tag. Quotes make a text; a prompt file is included with `{file: ...}`.",
+        "BF107 jobs/triage/classify_tickets.yml:2:7: The tag `!!set` is not allowed.",
+    ),
+    "BF108": ErrorCode(
+        "An alias cannot be used",
+        "`*name` has no `&name` above it, stands inside its own anchor, or all aliases of the file "
+        "together make too many values.",
+        "Write the value out. If no alias is meant, put the text in quotes.",
+        "BF108 jobs/triage/classify_tickets.yml:2:7: The alias `*usual` has no anchor above it.",
+    ),
+    "BF109": ErrorCode(
+        "A file holds more than one YAML document",
+        "A line `---` begins a second document, of which most readers would see only one.",
+        "Remove the line, or move the second document into a file of its own.",
+        "BF109 jobs/triage/classify_tickets.yml:2:1: The file holds a second YAML document.",
+    ),
+    "BF110": ErrorCode(
+        "A value is nested too deep",
+        "Brackets or indented blocks lie more than 64 levels deep.",
+        "Flatten the structure, or keep it in a data file.",
+        "BF110 jobs/triage/classify_tickets.yml:2:70: This is nested more than 64 levels deep.",
+    ),
+    "BF111": ErrorCode(
+        "A file holds a character that cannot be seen",
+        "NUL, another control character, or a line separator that only some programs treat as a line break.",
+        "Remove it, or write it as an escape inside double quotes.",
+        "BF111 jobs/triage/classify_tickets.yml:1:41: The file holds the invisible character U+0000.",
+    ),
+    "BF112": ErrorCode(
+        "A file is not UTF-8",
+        "It was saved in another encoding, such as Latin-1 or UTF-16.",
+        "Save it as UTF-8.",
+        "BF112 jobs/triage/classify_tickets.yml:1:24: The byte 0xed is not UTF-8 text.",
+    ),
+    "BF113": ErrorCode(
+        "A file uses a YAML merge key",
+        "`<<` is not part of YAML 1.2.",
+        "Write the settings out, or put what jobs share under `defaults` in batchforge.yml or into a "
+        "folder's `_defaults.yml`.",
+        "BF113 jobs/triage/classify_tickets.yml:8:3: Merge keys (`<<`) are not used here.",
+    ),
+    "BF114": ErrorCode(
+        "A tab is used for indentation",
+        "YAML is indented with spaces.",
+        "Replace the tab by spaces. Most editors do it for a whole file.",
+        "BF114 jobs/triage/classify_tickets.yml:8:1: A tab indents this line.",
+    ),
+    "BF115": ErrorCode(
+        "A number is too large",
+        "It does not fit into 64 bits, so it could not be passed on exactly.",
+        "Put it in quotes if it is an identifier.",
+        "BF115 jobs/triage/classify_tickets.yml:2:16: The number 123456789012345678901 is too large to keep exactly.",
+    ),
+    "BF116": ErrorCode(
+        "A setting's name is not plain text",
+        "A list or a mapping stands where a name should be, mostly because a value beginning with `{{` is"
+        " not in quotes.",
+        'Put the value in quotes: "{{ row.text }}".',
+        "BF116 jobs/triage/classify_tickets.yml:6:8: A setting's name must be plain text.",
+    ),
+    "BF117": ErrorCode(
+        "A value is outside of what is possible",
+        "It is empty, too small, too large, or does not have the form that is needed.",
+        "Change it as the message says.",
+        "BF117 jobs/triage/classify_tickets.yml:5:13: `max_tokens` must be at least 1, but is 0.",
+    ),
+    "BF118": ErrorCode(
+        "A file is empty",
+        "It holds nothing, or only comments.",
+        "Write its settings, or remove the file.",
+        "BF118 jobs/empty.yml:1:1: The file is empty.",
+    ),
+    "BF120": ErrorCode(
+        "There is no project",
+        "Neither this folder nor one above it holds a batchforge.yml, or --project-dir names a folder without one.",
+        "Go to the project's folder, or name it with --project-dir or the environment variable BATCHFORGE_PROJECT_DIR.",
+        "BF120 There is no batchforge.yml in /home/me or above it.",
+    ),
+    "BF121": ErrorCode(
+        "A project file does not exist",
+        "A prompt, list or schema file is misspelt, moved, or was never added.",
+        "Correct the path. Paths are relative to the project's folder, not to the file that names them.",
+        "BF121 jobs/triage/classify_tickets.yml:5:16: There is no file `prompts/clasify.md.j2`.",
+    ),
+    "BF122": ErrorCode(
+        "A path leads out of the project",
+        "It is absolute, has `..` in it, or is written with backslashes.",
+        "Keep the file inside the project and write its path relative to the project's folder.",
+        "BF122 jobs/triage/classify_tickets.yml:5:16: `../prompts/classify.md.j2` is not a path inside the project.",
+    ),
+    "BF123": ErrorCode(
+        "A symbolic link leads out of the project",
+        "The file, or a folder on the way to it, is a link to somewhere else. A project that was cloned "
+        "must not read what lies beside it.",
+        "Copy the file into the project.",
+        "BF123 `prompts/shared.md` is a symbolic link that leads out of the project.",
+    ),
+    "BF124": ErrorCode(
+        "A project file cannot be read",
+        "It is a folder, or its permissions do not allow it.",
+        "Name a file, or change its permissions.",
+        "BF124 jobs/triage/classify_tickets.yml:5:16: `prompts` cannot be read: Is a directory.",
+    ),
+    "BF125": ErrorCode(
+        "A file's name is not UTF-8",
+        "It was made on a system with another encoding.",
+        "Rename the file.",
+        "BF125 The name of `jobs/caf\\xe9.yml` is not UTF-8.",
+    ),
+    "BF130": ErrorCode(
+        "There is no such target",
+        "--target or `default_target` names a target that batchforge.yml does not define.",
+        "Use one of the targets that are listed, or add it under `targets`.",
+        "BF130 batchforge.yml:3:17: There is no target `loca`.",
+    ),
+    "BF131": ErrorCode(
+        "env_var is used where it cannot be, or wrongly",
+        "A target's value holds a template other than env_var('NAME'), a setting that must be known in "
+        "advance comes from the environment, or a job uses env_var.",
+        "Write \"{{ env_var('NAME') }}\" or \"{{ env_var('NAME', 'default') }}\" in a target; give a job what"
+        " it needs through `vars` in batchforge.yml.",
+        "BF131 batchforge.yml:6:33: Only env_var can be used in a target.",
+    ),
+    "BF132": ErrorCode(
+        "An environment variable is not set",
+        "The target's key or another of its values comes from a variable that this shell does not have.",
+        "Set it: export ANTHROPIC_API_KEY=... . To try things without a key, use a target with `type: emulator`.",
+        "BF132 batchforge.yml:6:3: The target `prod` needs the environment variable ANTHROPIC_API_KEY, "
+        "which is not set.",
+    ),
+    "BF133": ErrorCode(
+        "An environment variable may not be used in vars",
+        "What `vars` hold ends up in prompts, and project files come from other people too. So each "
+        "variable must be allowed outside the project.",
+        "If prompts may hold its value, list its name in the environment variable BATCHFORGE_ENV_ALLOW "
+        "(several with commas).",
+        "BF133 batchforge.yml:9:16: The environment variable REGION may not be used in `vars`.",
+    ),
+    "BF134": ErrorCode(
+        "A target's address is not usable",
+        "It is not an http or https address, holds a user name or a query, or would be reached without encryption.",
+        "Write https, host and path. Plain http is for localhost only.",
+        "BF134 batchforge.yml:6:34: `gateway.example` would be reached without encryption.",
+    ),
+    "BF135": ErrorCode(
+        "A target's host is not allowed",
+        "Keys and prompts go to api.anthropic.com, to this machine, and to hosts that are allowed outside"
+        " the project: a changed base_url must not be able to collect keys.",
+        "If you trust the host, list it in the environment variable BATCHFORGE_ALLOWED_HOSTS (several with commas).",
+        "BF135 batchforge.yml:6:3: The host `gateway.example` is not one that keys and prompts may be sent to.",
+    ),
+    "BF136": ErrorCode(
+        "A key stands in batchforge.yml",
+        "Whoever can read the repository, now or later, can spend your money.",
+        "Write api_key: \"{{ env_var('ANTHROPIC_API_KEY') }}\", and revoke the key if the file was ever committed.",
+        "BF136 batchforge.yml:6:33: The API key stands in the file.",
+    ),
+    "BF137": ErrorCode(
+        "A target's state is not an SQLite file",
+        "`state` is not of the form sqlite:///path.",
+        "Write e.g. sqlite:///.batchforge/shared.db, or leave `state` out.",
+        "BF137 batchforge.yml:6:31: State is kept in SQLite files only.",
+    ),
+    "BF138": ErrorCode(
+        "Outputs cannot be written there",
+        "The folder lies outside the project, or is one that BatchForge uses itself: `target/` is removed"
+        " by clean, `.batchforge/` holds the state.",
+        "Name another folder inside the project, e.g. outputs/.",
+        "BF138 jobs/triage/classify_tickets.yml:11:9: Outputs cannot be written to `target/`.",
+    ),
+    "BF139": ErrorCode(
+        "Two targets would write the same outputs",
+        "Outputs belong to a target; a run against one would replace the answers of the other.",
+        "Give one of them a folder of its own with `outputs:`.",
+        "BF139 batchforge.yml:7:3: The targets `dev` and `prod` would write the same outputs.",
+    ),
+    "BF140": ErrorCode(
+        "A variable has no value",
+        "It is declared with `required: true`, and neither --vars nor the job gives a value.",
+        "Give it: --vars month=2026-11, or set it in the job's `vars`.",
+        "BF140 batchforge.yml:9:8: The variable `month` has no value.",
+    ),
+    "BF141": ErrorCode(
+        "--vars gives a variable that nothing declares",
+        "The name is misspelt, or the project and its jobs do not know it. It would have no effect.",
+        "Correct the name, or declare the variable under `vars` in batchforge.yml or in a job.",
+        "BF141 --vars gives `mnth`, which nothing declares.",
+    ),
+    "BF142": ErrorCode(
+        "--vars gives a value of the wrong type",
+        "The project declares the variable with a number or with true or false, and the value is something else.",
+        "Give a value of the same type.",
+        "BF142 --vars limit: `many` is not a number, as it is declared.",
+    ),
+    "BF150": ErrorCode(
+        "A job's name is not usable",
+        "A job is named by its file, and the name is used for files and on the command line.",
+        "Rename the file: small letters, digits, - and _, beginning with a letter or a digit.",
+        "BF150 jobs/Classify Tickets.yml: `Classify Tickets` cannot be a job's name.",
+    ),
+    "BF151": ErrorCode(
+        "Two jobs have the same name",
+        "Files in different folders have the same name, and a job is named by its file alone.",
+        "Rename one of the files.",
+        "BF151 jobs/triage/classify_tickets.yml: The job `classify_tickets` is also defined in "
+        "jobs/other/classify_tickets.yml.",
+    ),
+    "BF152": ErrorCode(
+        "A job lacks something that every job needs",
+        "Neither the job nor the defaults above it set input, model, max_tokens, or user (or messages).",
+        "Set it in the job, in a `_defaults.yml` of its folder, or under `defaults` in batchforge.yml.",
+        "BF152 jobs/triage/classify_tickets.yml: `max_tokens` is not set for this job.",
+    ),
+    "BF153": ErrorCode(
+        "A field does not belong in params",
+        "It has a setting of its own, or is made by BatchForge.",
+        "Use the setting that is named; `params` is for what has none.",
+        "BF153 jobs/triage/classify_tickets.yml:4:10: `stream` does not belong in `params`.",
+    ),
+    "BF154": ErrorCode(
+        "An output file would be overwritten",
+        "Two jobs write the same file, or a job writes the file that it reads.",
+        "Give each job an output file of its own.",
+        "BF154 jobs/triage/classify_tickets.yml:7:1: The jobs `other` and `classify_tickets` would write "
+        "the same file outputs/tickets.parquet.",
+    ),
+    "BF156": ErrorCode(
+        "There is no such list",
+        "`one_of` names a list that batchforge.yml does not have under `lists`.",
+        "Correct the name, add the list, or write the labels themselves: one_of: [a, b].",
+        "BF156 jobs/triage/classify_tickets.yml:9:24: There is no list `categorys`.",
+    ),
+    "BF157": ErrorCode(
+        "A list of labels is not usable",
+        "A label is empty, stands twice, differs from another only in case (Claude may change the case), "
+        "or the file is not a list.",
+        "Write one label a line: `label: meaning`, or `- label`.",
+        "BF157 prompts/categories.yml:2:1: The labels `billing` and `Billing` differ only in case.",
+    ),
+    "BF158": ErrorCode(
+        "A prompt file is empty",
+        "It holds nothing but white space, and the API refuses empty text.",
+        "Write the prompt, or remove the reference.",
+        "BF158 jobs/triage/classify_tickets.yml:5:16: The prompt file `prompts/classify.md.j2` is empty.",
+    ),
+    "BF160": ErrorCode(
+        "The API does not take this JSON Schema",
+        "Structured outputs know a part of JSON Schema: no lengths, ranges, formats of your own, `oneOf` "
+        "or `not`; and an answer is an object.",
+        "Remove what is named. Say it in a `description` instead, which Claude reads.",
+        "BF160 jobs/triage/classify_tickets.yml:8:62: The API does not take `maxLength` in a schema.",
+    ),
+    "BF161": ErrorCode(
+        "A reference in a JSON Schema cannot be used",
+        "`$ref` leads nowhere, to another file, or back to itself.",
+        "Define it under `$defs` in the same schema; write a recursive structure out to the depth that you need.",
+        "BF161 jobs/triage/classify_tickets.yml:8:48: `#/$defs/text` is not defined in this schema.",
+    ),
+    "BF162": ErrorCode(
+        "A JSON Schema is too large for the API",
+        "It takes 24 optional fields and 16 fields of several types at most.",
+        "Make fields required, or ask in two jobs.",
+        "BF162 jobs/triage/classify_tickets.yml:8:3: 25 fields are optional; the API takes 24 at most.",
+    ),
+    "BF163": ErrorCode(
+        "An object in a JSON Schema is open",
+        "The API takes objects with `additionalProperties: false` only.",
+        "Remove `additionalProperties`; it is added for you.",
+        "BF163 jobs/triage/classify_tickets.yml:8:26: The API takes objects with `additionalProperties: false` only.",
+    ),
     "BF201": ErrorCode(
         "An input file cannot be found or read",
         "`input:` names a file that is not there, a glob that matches nothing, or a file that may not be read.",
@@ -46,8 +369,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF206": ErrorCode(
         "A CSV or TSV row cannot be taken apart",
-        "A quoted cell is never closed, text follows a closing quote, a cell holds a bare carriage return, or a cell "
-        "is longer than 256 MB.",
+        "A quoted cell is never closed, text follows a closing quote, a cell holds a bare carriage "
+        "return, or a cell is longer than 256 MB.",
         "Correct the row. If quotes are ordinary characters in the file, set `quote: null`.",
         "BF206 data/reviews.tsv:31: a quoted cell of this row is never closed",
     ),
@@ -139,7 +462,6 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "cache_control is used in a way that the API refuses",
         "More than 4 marks, a mark of 1h after one of 5m, or a mark on an empty or thinking block.",
         "Leave the marks to `cache:`, or remove the one that is named.",
-        "",
     ),
     "BF407": ErrorCode(
         "Tools and tool_choice do not fit together",
@@ -151,7 +473,6 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Citations with a fixed form of answer",
         "A document has citations switched on, and `output:` has fields or a schema; the API takes one of them.",
         "Leave out `citations`, or take the answer as text.",
-        "",
     ),
     "BF409": ErrorCode(
         "Not the name of a beta",
@@ -163,7 +484,6 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Not taken under this API version",
         "Since 2026-10-21 the API takes no document in an assistant message and no citations on a user's text.",
         "Move the document to a user message, or leave the citations out.",
-        "",
     ),
     "BF420": ErrorCode(
         "An unknown model",
@@ -241,19 +561,16 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "The model does not go on from the start of an answer",
         "The last message is the assistant's; newer models want the user's, and so does a fixed form of answer.",
         "Say in the prompt how the answer begins, or use `output:`.",
-        "",
     ),
     "BF433": ErrorCode(
         "Something that this model may refuse",
         "It is deprecated, not listed for the model, or nobody could verify that it is taken.",
         "Run one row first: `--limit 1`.",
-        "",
     ),
     "BF434": ErrorCode(
         "The model takes no system message within the conversation",
         "`messages:` holds one of role system.",
         "Write it under `system:`.",
-        "",
     ),
     "BF440": ErrorCode(
         "A price that cannot be read",
@@ -265,7 +582,6 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Prices that should not be relied on",
         "The model's prices are unknown, not verified, or older than 60 days, so costs shown may be wrong.",
         "Give your own under `prices:` in batchforge.yml, or install a newer version.",
-        "",
     ),
     "BF701": ErrorCode(
         "An output file cannot be written",
@@ -284,6 +600,42 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "The format of an output is by its ending, and this one is not known.",
         "Use .jsonl, .csv, .tsv or .parquet.",
         "BF703 the ending of an output file tells its format, and that of 'tickets.txt' tells none",
+    ),
+    "BF901": ErrorCode(
+        "--vars cannot be read",
+        "The value is neither KEY=VALUE nor a YAML or JSON mapping.",
+        "Write --vars month=2026-11, or --vars '{month: \"2026-11\", limit: 20}'.",
+        "BF901 --vars `month` is neither KEY=VALUE nor a mapping.",
+    ),
+    "BF902": ErrorCode(
+        "A selection cannot be read",
+        "A word has a method before the colon that does not exist, or nothing after it.",
+        "Use a job's name, a glob, tag:NAME, or a path.",
+        "BF902 `tags:nightly` does not say which jobs are meant.",
+    ),
+    "BF903": ErrorCode(
+        "A selection matches no job",
+        "No job has this name, tag or path. Going on would run something else than was meant.",
+        "Look at the jobs with `batchforge ls`.",
+        "BF903 `clasify_tickets` selects no job.",
+    ),
+    "BF904": ErrorCode(
+        "A disabled job is selected by its name",
+        "The job says `enabled: false`.",
+        "Set `enabled: true`, or select other jobs.",
+        "BF904 The job `classify_tickets` is disabled.",
+    ),
+    "BF905": ErrorCode(
+        "There is no such error code",
+        "`explain` was asked for a code that does not exist.",
+        "List all codes with `batchforge explain`.",
+        "BF905 There is no error code `BF999`.",
+    ),
+    "BF906": ErrorCode(
+        "target/ cannot be removed",
+        "It is a symbolic link, or a file in it may not be removed.",
+        "Remove it yourself, or change its permissions.",
+        "BF906 /home/me/support/target is a symbolic link; what it leads to is not removed.",
     ),
     "BF971": ErrorCode(
         "The emulator cannot listen",

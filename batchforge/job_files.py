@@ -26,7 +26,7 @@ Layer = Mapping[str, ConfigNode]
 
 
 def load_jobs(project: Project, problems: ProblemList) -> dict[str, JobSpec]:
-    """All jobs by name, disabled ones too. Where `problems` has errors afterwards, the jobs they are in are left out."""
+    """All jobs by name, disabled ones too. Jobs with errors are left out, and their errors are in `problems`."""
     loader = JobLoader(project, problems)
     jobs: dict[str, JobSpec] = {}
     for path in job_paths(project):
@@ -36,6 +36,7 @@ def load_jobs(project: Project, problems: ProblemList) -> dict[str, JobSpec]:
         jobs[job.name] = job
     _check_cli_vars(project, loader, problems)
     _check_output_files(jobs, problems)
+    problems.items[:] = dict.fromkeys(problems.items)  # shared defaults say the same for each job
     return jobs
 
 

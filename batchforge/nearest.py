@@ -10,5 +10,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     from difflib import get_close_matches
 
     folded = {candidate.lower().replace("-", "_"): candidate for candidate in known}
-    near = get_close_matches(name.lower().replace("-", "_"), folded, n=1, cutoff=0.7)
+    near = get_close_matches(name.lower().replace("-", "_"), folded, n=1, cutoff=0.6)
     return f"Did you mean `{folded[near[0]]}`?" if near else ""

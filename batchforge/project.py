@@ -162,11 +162,11 @@ def _texts(node: ConfigNode) -> Iterator[ConfigNode]:
 
 def _check_key(target: Target, settings: ConfigNode, problems: ProblemList) -> None:
     """A key in the file is a secret in git."""
-    hint = "Write \"{{ env_var('ANTHROPIC_API_KEY') }}\" and set the variable in your shell. If the key was committed, revoke it."
+    hint = "Write \"{{ env_var('ANTHROPIC_API_KEY') }}\" and set that in your shell. Revoke a key that was committed."
     key = settings.get("api_key")
     url = settings.get("base_url")
-    is_local = url is not None and not ENV_VAR.search(url.value) and is_loopback(_host(url.value))
-    if key is not None and not ENV_VAR.search(key.value) and not is_local:
+    is_local = url is not None and is_loopback(_host(url.value))
+    if key is not None and "{{" not in key.value and not is_local:
         location = Location(key.source.path, key.line, key.column)
         problems.add("BF136", "The API key stands in the file.", location=location, hint=hint)
     for name, header in _entries(settings, "headers").items():
@@ -275,7 +275,7 @@ def typed_as_declared(name: str, value: Any, default: Any, problems: ProblemList
     if isinstance(typed, int | float) and isinstance(typed, bool) == is_boolean:
         return typed
     wanted = "true or false" if is_boolean else "a number"
-    problems.add("BF142", f"--vars {name}: `{value}` is not {wanted}, as {PROJECT_FILE} declares it.")
+    problems.add("BF142", f"--vars {name}: `{value}` is not {wanted}, as it is declared.")
     return value
 
 

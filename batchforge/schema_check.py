@@ -11,51 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from batchforge.errors import Location, ProblemList
+from batchforge.errors import Location, Problem, ProblemList
 from batchforge.nearest import did_you_mean
 from batchforge.yaml_nodes import ConfigNode, Kind
 
 Schema = Mapping[str, Any]
-
-KEYWORDS = frozenset(
-    [
-        "$ref",
-        "type",
-        "properties",
-        "additionalProperties",
-        "required",
-        "enum",
-        "const",
-        "items",
-        "minItems",
-        "uniqueItems",
-        "minimum",
-        "maximum",
-        "exclusiveMinimum",
-        "pattern",
-        "minLength",
-        "minProperties",
-        "propertyNames",
-        "anyOf",
-        "oneOf",
-    ]
-)
-"""What is checked."""
-ANNOTATIONS = frozenset(
-    [
-        "$schema",
-        "$id",
-        "$defs",
-        "$comment",
-        "title",
-        "description",
-        "default",
-        "examples",
-        "patternErrorMessage",
-        "errorMessage",
-    ]
-)
-"""What is read by editors, and by us for words."""
 
 _TYPES_OF_KIND: Mapping[Kind, frozenset[str]] = {
     "mapping": frozenset({"object"}),
@@ -65,6 +25,7 @@ _TYPES_OF_KIND: Mapping[Kind, frozenset[str]] = {
     "number": frozenset({"number"}),
     "boolean": frozenset({"boolean"}),
     "null": frozenset({"null"}),
+    "unknown": frozenset(),
 }
 _TYPE_WORDS = {
     "object": "a mapping of settings",
@@ -83,6 +44,7 @@ _KIND_WORDS: Mapping[Kind, str] = {
     "number": "a number with a fraction",
     "boolean": "true or false",
     "null": "empty",
+    "unknown": "unreadable",
 }
 
 
@@ -98,6 +60,8 @@ class SchemaCheck:
         self._check(node, self.schemas[self.name], self.name, "the file")
 
     def _check(self, node: ConfigNode, schema: Schema, home: str, label: str) -> None:
+        if node.kind == "unknown":
+            return
         schema, home = self._resolve(schema, home)
         if "anyOf" in schema:
             self._check_alternatives(node, schema, home, label)
@@ -148,12 +112,13 @@ class SchemaCheck:
             self._check_best(node, chosen, label)
 
     def _check_best(self, node: ConfigNode, branches: Sequence[tuple[Schema, str]], label: str) -> None:
-        trials = []
+        trials: list[list[Problem]] = []
         for branch, home in branches:
             trial = SchemaCheck(self.schemas, self.name, ProblemList())
             trial._check(node, branch, home, label)
             trials.append(trial.problems.items)
-        self.problems.items.extend(min(trials, key=len))
+        fewest = min(trials, key=len)
+        self.problems.items.extend(fewest)
 
     def _check_value(self, node: ConfigNode, schema: Schema, label: str) -> None:
         value = node.value

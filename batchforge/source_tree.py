@@ -101,9 +101,11 @@ class SourceTree:
         return ProjectError("BF121", f"There is no file `{path}`.", hint=self._nearest(path))
 
     def _nearest(self, path: str) -> str:
-        folder, _, name = path.rpartition("/")
-        siblings = [sibling.rpartition("/")[2] for sibling in self.glob(f"{folder}/*" if folder else "*")]
-        return did_you_mean(name, siblings) or "Paths are relative to the project's folder."
+        folder = path.rpartition("/")[0]
+        return (
+            did_you_mean(path, self.glob(f"{folder}/*" if folder else "*"))
+            or "Paths are relative to the project's folder."
+        )
 
 
 def _decode(data: bytes, path: str) -> str:

@@ -17,7 +17,8 @@ import yaml
 
 from batchforge.errors import Location, ProblemList
 
-Kind = Literal["mapping", "list", "text", "integer", "number", "boolean", "null"]
+Kind = Literal["mapping", "list", "text", "integer", "number", "boolean", "null", "unknown"]
+"""`unknown` is what could not be read: its problem is listed, and nothing more is to be said about it."""
 Place = tuple[int, int]
 
 MAX_DEPTH = 64
@@ -30,6 +31,8 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _MAX_INTEGER, _MIN_INTEGER, _MAX_DIGITS = 2**64 - 1, -(2**63), 20
 # YAML 1.1 counts the last three as line breaks and rewrites them; YAML 1.2 and every editor do not.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
+_API_KEY = re.compile(r"sk-ant-[A-Za-z0-9_-]+")
+"""Never shown, not even to the one who put it into a file: what is shown ends up in logs."""
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -45,7 +48,8 @@ class ConfigSource:
         return self.text.split("\n")
 
     def location(self, line: int, column: int) -> Location:
-        return Location(self.path, line, column, self.lines[line - 1] if line <= len(self.lines) else "")
+        excerpt = self.lines[line - 1] if line <= len(self.lines) else ""
+        return Location(self.path, line, column, _API_KEY.sub(lambda key: "*" * len(key[0]), excerpt))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,7 +166,7 @@ def _kind_of(value: Any) -> Kind:
 class _Frame:
     """A mapping or list that is still being read."""
 
-    __slots__ = ("anchor", "children", "is_mapping", "is_unusable", "key", "mark", "size")
+    __slots__ = ("anchor", "children", "is_key", "is_mapping", "is_unknown", "key", "mark", "size")
 
     def __init__(self, mark: Place, is_mapping: bool, anchor: str | None) -> None:
         self.mark = mark
@@ -170,8 +174,9 @@ class _Frame:
         self.anchor = anchor
         self.children: list[tuple[ConfigNode | None, ConfigNode]] = []
         self.key: ConfigNode | None = None
-        self.is_unusable = False
-        """The frame is itself a mapping's key, which JSON cannot express."""
+        self.is_key = False
+        """It stands where a setting's name should be."""
+        self.is_unknown = False
         self.size = 1
 
 
@@ -218,7 +223,7 @@ class _TreeBuilder:
             return False
         self._refuse_tag(event)
         frame = _Frame(_place(event), isinstance(event, yaml.MappingStartEvent), event.anchor)
-        frame.is_unusable = self._is_key_expected()
+        frame.is_key = self._is_key_expected()
         if frame.anchor:
             self.anchors[frame.anchor] = None
         self.frames.append(frame)
@@ -229,17 +234,20 @@ class _TreeBuilder:
 
     def _close(self) -> None:
         frame = self.frames.pop()
-        value = self._mapping(frame) if frame.is_mapping else [node for _, node in frame.children]
+        value: Any = self._mapping(frame) if frame.is_mapping else [node for _, node in frame.children]
         kind: Kind = "mapping" if frame.is_mapping else "list"
+        if frame.is_unknown:
+            kind, value = "unknown", None
         node = ConfigNode(self.source, kind, value, *frame.mark, size=frame.size)
-        if frame.is_unusable:
+        if frame.is_key:
             self._refuse_key(node)
         self._add(node, frame.anchor)
 
     def _mapping(self, frame: _Frame) -> dict[str, ConfigNode]:
         entries: dict[str, ConfigNode] = {}
         for key, node in frame.children:
-            if key is None or key.kind in ("mapping", "list"):
+            if key is None or key.kind in ("mapping", "list", "unknown"):
+                frame.is_unknown = True
                 continue
             if first := entries.get(key.raw):
                 hint = f"The first one is on line {first.key_line}. Keep one of them."
@@ -248,6 +256,7 @@ class _TreeBuilder:
             if self._is_merge(key):
                 hint = "Write the settings out, or put shared ones in `defaults` or a folder's `_defaults.yml`."
                 self.problems.add("BF113", "Merge keys (`<<`) are not used here.", location=key.location, hint=hint)
+                frame.is_unknown = True
                 continue
             entries[key.raw] = replace(node, key_line=key.line, key_column=key.column)
         return entries
@@ -257,15 +266,14 @@ class _TreeBuilder:
         line, column = _place(event)
         raw: str = event.value
         value: Any = parse_scalar(raw) if event.implicit[0] else raw
+        kind = _kind_of(value)
         if _is_out_of_range(value):
             hint = "Write it in quotes if it is a name rather than a quantity."
             self._problem("BF115", f"The number {raw[:40]} is too large to keep exactly.", event, hint)
-            value = 0
+            kind = "unknown"
         is_block = event.style in ("|", ">")
         size = 1 + len(raw) // 64
-        return ConfigNode(
-            self.source, _kind_of(value), value, line, column, raw, line + is_block, is_block=is_block, size=size
-        )
+        return ConfigNode(self.source, kind, value, line, column, raw, line + is_block, is_block=is_block, size=size)
 
     def _alias(self, event: Any) -> bool:
         node = self.anchors.get(event.anchor)
@@ -274,7 +282,7 @@ class _TreeBuilder:
             message = "refers to the very thing it stands in" if is_known else "has no anchor above it"
             hint = f"Define `&{event.anchor}` before it is used, or put the text in quotes if no alias is meant."
             self._problem("BF108", f"The alias `*{event.anchor}` {message}.", event, hint)
-            node = ConfigNode(self.source, "null", None, *_place(event))
+            node = ConfigNode(self.source, "unknown", None, *_place(event))
         self.alias_size += node.size
         if self.alias_size > MAX_ALIAS_SIZE:
             message = f"Written out, the aliases of this file make more than {MAX_ALIAS_SIZE:,} values."
