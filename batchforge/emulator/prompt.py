@@ -212,10 +212,20 @@ def _output_format(params: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def _system_settings(params: Mapping[str, Any]) -> bytes:
     """What loses the system and messages caches, and keeps that of the tools."""
-    output_format, speed = _output_format(params), params.get("speed")
-    if output_format is None and speed in (None, "standard"):
+    output_format, speed, cites = _output_format(params), params.get("speed"), _cites(params["messages"])
+    if output_format is None and speed in (None, "standard") and not cites:
         return b"system"
-    return json_bytes(["system", output_format, speed])
+    return json_bytes(["system", output_format, speed, cites])
+
+
+def _cites(messages: Sequence[Mapping[str, Any]]) -> bool:
+    return any(
+        (block.get("citations") or {}).get("enabled")
+        for message in messages
+        if not isinstance(message["content"], str)
+        for block in message["content"]
+        if block["type"] in ("document", "search_result")
+    )
 
 
 def _message_settings(params: Mapping[str, Any], model: EmulatedModel) -> bytes:
