@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from batchforge.emulator.api_fault import ApiFault
 from batchforge.emulator.json_bytes import json_bytes
 from batchforge.emulator.models import EmulatedModel
-from batchforge.emulator.tokens import TOOL_TOKENS, count_json, count_text
+from batchforge.emulator.tokens import TOOL_TOKENS, count_input_tokens, count_json, count_text, tokens_at_most
 
 Params = Mapping[str, Any]
 Block = Mapping[str, Any]
@@ -33,6 +33,23 @@ class AnswerSource(Protocol):
     def answer(self, params: Params, model: EmulatedModel, custom_id: str | None) -> Answer | ApiFault: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many tokens an answer may have, and why it stops when they are spent."""
+
+    tokens: int
+    when_spent: str = "max_tokens"
+
+
+def room_for(params: Params, model: EmulatedModel) -> Room:
+    """max_tokens, or what the prompt leaves of the context window."""
+    most: int = params["max_tokens"]
+    if tokens_at_most(params) + most <= model.context_window_tokens:
+        return Room(most)
+    left = model.context_window_tokens - count_input_tokens(params, model)
+    return Room(most) if most <= left else Room(left, "model_context_window_exceeded")
+
+
 def finish(
     content: Sequence[Block],
     params: Params,
@@ -42,33 +59,26 @@ def finish(
     stop_reason: str | None = None,
     stop_details: Mapping[str, Any] | None = None,
 ) -> Answer:
-    """Stopped at a stop sequence, cut at max_tokens (which thinking spends first), and counted."""
-    room = params["max_tokens"] - thinking_tokens
-    if room <= 0:
+    """Stopped at a stop sequence, cut to its room (which thinking takes first), and counted."""
+    room = room_for(params, model)
+    if thinking_tokens >= room.tokens:
         thought = tuple(block for block in content if block["type"] == "thinking")
-        return Answer(thought, "max_tokens", params["max_tokens"], params["max_tokens"])
+        return Answer(thought, room.when_spent, room.tokens, room.tokens)
     kept: list[Block] = []
     spent = thinking_tokens
     for block in content:
-        if block["type"] == "thinking":
-            kept.append(block)
-            continue
         block, stop_sequence = _stopped(block, params.get("stop_sequences"))
         tokens = _output_tokens(block, model)
-        if tokens > params["max_tokens"] - spent:
-            kept.extend(_cut(block, params["max_tokens"] - spent, model))
-            return Answer(tuple(kept), "max_tokens", params["max_tokens"], thinking_tokens)
-        kept.append(block)
+        if tokens > room.tokens - spent:
+            kept.extend(_cut(block, room.tokens - spent, model))
+            return Answer(tuple(kept), room.when_spent, room.tokens, thinking_tokens)
+        if not _is_empty(block):
+            kept.append(block)
         spent += tokens
         if stop_sequence is not None:
-            return Answer(tuple(kept), "stop_sequence", spent, thinking_tokens, stop_sequence)
-    return Answer(
-        tuple(kept), stop_reason or natural_stop(kept), max(spent, 1), thinking_tokens, stop_details=stop_details
-    )
-
-
-def natural_stop(content: Sequence[Block]) -> str:
-    return "tool_use" if any(block["type"] == "tool_use" for block in content) else "end_turn"
+            return Answer(tuple(kept), "stop_sequence", max(spent, 1), thinking_tokens, stop_sequence)
+    stop_reason = stop_reason or ("tool_use" if any(block["type"] == "tool_use" for block in kept) else "end_turn")
+    return Answer(tuple(kept), stop_reason, max(spent, 1), thinking_tokens, stop_details=stop_details)
 
 
 def _stopped(block: Block, sequences: Sequence[str] | None) -> tuple[Block, str | None]:
@@ -83,9 +93,17 @@ def _stopped(block: Block, sequences: Sequence[str] | None) -> tuple[Block, str 
     return {**block, "text": text[:at]}, sequence
 
 
+def _is_empty(block: Block) -> bool:
+    """The API never answers with an empty text."""
+    return block["type"] == "text" and not block["text"]
+
+
 def _output_tokens(block: Block, model: EmulatedModel) -> int:
+    """Thinking is counted by itself: its tokens are not those of what is shown of it."""
     if block["type"] == "text":
         return count_text(block["text"], model)
+    if block["type"] in ("thinking", "redacted_thinking"):
+        return 0
     if block["type"] == "tool_use":
         return TOOL_TOKENS + count_text(block["name"], model) + count_json(block["input"], model)
     return count_json(block, model)
@@ -96,7 +114,8 @@ def _cut(block: Block, room: int, model: EmulatedModel) -> Sequence[Block]:
     if room <= 0:
         return ()
     if block["type"] == "text":
-        return ({**block, "text": cut_text(block["text"], room, model)},)
+        text = cut_text(block["text"], room, model)
+        return ({**block, "text": text},) if text else ()
     return ({**block, "input": {}},) if block["type"] == "tool_use" else ()
 
 

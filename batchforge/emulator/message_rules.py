@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from batchforge.emulator.json_bytes import json_bytes
 from batchforge.emulator.models import EmulatedModel
 from batchforge.emulator.shapes import Refused
-from batchforge.emulator.tokens import count_input_tokens, decoded, image_size, pdf_pages
+from batchforge.emulator.tokens import count_input_tokens, decoded, image_size, pdf_pages, tokens_at_most
 
 Block = Mapping[str, Any]
 Message = Mapping[str, Any]
@@ -284,30 +283,8 @@ def _check_url(source: Mapping[str, Any]) -> None:
 
 
 def _check_length(params: Mapping[str, Any], model: EmulatedModel) -> None:
-    # A token is never more than a byte, and a character never more than four: most prompts need no counting.
-    if _bytes_at_most(params) < model.context_window_tokens // 2:
+    if tokens_at_most(params) <= model.context_window_tokens:
         return
     tokens = count_input_tokens(params, model)
     if tokens > model.context_window_tokens:
         raise Refused(f"prompt is too long: {tokens} tokens > {model.context_window_tokens} maximum")
-
-
-_TOKENS_OF_A_MEDIUM = 10_000
-"""More than an image takes; a document is counted by its pages or its text."""
-
-
-def _bytes_at_most(params: Mapping[str, Any]) -> int:
-    tools, system = params.get("tools"), params.get("system") or ""
-    total = len(json_bytes(tools)) if tools else 0
-    total += 4 * len(system) if isinstance(system, str) else _bytes_of_blocks(system)
-    for message in params["messages"]:
-        content = message["content"]
-        total += 4 * len(content) if isinstance(content, str) else _bytes_of_blocks(content)
-    return total
-
-
-def _bytes_of_blocks(blocks: Sequence[Block]) -> int:
-    return sum(
-        4 * len(block["text"]) if block["type"] == "text" else len(json_bytes(block)) + _TOKENS_OF_A_MEDIUM
-        for block in blocks
-    )

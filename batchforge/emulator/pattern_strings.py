@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
+SEARCHED_CHARACTERS = 4_000
+"""Some patterns are slow on long texts."""
 _CATEGORIES = {"CATEGORY_DIGIT": "0", "CATEGORY_WORD": "a", "CATEGORY_SPACE": " "}
 _OPPOSITES = {"CATEGORY_NOT_DIGIT": "a", "CATEGORY_NOT_WORD": "-", "CATEGORY_NOT_SPACE": "a"}
 _CANDIDATES = "a0A-_. bcdefghijklmnopqrstuvwxyz123456789BCDEFGHIJKLMNOPQRSTUVWXYZ!#$%&'*+,/:;<=>?@[]^`{|}~\\()\"\té"
@@ -17,7 +19,7 @@ def string_for(pattern: str, text: str) -> str:
     if simplest is None:
         return ""
     loose = _unanchored(pattern)
-    found = loose.search(text) if loose else None
+    found = loose.search(text, 0, SEARCHED_CHARACTERS) if loose else None
     # A match in the text may lean on what stands around it, so it must also match alone.
     if found is not None and found.group() and re.search(pattern, found.group()):
         return found.group()

@@ -10,7 +10,7 @@ import binascii
 import math
 import struct
 from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,6 +137,32 @@ def count_input_tokens(params: Mapping[str, Any], model: EmulatedModel) -> int:
     from batchforge.emulator.prompt import read_prompt
 
     return read_prompt(params, model).input_tokens
+
+
+_TOKENS_OF_A_FRAME = 2_000
+"""More than the hidden prompts and the frame of a message together."""
+_TOKENS_OF_A_MEDIUM = 10_000
+"""More than an image takes, or a document beside its text."""
+
+
+def tokens_at_most(params: Mapping[str, Any]) -> int:
+    """A bound without counting: a token is at least a byte, and a character at most four."""
+    tools, system = params.get("tools"), params.get("system") or ""
+    bound = _TOKENS_OF_A_FRAME + (len(json_bytes(tools)) if tools else 0)
+    bound += len(json_bytes(params["output_config"])) if params.get("output_config") else 0
+    bound += 4 * len(system) if isinstance(system, str) else _at_most_of_blocks(system)
+    for message in params["messages"]:
+        content = message["content"]
+        bound += MESSAGE_TOKENS
+        bound += 4 * len(content) if isinstance(content, str) else _at_most_of_blocks(content)
+    return bound
+
+
+def _at_most_of_blocks(blocks: Iterable[Mapping[str, Any]]) -> int:
+    return sum(
+        4 * len(block["text"]) if block["type"] == "text" else len(json_bytes(block)) + _TOKENS_OF_A_MEDIUM
+        for block in blocks
+    )
 
 
 def image_tokens(width: int, height: int, model: EmulatedModel) -> int:
