@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 DEFAULT_MEMORY_KEYS = 200_000
+SHORT_KEY_BYTES = 32
 _CACHE_KIB = 32 * 1024
 
 
@@ -29,12 +30,14 @@ class SpillCounter:
 
     def add(self, key: bytes) -> int:
         """How often the key was added before."""
-        digest = blake2b(key, digest_size=16).digest()
+        if len(key) > SHORT_KEY_BYTES:
+            key = _digest(key)
         if self._file is not None:
-            return _add_to_file(self._file, digest)
-        before = self._counts.get(digest, 0)
-        self._counts[digest] = before + 1
-        if len(self._counts) > self._memory_keys:
+            return _add_to_file(self._file, key)
+        counts = self._counts
+        before = counts.get(key, 0)
+        counts[key] = before + 1
+        if len(counts) > self._memory_keys:
             self._spill()
         return before
 
@@ -56,6 +59,11 @@ class SpillCounter:
         self._counts = {}
 
 
+def _digest(key: bytes) -> bytes:
+    """One byte longer than the longest key that is kept as it is, so that the two never meet."""
+    return blake2b(key, digest_size=SHORT_KEY_BYTES + 1).digest()
+
+
 def _private_file() -> sqlite3.Connection:
     """The empty name makes SQLite create a file of mode 0600 in the temporary folder and unlink it at once, so that
     nothing stays behind even when the process is killed."""
@@ -68,6 +76,6 @@ def _private_file() -> sqlite3.Connection:
     return file
 
 
-def _add_to_file(file: sqlite3.Connection, digest: bytes) -> int:
+def _add_to_file(file: sqlite3.Connection, key: bytes) -> int:
     statement = "INSERT INTO counts VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET count = count + 1 RETURNING count - 1"
-    return int(file.execute(statement, (digest,)).fetchone()[0])
+    return int(file.execute(statement, (key,)).fetchone()[0])

@@ -17,12 +17,15 @@ _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, 
 def _integer(text: str) -> int:
     if not _INTEGER.fullmatch(text):
         raise ValueError("is not an integer")
-    return int(text)
+    try:
+        return int(text)
+    except ValueError as exc:
+        raise ValueError("has too many digits") from exc
 
 
 def _number(text: str) -> int | float:
     if _INTEGER.fullmatch(text):
-        return int(text)
+        return _integer(text)
     if not _NUMBER.fullmatch(text):
         raise ValueError("is not a number")
     value = float(text)

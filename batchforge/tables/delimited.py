@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,7 +25,7 @@ def read_delimited(path: Path, shown_as: str, options: TableOptions) -> Iterator
     if first is None:
         return
     names = _column_names(first, shown_as, options)
-    rows = _named(_chain(first, records, options.header), names, shown_as)
+    rows = _named(records if options.header else chain([first], records), names, shown_as)
     typed = {name: convert for name, kind in options.types.items() if (convert := CELL_TYPES.get(kind))}
     _check_typed_columns(options, names, shown_as)
     yield from _converted(rows, typed, shown_as) if typed else rows
@@ -90,18 +91,11 @@ def _column_names(first: NumberedCells, shown_as: str, options: TableOptions) ->
     return names
 
 
-def _chain(first: NumberedCells, rest: Iterator[NumberedCells], has_header: bool) -> Iterator[NumberedCells]:
-    if not has_header:
-        yield first
-    yield from rest
-
-
 def _named(records: Iterator[NumberedCells], names: tuple[str, ...], shown_as: str) -> Iterator[NumberedRow]:
-    width = len(names)
     for line, cells in records:
-        if len(cells) != width:
-            raise _ragged(len(cells), width, Location(shown_as, line))
-        yield line, dict(zip(names, cells, strict=True))
+        if len(cells) != len(names):
+            raise _ragged(len(cells), len(names), Location(shown_as, line))
+        yield line, dict(zip(names, cells))  # noqa: B905  (checked above; once more would cost a tenth)
 
 
 def _ragged(cells: int, columns: int, location: Location) -> BatchForgeError:

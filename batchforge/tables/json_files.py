@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 from batchforge.errors import BatchForgeError, Location
-from batchforge.tables.json_text import JsonProblem, decode_json, decode_json_at
+from batchforge.tables.json_text import JsonProblem, decode_json, decode_json_at, end_of_blanks
 from batchforge.tables.options import MAX_ROW_CHARS, TableOptions
 from batchforge.tables.text_files import open_text
 
 _BLANKS = " \t\r\n"
-_BLANK_RUN = re.compile(f"[{_BLANKS}]*")
 _CHUNK_CHARS = 1 << 18
 
 
@@ -23,7 +21,7 @@ def read_jsonl(path: Path, shown_as: str, options: TableOptions) -> Iterator[tup
     with open_text(path, shown_as, options.encoding) as lines:
         for number, line in enumerate(lines, 1):
             if line.strip(_BLANKS):
-                yield number, _object(_decoded(line, shown_as, number), shown_as, number)
+                yield number, _object(_decoded(line.rstrip(_BLANKS), shown_as, number), shown_as, number)
 
 
 def _decoded(line: str, shown_as: str, number: int) -> Any:
@@ -85,7 +83,7 @@ class _ArrayReader:
     def next_character(self) -> str:
         """The next one that is not blank, left in place; empty at the end of the file."""
         while True:
-            self._move(_BLANK_RUN.match(self._window, self._at).end())  # type: ignore[union-attr]
+            self._move(end_of_blanks(self._window, self._at))
             if self._at < len(self._window):
                 return self._window[self._at]
             if not self._read_more():

@@ -39,6 +39,7 @@ def _constant(name: str) -> NoReturn:
     raise JsonProblem(f"{name} is not JSON; write null or leave the value out")
 
 
+_BLANKS = re.compile(r"[ \t\r\n]*")
 _encode = msgspec.json.Encoder().encode
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
@@ -47,12 +48,16 @@ CUT_MARGIN_CHARS = 16
 
 
 def decode_json(text: str) -> Any:
-    start = len(text) - len(text.lstrip(" \t\r\n"))
-    value, end = decode_json_at(text, start)
-    rest = text[end:].lstrip(" \t\r\n")
-    if rest:
-        raise JsonProblem("there is more text after the JSON value", len(text) - len(rest))
+    value, end = decode_json_at(text, end_of_blanks(text, 0))
+    rest = end_of_blanks(text, end)
+    if rest < len(text):
+        raise JsonProblem("there is more text after the JSON value", rest)
     return value
+
+
+def end_of_blanks(text: str, start: int) -> int:
+    blanks = _BLANKS.match(text, start)
+    return blanks.end() if blanks else start
 
 
 def decode_json_at(text: str, start: int) -> tuple[Any, int]:

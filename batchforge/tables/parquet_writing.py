@@ -52,8 +52,10 @@ class ParquetWriter:
                 raise OSError(str(exc).splitlines()[0]) from exc
 
     def close(self) -> None:
-        self._spool.close()
-        self._spool_path.unlink(missing_ok=True)
+        try:
+            self._spool.close()
+        finally:
+            self._spool_path.unlink(missing_ok=True)
 
     def _copy_statement(self, size_bytes: int) -> str:
         types = ", ".join(f"c{index}: {quoted_text(sql_type(kind))}" for index, kind in enumerate(self._kinds))
