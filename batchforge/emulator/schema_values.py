@@ -289,7 +289,7 @@ FORMATS: Mapping[str, str] = {
     "email": "emulated.{hex}@example.com",
     "hostname": "emulated-{hex}.example.com",
     "uri": "https://example.com/emulated/{hex}",
-    "ipv4": "192.0.2.{two}",
+    "ipv4": "192.0.2.1{two}",
     "ipv6": "2001:db8::{two}",
     "uuid": "{hex}-0000-4000-8000-000000000000",
 }

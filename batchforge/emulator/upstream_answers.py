@@ -49,6 +49,10 @@ class UpstreamAnswers:
             return internal(f"the upstream server could not be reached: {error or type(error).__name__}")
         return _read_response(status, body, params, model)
 
+    def close(self) -> None:
+        """Close this thread's connection; those of other threads end with their threads."""
+        self._drop()
+
     def _post(self, body: bytes) -> tuple[int, bytes]:
         """One POST on this thread's connection; on a fresh one if the server had closed it meanwhile."""
         reused = getattr(self._connections, "connection", None)
