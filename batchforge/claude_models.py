@@ -85,6 +85,16 @@ class EffortRules:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolPromptTokens:
+    """Size of the hidden instructions that come with any tools."""
+
+    auto: int
+    """tool_choice auto or none."""
+    forced: int
+    """tool_choice any or tool."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     id: str
     aliases: tuple[str, ...]
@@ -101,6 +111,8 @@ class ModelInfo:
     """With the beta EXTENDED_OUTPUT_BETA, in batches only. None: the model does not take it."""
     min_cacheable_tokens: int
     tokenizer: TokenizerFamily
+    tool_prompt_tokens: ToolPromptTokens | None
+    """None: not published."""
     thinking: ThinkingRules
     effort: EffortRules
     takes_forced_tool_choice: bool
