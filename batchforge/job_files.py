@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchforge.config_files import read_config_file
-from batchforge.errors import Location, ProblemList
+from batchforge.errors import BatchForgeError, Location, ProblemList
 from batchforge.job_settings import read_batch, read_cache, read_input, read_output, read_params
 from batchforge.label_lists import read_label_list
 from batchforge.nearest import did_you_mean
@@ -29,7 +29,7 @@ def load_jobs(project: Project, problems: ProblemList) -> dict[str, JobSpec]:
     """All jobs by name, disabled ones too. Jobs with errors are left out, and their errors are in `problems`."""
     loader = JobLoader(project, problems)
     jobs: dict[str, JobSpec] = {}
-    for path in job_paths(project):
+    for path in loader.paths():
         job = loader.load(path)
         if job is None or not _is_new_name(job, jobs, problems):
             continue
@@ -45,11 +45,6 @@ def load_job(project: Project, path: str, problems: ProblemList) -> JobSpec | No
     return JobLoader(project, problems).load(path)
 
 
-def job_paths(project: Project) -> list[str]:
-    paths = project.tree.glob(f"{JOBS_FOLDER}/**/*")
-    return [path for path in paths if path.endswith(_ENDINGS) and not path.endswith(tuple(f"/{d}" for d in _DEFAULTS))]
-
-
 @dataclass(slots=True)
 class JobLoader:
     project: Project
@@ -63,6 +58,15 @@ class JobLoader:
     def __post_init__(self) -> None:
         self._prompts = PromptReader(self.project.tree, self.problems)
         self.known_vars |= self.project.vars.keys() | self.project.required_vars.keys()
+
+    def paths(self) -> list[str]:
+        """All files below jobs/ but the defaults."""
+        try:
+            paths = self.project.tree.glob(f"{JOBS_FOLDER}/**/*")
+        except BatchForgeError as exc:
+            self.problems.extend(exc)
+            return []
+        return [path for path in paths if path.endswith(_ENDINGS) and path.rpartition("/")[2] not in _DEFAULTS]
 
     def load(self, path: str) -> JobSpec | None:
         before = len(self.problems.errors)
@@ -89,10 +93,17 @@ class JobLoader:
     def _folder_defaults(self, folder: str) -> Iterator[Layer]:
         for name in _DEFAULTS:
             path = f"{folder}/{name}"
-            if self.project.tree.exists(path):
+            if self._exists(path):
                 node = read_config_file(self.project.tree, path, "folder.schema.json", self.problems)
                 if node is not None:
                     yield node.entries
+
+    def _exists(self, path: str) -> bool:
+        try:
+            return self.project.tree.exists(path)
+        except BatchForgeError as exc:
+            self.problems.extend(exc)
+            return False
 
     @property
     def lists(self) -> dict[str, tuple[Label, ...]]:

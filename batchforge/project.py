@@ -12,7 +12,7 @@ from batchforge.config_files import read_config_file
 from batchforge.errors import BatchForgeError, Location, ProblemList, ProjectError, UsageError
 from batchforge.nearest import did_you_mean
 from batchforge.source_tree import SourceTree
-from batchforge.target import ENV_VAR, KEY_HEADERS, Origin, Target, checked_url, is_loopback, normal_folder
+from batchforge.target import ENV_VAR, KEY_HEADERS, Origin, Target, checked_url, is_loopback
 from batchforge.yaml_nodes import ConfigNode
 
 __all__ = ["Origin", "Project", "Target", "find_project", "load_project"]
@@ -214,16 +214,17 @@ def _check_outputs(target: Target, settings: ConfigNode, folders: dict[str, str]
         return
     node = settings.get("outputs")
     location = node.location if node is not None else settings.key_location
+    is_absolute = node is not None and node.value.startswith(("~", "/"))
     folder = target.outputs_dir
     parts = folder.split("/")
-    if folder.startswith(("~", "/")) or ".." in parts or parts[0] in (STATE_FOLDER, ARTIFACTS_FOLDER):
+    if is_absolute or ".." in parts or parts[0] in (STATE_FOLDER, ARTIFACTS_FOLDER):
         hint = f"Name a folder inside the project, but not in {ARTIFACTS_FOLDER}/ or {STATE_FOLDER}/."
         problems.add("BF138", f"Outputs cannot be written to `{folder}`.", location=location, hint=hint)
     elif first := folders.get(folder.casefold()):
         message = f"The targets `{first}` and `{target.name}` would write the same outputs."
         hint = f"Give one of them a folder of its own, e.g. `outputs: {target.name}`."
         problems.add("BF139", message, location=location, hint=hint)
-    folders.setdefault(normal_folder(folder).casefold(), target.name)
+    folders.setdefault(folder.casefold(), target.name)
 
 
 def _read_vars(

@@ -69,6 +69,8 @@ class Target:
         return self._env("ANTHROPIC_API_KEY", None)
 
     def base_url(self) -> str:
+        if self.type == "emulator":
+            raise ValueError("an embedded emulator has an address only while it runs")
         url = self._text("base_url") if "base_url" in self.settings else CLAUDE_URL
         return checked_base_url(url, self.location)
 
