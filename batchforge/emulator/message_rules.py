@@ -18,8 +18,19 @@ IMAGE_PIXELS = 8000
 MANY_IMAGES = 20
 MANY_IMAGES_PIXELS = 2000
 LONG_CONTEXT_TOKENS = 1_000_000
-# The models that are known to refuse a system message inside the conversation.
-_NO_SYSTEM_MESSAGES = frozenset({"claude-sonnet-5"})
+# System messages inside the conversation came with Opus 4.8; these are older, or known to refuse them.
+_NO_SYSTEM_MESSAGES = frozenset(
+    {
+        "claude-sonnet-5",
+        "claude-opus-4-7",
+        "claude-mythos-preview",
+        "claude-opus-4-6",
+        "claude-sonnet-4-6",
+        "claude-opus-4-5-20251101",
+        "claude-haiku-4-5-20251001",
+        "claude-sonnet-4-5-20250929",
+    }
+)
 
 
 def check_messages(params: Mapping[str, Any], model: EmulatedModel, *, strict_version: bool, structured: bool) -> None:
@@ -47,7 +58,9 @@ def _check_role(message: Message, model: EmulatedModel, at: int) -> None:
     if message["role"] != "system":
         return
     if model.id in _NO_SYSTEM_MESSAGES:
-        raise Refused("role 'system' is not supported on this model", "messages", at, "role")
+        raise Refused("role 'system' is not supported on this model")
+    if at == 0:
+        raise Refused("use the top-level 'system' parameter for the initial system prompt", "messages", at)
     if not isinstance(message["content"], str) and any(block["type"] != "text" for block in message["content"]):
         raise Refused("system messages can only contain text", "messages", at, "content")
 
@@ -131,10 +144,12 @@ def _check_places(messages: Sequence[Message], *, strict_version: bool) -> None:
 
 def _check_place(block: Block, role: str, path: Path, *, strict_version: bool) -> None:
     kind = block["type"]
-    if kind in ("tool_use", "server_tool_use", "thinking", "redacted_thinking") and role != "assistant":
-        raise Refused(f"`{kind}` blocks can only be in `assistant` messages", *path)
+    if kind in ("thinking", "redacted_thinking") and role != "assistant":
+        raise Refused("thinking blocks may only be in `assistant` messages", *path[:-1])
+    if kind in ("tool_use", "server_tool_use") and role != "assistant":
+        raise Refused(f"`{kind}` blocks can only be in `assistant` messages", *path[:-2])
     if kind == "tool_result" and role != "user":
-        raise Refused("`tool_result` blocks can only be in `user` messages", *path)
+        raise Refused("`tool_result` blocks can only be in `user` messages", *path[:-2])
     if not strict_version:
         return
     if kind == "document" and role == "assistant":

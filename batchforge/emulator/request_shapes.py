@@ -151,6 +151,8 @@ def _input_schema(value: object) -> None:
         raise Refused("Field required", "type")
     if value["type"] != "object":
         raise Refused("Input should be 'object'", "type")
+    if any(keyword in value for keyword in ("oneOf", "allOf", "anyOf")):
+        raise Refused("input_schema does not support oneOf, allOf, or anyOf at the top level")
     # Only requests with tools pay for the import, and each set of tools is checked once.
     from jsonschema import Draft202012Validator, SchemaError
 

@@ -142,7 +142,11 @@ def _check_sampling(request: Request) -> None:
     if "temperature" in sent and "top_p" in sent:
         raise Refused("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
     if request.thinking.get("type") in ("enabled", "adaptive") and request.params.get("temperature", 1) != 1:
-        raise Refused("`temperature` may only be set to 1 when thinking is enabled.")
+        raise Refused(
+            "`temperature` may only be set to 1 when thinking is enabled or in adaptive mode. Please consult our "
+            "documentation at https://docs.claude.com/en/docs/build-with-claude/extended-thinking"
+            "#important-considerations-when-using-extended-thinking"
+        )
 
 
 def _is_default(name: str, value: Any) -> bool:
@@ -215,8 +219,8 @@ def _check_tools(request: Request) -> None:
         return
     if request.forces_a_tool and not request.model.takes_forced_tool_choice:
         raise Refused('type "tool" and "any" are not supported for this model.', "tool_choice")
-    if not tools:
-        raise Refused("`tool_choice` may only be specified while providing `tools`.")
+    if choice["type"] == "any" and not tools:
+        raise Refused("tool_choice.any may only be specified while providing tools")
     if choice["type"] == "tool" and choice["name"] not in names:
         raise Refused(f"Tool '{choice['name']}' not found in provided tools")
     if request.forces_a_tool and _asks_to_think(request):
@@ -276,7 +280,8 @@ def _marks(params: Mapping[str, Any]) -> Iterator[PathedMark]:
         mark = block.get("cache_control")
         if mark is not None:
             if block.get("type") == "text" and not block["text"]:
-                raise Refused("cache_control cannot be set for empty text blocks", *path, "text")
+                where = path if path[0] == "system" else (*path, "text")
+                raise Refused("cache_control cannot be set for empty text blocks", *where)
             yield path, mark
         if block.get("type") == "tool_result" and isinstance(block.get("content"), list):
             for index, inner in enumerate(block["content"]):

@@ -60,11 +60,24 @@ def _check_once(key: bytes, schemas: Sequence[tuple[str, Schema]]) -> None:
         except Refused as refused:
             raise refused.under(name) from None
         optional, unions = optional + checker.optional, unions + checker.unions
-    if optional > OPTIONAL_PROPERTIES or unions > UNIONS:
-        raise Refused("Schema is too complex for compilation.")
+    _check_complexity(optional, unions)
     if len(_taken) >= _REMEMBERED:
         _taken.clear()
     _taken.add(key)
+
+
+def _check_complexity(optional: int, unions: int) -> None:
+    if optional > OPTIONAL_PROPERTIES:
+        raise Refused(
+            f"Schemas contains too many optional parameters ({optional}), which would make grammar compilation "
+            "inefficient. Reduce the number of optional parameters in your tool schemas "
+            f"(limit: {OPTIONAL_PROPERTIES})."
+        )
+    if unions > UNIONS:
+        raise Refused(
+            f"Schemas contains too many parameters with union types ({unions} parameters with type arrays or anyOf). "
+            f"Reduce the number of nullable or union-typed parameters (limit: {UNIONS} parameters with unions)."
+        )
 
 
 class _Checker:
@@ -100,10 +113,13 @@ class _Checker:
 
     def _check_keywords(self, schema: Schema, types: tuple[str, ...], path: Path) -> None:
         allowed = _KEYWORDS_OF_ALL.union(*(_KEYWORDS_OF_TYPE.get(name, frozenset()) for name in types))
-        for keyword in schema:
-            if keyword not in allowed:
-                kind = types[0] if types else "schema"
-                raise Refused(f"For '{kind}' type, property '{keyword}' is not supported", *path)
+        unknown = sorted(keyword for keyword in schema if keyword not in allowed)
+        if not unknown:
+            return
+        kind = types[0] if types else "schema"
+        if len(unknown) == 1:
+            raise Refused(f"For '{kind}' type, property '{unknown[0]}' is not supported", *path)
+        raise Refused(f"For '{kind}' type, properties {', '.join(unknown)} are not supported", *path)
 
     def _check_values(self, schema: Schema, path: Path) -> None:
         values = schema.get("enum")
@@ -194,7 +210,8 @@ def _refuse_recursion(root: Schema, reference: str, path: Path) -> None:
     while waiting:
         inner = waiting.pop()
         if inner == reference:
-            raise Refused(f"Recursive schemas are not supported: {reference}", *path)
+            name = reference.rsplit("/", 1)[-1]
+            raise Refused(f"Circular reference detected in schema definitions: {name} -> {name}")
         if inner.startswith("#") and inner not in reached:
             reached.add(inner)
             waiting.extend(_references(resolve(root, inner, path)))

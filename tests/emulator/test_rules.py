@@ -404,10 +404,13 @@ def test_thinking_that_is_asked_for_does_not_go_with_a_forced_tool() -> None:
     [
         ({"tools": [TOOL], "tool_choice": {"type": "tool", "name": "x"}}, "Tool 'x' not found in provided tools"),
         ({"tools": [TOOL, TOOL]}, "tools: Tool names must be unique."),
-        ({"tool_choice": {"type": "auto"}}, "`tool_choice` may only be specified while providing `tools`."),
+        ({"tool_choice": {"type": "any"}}, "tool_choice.any may only be specified while providing tools"),
+        ({"tool_choice": {"type": "tool", "name": "x"}}, "Tool 'x' not found in provided tools"),
+        ({"tool_choice": {"type": "auto"}}, None),
+        ({"tool_choice": {"type": "none"}}, None),
     ],
 )
-def test_tools_and_their_choice_must_fit(changes: dict[str, Any], expected: str) -> None:
+def test_tools_and_their_choice_must_fit(changes: dict[str, Any], expected: str | None) -> None:
     assert refusal(params(**changes)) == expected
 
 
@@ -455,8 +458,16 @@ def test_turns_of_one_side_in_a_row_count_as_one() -> None:
 
 
 def test_calls_come_from_the_assistant_and_their_results_from_the_user() -> None:
-    assert refusal(params(messages=user(use("a")))) is not None
-    assert refusal(params(messages=turns("Hi", [result("a")], "x"))) is not None
+    assert refusal(params(messages=user(use("a")))) == (
+        "messages.0: `tool_use` blocks can only be in `assistant` messages"
+    )
+    assert refusal(params(messages=turns("Hi", [result("a")], "x"))) == (
+        "messages.1: `tool_result` blocks can only be in `user` messages"
+    )
+    thought = {"type": "thinking", "thinking": "", "signature": "x"}
+    assert refusal(params(messages=user(thought))) == (
+        "messages.0.content: thinking blocks may only be in `assistant` messages"
+    )
 
 
 def test_each_call_has_an_id_of_its_own() -> None:
@@ -501,10 +512,30 @@ def test_a_turn_that_the_server_paused_may_be_sent_back() -> None:
     assert refusal(asked) is None
 
 
-def test_system_messages_are_taken_by_all_but_sonnet_5() -> None:
+@pytest.mark.parametrize(
+    ("model_id", "taken"),
+    [
+        ("claude-opus-5-5", True),
+        ("claude-opus-5", True),
+        ("claude-opus-4-8", True),
+        ("claude-fable-5", True),
+        ("claude-sonnet-5", False),
+        ("claude-opus-4-7", False),
+        ("claude-sonnet-4-6", False),
+        ("claude-haiku-4-5", False),
+    ],
+)
+def test_system_messages_inside_a_conversation_are_taken_since_opus_4_8(model_id: str, taken: bool) -> None:
     messages = [*turns("Hi", "Hello"), {"role": "system", "content": "Be brief"}, {"role": "user", "content": "Go on"}]
-    assert refusal(params(model="claude-opus-5", messages=messages)) is None
-    assert refusal(params(model="claude-sonnet-5", messages=messages)) is not None
+    expected = None if taken else "role 'system' is not supported on this model"
+    assert refusal(params(model=model_id, messages=messages)) == expected
+
+
+def test_a_conversation_does_not_begin_with_a_system_message() -> None:
+    messages = [{"role": "system", "content": "Be brief"}, {"role": "user", "content": "Hi"}]
+    assert refusal(params(model="claude-opus-5", messages=messages)) == (
+        "messages.0: use the top-level 'system' parameter for the initial system prompt"
+    )
 
 
 def test_the_new_version_refuses_a_document_that_the_assistant_brings() -> None:
@@ -579,6 +610,7 @@ def test_empty_text_and_thinking_cannot_be_marked() -> None:
     assert refusal(params(messages=user(text(), marked("")))) == (
         "messages.0.content.1.text: cache_control cannot be set for empty text blocks"
     )
+    assert refusal(params(system=[marked("")])) == "system.0: cache_control cannot be set for empty text blocks"
     thought = {"type": "thinking", "thinking": "", "signature": "", "cache_control": {"type": "ephemeral"}}
     assert refusal(params(messages=turns("Hi", [thought, text()], "x"))) == (
         "messages.1.content.0.thinking.cache_control: Extra inputs are not permitted"
@@ -727,13 +759,25 @@ def test_recursion_by_way_of_another_definition_is_refused() -> None:
     defs = {"b": closed({"c": {"$ref": "#/$defs/c"}}), "c": closed({"b": {"$ref": "#/$defs/b"}})}
     message = structured(closed({"a": {"$ref": "#/$defs/b"}}, **{"$defs": defs}))
     assert message is not None
-    assert "Recursive schemas are not supported" in message
+    assert message == "output_config.format.schema: Circular reference detected in schema definitions: b -> b"
 
 
 def test_too_many_optional_properties_are_too_complex() -> None:
     assert structured(closed({f"p{n}": {"type": "string"} for n in range(24)})) is None
-    message = structured(closed({f"p{n}": {"type": "string"} for n in range(25)}))
-    assert message == "Schema is too complex for compilation."
+    assert structured(closed({f"p{n}": {"type": "string"} for n in range(28)})) == (
+        "Schemas contains too many optional parameters (28), which would make grammar compilation inefficient. "
+        "Reduce the number of optional parameters in your tool schemas (limit: 24)."
+    )
+
+
+def test_keywords_outside_of_the_subset_are_named_by_the_type_that_has_them() -> None:
+    bounds = {"type": "integer", "minimum": 0, "maximum": 9}
+    assert structured({"type": "integer", "minimum": 0, "maximum": 9}) == (
+        "output_config.format.schema: For 'integer' type, properties maximum, minimum are not supported"
+    )
+    assert structured(closed({"a": {"type": "array", "items": bounds, "maxItems": 3}})) == (
+        "output_config.format.schema.properties.a: For 'array' type, property 'maxItems' is not supported"
+    )
 
 
 def test_strict_tools_share_the_limits_of_a_request() -> None:
