@@ -27,7 +27,6 @@ _HARD_PATTERN = re.compile(r"\\[1-9bB]|\(\?(?:[=!]|<[=!]|P=)")
 _REMEMBERED = 1024
 
 Schema = Mapping[str, Any]
-Path = tuple[str | int, ...]
 _taken: set[bytes] = set()
 
 
@@ -56,7 +55,7 @@ def _check_once(key: bytes, schemas: Sequence[tuple[str, Schema]]) -> None:
     for name, schema in schemas:
         checker = _Checker(schema)
         try:
-            checker.check(schema, (), 0)
+            checker.check(schema, 0)
         except Refused as refused:
             raise refused.under(name) from None
         optional, unions = optional + checker.optional, unions + checker.unions
@@ -81,90 +80,90 @@ def _check_complexity(optional: int, unions: int) -> None:
 
 
 class _Checker:
-    """Walks one schema, counting what is limited."""
+    """Walks one schema, counting what is limited. As from the API, a refusal does not say where in the schema."""
 
     def __init__(self, root: Schema) -> None:
         self.root = root
         self.optional = 0
         self.unions = 0
 
-    def check(self, schema: Any, path: Path, depth: int) -> None:
+    def check(self, schema: Any, depth: int) -> None:
         if depth > NESTING:
             raise Refused("Schema is too complex for compilation.")
-        _check_keyword_shapes(schema, path)
+        _check_keyword_shapes(schema)
         if "$ref" in schema:
-            self._check_ref(schema, path)
-        types = self._types(schema, path)
-        self._check_keywords(schema, types, path)
-        self._check_values(schema, path)
-        self._check_parts(schema, types, path, depth)
+            self._check_ref(schema)
+        types = self._types(schema)
+        self._check_keywords(schema, types)
+        self._check_values(schema)
+        self._check_parts(schema, types, depth)
 
-    def _types(self, schema: Schema, path: Path) -> tuple[str, ...]:
+    def _types(self, schema: Schema) -> tuple[str, ...]:
         declared = schema.get("type", ())
         types = (declared,) if isinstance(declared, str) else tuple(declared)
         for name in types:
             if name not in TYPES:
-                raise Refused(f"'{name}' is not a type that is supported", *path, "type")
+                raise Refused(f"'{name}' is not a type that is supported")
         if len(types) > 1 or "anyOf" in schema:
             self.unions += 1
         if not types and not _KEYWORDS_OF_ALL.intersection(schema) - _ANNOTATIONS:
-            raise Refused("Schema must have a 'type', 'enum', 'const', 'anyOf', 'allOf' or '$ref'", *path)
+            raise Refused("Schema must have a 'type', 'enum', 'const', 'anyOf', 'allOf' or '$ref'")
         return types
 
-    def _check_keywords(self, schema: Schema, types: tuple[str, ...], path: Path) -> None:
+    def _check_keywords(self, schema: Schema, types: tuple[str, ...]) -> None:
         allowed = _KEYWORDS_OF_ALL.union(*(_KEYWORDS_OF_TYPE.get(name, frozenset()) for name in types))
         unknown = sorted(keyword for keyword in schema if keyword not in allowed)
         if not unknown:
             return
         kind = types[0] if types else "schema"
         if len(unknown) == 1:
-            raise Refused(f"For '{kind}' type, property '{unknown[0]}' is not supported", *path)
-        raise Refused(f"For '{kind}' type, properties {', '.join(unknown)} are not supported", *path)
+            raise Refused(f"For '{kind}' type, property '{unknown[0]}' is not supported")
+        raise Refused(f"For '{kind}' type, properties {', '.join(unknown)} are not supported")
 
-    def _check_values(self, schema: Schema, path: Path) -> None:
+    def _check_values(self, schema: Schema) -> None:
         values = schema.get("enum")
         if values is not None and not values:
-            raise Refused("enum must have at least one value", *path, "enum")
+            raise Refused("enum must have at least one value")
         if any(isinstance(value, dict | list) for value in values or ()):
-            raise Refused("enum values must be strings, numbers, booleans or null", *path, "enum")
+            raise Refused("enum values must be strings, numbers, booleans or null")
         if "format" in schema and schema["format"] not in FORMATS:
-            raise Refused(f"format '{schema['format']}' is not supported", *path, "format")
+            raise Refused(f"format '{schema['format']}' is not supported")
         if "minItems" in schema and schema["minItems"] not in (0, 1):
-            raise Refused("For 'array' type, 'minItems' values other than 0 or 1 are not supported", *path)
+            raise Refused("For 'array' type, 'minItems' values other than 0 or 1 are not supported")
         if "pattern" in schema:
-            _check_pattern(schema["pattern"], path)
+            _check_pattern(schema["pattern"])
 
-    def _check_parts(self, schema: Schema, types: tuple[str, ...], path: Path, depth: int) -> None:
+    def _check_parts(self, schema: Schema, types: tuple[str, ...], depth: int) -> None:
         if "object" in types:
-            self._check_object(schema, path, depth)
+            self._check_object(schema, depth)
         if "items" in schema:
-            self.check(schema["items"], (*path, "items"), depth + 1)
+            self.check(schema["items"], depth + 1)
         for keyword in ("anyOf", "allOf"):
-            for index, part in enumerate(schema.get(keyword, ())):
-                self.check(part, (*path, keyword, index), depth + 1)
+            for part in schema.get(keyword, ()):
+                self.check(part, depth + 1)
         for keyword in ("$defs", "definitions"):
-            for name, part in (schema.get(keyword) or {}).items():
-                self.check(part, (*path, keyword, name), depth + 1)
+            for part in (schema.get(keyword) or {}).values():
+                self.check(part, depth + 1)
 
-    def _check_object(self, schema: Schema, path: Path, depth: int) -> None:
+    def _check_object(self, schema: Schema, depth: int) -> None:
         if schema.get("additionalProperties") is not False:
-            raise Refused("For 'object' type, 'additionalProperties' must be explicitly set to false", *path)
+            raise Refused("For 'object' type, 'additionalProperties' must be explicitly set to false")
         properties, required = schema.get("properties") or {}, schema.get("required") or []
         for name in required:
             if name not in properties:
-                raise Refused(f"Required property '{name}' is not defined in properties", *path)
+                raise Refused(f"Required property '{name}' is not defined in properties")
         self.optional += len(properties) - len(set(required))
-        for name, part in properties.items():
-            self.check(part, (*path, "properties", name), depth + 1)
+        for part in properties.values():
+            self.check(part, depth + 1)
 
-    def _check_ref(self, schema: Schema, path: Path) -> None:
+    def _check_ref(self, schema: Schema) -> None:
         reference = schema["$ref"]
         if not reference.startswith("#"):
-            raise Refused("External $ref is not supported", *path)
+            raise Refused("External $ref is not supported")
         if "allOf" in schema:
-            raise Refused("allOf with $ref is not supported", *path)
-        resolve(self.root, reference, path)
-        _refuse_recursion(self.root, reference, path)
+            raise Refused("allOf with $ref is not supported")
+        resolve(self.root, reference)
+        _refuse_recursion(self.root, reference)
 
 
 _KEYWORD_SHAPES: Mapping[str, Check] = {
@@ -182,31 +181,28 @@ _KEYWORD_SHAPES: Mapping[str, Check] = {
 }
 
 
-def _check_keyword_shapes(schema: Any, path: Path) -> None:
-    try:
-        mapping(schema)
-        for keyword, check in _KEYWORD_SHAPES.items():
-            if keyword in schema:
-                check_under(keyword, check, schema[keyword])
-    except Refused as refused:
-        raise refused.under(*path) from None
+def _check_keyword_shapes(schema: Any) -> None:
+    mapping(schema)
+    for keyword, check in _KEYWORD_SHAPES.items():
+        if keyword in schema:
+            check_under(keyword, check, schema[keyword])
 
 
-def resolve(root: Schema, reference: str, path: Path = ()) -> Schema:
+def resolve(root: Schema, reference: str) -> Schema:
     """The part of a schema that an internal reference names."""
     part: Any = root
     for step in reference.removeprefix("#").split("/")[1:]:
         step = step.replace("~1", "/").replace("~0", "~")
         part = part.get(step) if isinstance(part, dict) else None
     if not isinstance(part, dict):
-        raise Refused(f"$ref '{reference}' cannot be resolved", *path)
+        raise Refused(f"$ref '{reference}' cannot be resolved")
     return part
 
 
-def _refuse_recursion(root: Schema, reference: str, path: Path) -> None:
+def _refuse_recursion(root: Schema, reference: str) -> None:
     """Follow what is referred to from here; coming back is recursion."""
     reached: set[str] = set()
-    waiting = list(_references(resolve(root, reference, path)))
+    waiting = list(_references(resolve(root, reference)))
     while waiting:
         inner = waiting.pop()
         if inner == reference:
@@ -214,7 +210,7 @@ def _refuse_recursion(root: Schema, reference: str, path: Path) -> None:
             raise Refused(f"Circular reference detected in schema definitions: {name} -> {name}")
         if inner.startswith("#") and inner not in reached:
             reached.add(inner)
-            waiting.extend(_references(resolve(root, inner, path)))
+            waiting.extend(_references(resolve(root, inner)))
 
 
 def _references(part: Any) -> list[str]:
@@ -226,10 +222,10 @@ def _references(part: Any) -> list[str]:
     return own + [reference for value in part.values() for reference in _references(value)]
 
 
-def _check_pattern(pattern: str, path: Path) -> None:
+def _check_pattern(pattern: str) -> None:
     if _HARD_PATTERN.search(pattern):
-        raise Refused(f"pattern '{pattern}' is not supported", *path, "pattern")
+        raise Refused(f"pattern '{pattern}' is not supported")
     try:
         re.compile(pattern)
     except re.error as error:
-        raise Refused(f"pattern '{pattern}' is not a regular expression: {error}", *path, "pattern") from None
+        raise Refused(f"pattern '{pattern}' is not a regular expression: {error}") from None
