@@ -25,6 +25,7 @@ from batchforge.emulator.batch_life import BatchFacts, how_it_stops, processing_
 from batchforge.emulator.batch_store import BatchGone, BatchStore
 from batchforge.emulator.cache_store import StoredCacheEntries
 from batchforge.emulator.clock import ServerClock
+from batchforge.emulator.http_messages import NOT_JSON
 from batchforge.emulator.ids import derived_id
 from batchforge.emulator.outcomes import Outcome, save_outcomes
 from batchforge.emulator.row_rules import RowRules, row_fault, spoiled
@@ -158,7 +159,7 @@ class Deciding:
             return _errored_row(custom_id, fault)
         try:
             params = msgspec.json.decode(params_bytes)
-        except msgspec.DecodeError:
+        except NOT_JSON:
             return _errored_row(custom_id, invalid_request("The request's params are not valid JSON."))
         answered = self._answer(facts, rank, custom_id, params, entries)
         if isinstance(answered, ApiFault):

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from batchforge.emulator.api_fault import ApiFault, invalid_request
-from batchforge.emulator.http_messages import json_error
+from batchforge.emulator.http_messages import NOT_JSON, json_error
 
 MAX_REQUESTS = 100_000
 MAX_BODY_BYTES = 256 * 1024 * 1024
@@ -50,7 +50,7 @@ def read_envelope(body: bytes | mmap) -> list[Entry] | ApiFault:
         items = _DECODER.decode(body).requests
     except msgspec.ValidationError:
         return _find_fault(body)
-    except msgspec.DecodeError as error:
+    except NOT_JSON as error:
         return invalid_request(json_error(error, memoryview(body)))
     fault = _check_items(items)
     return fault if fault is not None else list(_entries(items, body))
@@ -117,7 +117,10 @@ def _place(params: memoryview, body: bytes | mmap, at: int) -> int:
 
 def _find_fault(body: bytes | mmap) -> ApiFault:
     """The slow way, only for bodies that are known to be wrong: the first fault in the body's order."""
-    data = msgspec.json.decode(body)
+    try:
+        data = msgspec.json.decode(body)
+    except NOT_JSON as error:
+        return invalid_request(json_error(error, memoryview(body)))
     if not isinstance(data, dict):
         return invalid_request("Input should be a valid dictionary")
     if "requests" not in data:

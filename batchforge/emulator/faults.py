@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import msgspec
 
 from batchforge.emulator.row_rules import draw
@@ -41,16 +43,21 @@ class Faults:
         with self._store.transaction():
             for row in self._store.rows("SELECT * FROM faults WHERE active = 1 ORDER BY no"):
                 fault = _fault(row["fault"])
-                if fault.covers(endpoint) and self._counts_and_hits(row["no"], fault, row["matched"], row["fired"]):
+                if fault.covers(endpoint) and self._counts_and_hits(row, fault):
                     return fault
         return None
 
-    def _counts_and_hits(self, no: int, fault: Fault, matched: int, fired: int) -> bool:
-        hits = matched >= fault.skip and draw(fault.share, self._seed, "fault", no, matched)
-        fired += hits
+    def _counts_and_hits(self, row: sqlite3.Row, fault: Fault) -> bool:
+        matched = row["matched"]
+        hits = matched >= fault.skip and draw(fault.share, self._seed, row["fault"], matched)
+        fired = row["fired"] + hits
         is_over = fault.times is not None and fired >= fault.times
         self._store.execute(
-            "UPDATE faults SET matched = ?, fired = ?, active = ? WHERE no = ?", matched + 1, fired, not is_over, no
+            "UPDATE faults SET matched = ?, fired = ?, active = ? WHERE no = ?",
+            matched + 1,
+            fired,
+            not is_over,
+            row["no"],
         )
         return hits
 

@@ -98,8 +98,14 @@ def fault_response(fault: ApiFault, request_id: str, headers: Mapping[str, str] 
     return json_response(fault.body(request_id), status=fault.status, headers=headers)
 
 
-def json_error(error: msgspec.DecodeError, body: bytes | memoryview) -> str:
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError)
+"""What decoding raises for bytes that are no JSON."""
+
+
+def json_error(error: Exception, body: bytes | memoryview) -> str:
     """The API's words for a body that is not JSON, with line and column."""
+    if isinstance(error, UnicodeDecodeError):
+        return "The request body is not valid JSON: it is not valid UTF-8"
     text = str(error)
     at = len(body) if "truncated" in text else _byte_number(text)
     try:
@@ -107,8 +113,8 @@ def json_error(error: msgspec.DecodeError, body: bytes | memoryview) -> str:
         json.loads(bytes(body[: at + 1]))
     except json.JSONDecodeError as found:
         return f"The request body is not valid JSON: {found}"
-    except UnicodeDecodeError as found:
-        return f"The request body is not valid JSON: invalid UTF-8 at byte {found.start}"
+    except UnicodeDecodeError:
+        pass
     return f"The request body is not valid JSON: unexpected character at byte {at}"
 
 

@@ -13,7 +13,7 @@ from batchforge.emulator.application import Application
 from batchforge.emulator.cache_store import StoredCacheEntries
 from batchforge.emulator.connection import unpacked
 from batchforge.emulator.gate import Caller
-from batchforge.emulator.http_messages import Refused, Request, Response, json_error, json_response
+from batchforge.emulator.http_messages import NOT_JSON, Refused, Request, Response, json_error, json_response
 from batchforge.emulator.ids import new_id
 from batchforge.emulator.models import find_model
 from batchforge.emulator.outcomes import Outcome, save_outcomes
@@ -64,7 +64,7 @@ def json_object(request: Request) -> dict[str, Any]:
     request.body.discard()
     try:
         params = msgspec.json.decode(body)
-    except msgspec.DecodeError as error:
+    except NOT_JSON as error:
         raise Refused(invalid_request(json_error(error, body))) from error
     if not isinstance(params, dict):
         raise Refused(invalid_request("Input should be a valid dictionary"))

@@ -124,7 +124,12 @@ def _capabilities(model: EmulatedModel) -> dict[str, Any]:
         "batch": yes,
         "citations": yes,
         "code_execution": yes,
-        "context_management": {"supported": True, "clear_thinking_20251015": yes, "clear_tool_uses_20250919": yes},
+        "context_management": {
+            "supported": True,
+            "clear_thinking_20251015": yes,
+            "clear_tool_uses_20250919": yes,
+            "compact_20260112": yes,
+        },
         "effort": {
             "supported": bool(model.effort_levels),
             **{level: {"supported": level in model.effort_levels} for level in EFFORT_LEVELS},
