@@ -10,15 +10,23 @@ from typing import Self
 DEFAULT_MEMORY_KEYS = 200_000
 SHORT_KEY_BYTES = 32
 _CACHE_KIB = 32 * 1024
+_HASH_BITS = 27
+"""16 MB of bits: ten million keys fill a thirteenth of them."""
+_HASH_MASK = (1 << _HASH_BITS) - 1
 
 
 class SpillCounter:
-    """Counts in a dict up to `memory_keys` distinct keys, then in a private file that lives only as long as this."""
+    """Counts in a dict; whenever `memory_keys` keys are in it, it is emptied into a private file.
+
+    Most keys are new. A bit for each hash of a key in the file tells so for nearly all of them without a look at it.
+    """
 
     def __init__(self, memory_keys: int = DEFAULT_MEMORY_KEYS) -> None:
         self._memory_keys = memory_keys
-        self._counts: dict[bytes, int] = {}
+        self._recent: dict[bytes, int] = {}
+        """The counts of the latest keys, with what the file had of them."""
         self._file: sqlite3.Connection | None = None
+        self._hashes_in_file = bytearray()
 
     def __enter__(self) -> Self:
         return self
@@ -32,31 +40,49 @@ class SpillCounter:
         """How often the key was added before."""
         if len(key) > SHORT_KEY_BYTES:
             key = _digest(key)
-        if self._file is not None:
-            return _add_to_file(self._file, key)
-        counts = self._counts
-        before = counts.get(key, 0)
-        counts[key] = before + 1
-        if len(counts) > self._memory_keys:
-            self._spill()
+        recent = self._recent
+        before = recent.get(key)
+        if before is None:
+            before = self._count_in_file(key)
+            if len(recent) >= self._memory_keys:
+                self._empty_into_file()
+        recent[key] = before + 1
         return before
 
     def distinct(self) -> int:
         """How many different keys were added."""
         if self._file is None:
-            return len(self._counts)
+            return len(self._recent)
+        self._empty_into_file()
         return int(self._file.execute("SELECT count(*) FROM counts").fetchone()[0])
 
     def close(self) -> None:
-        self._counts.clear()
+        self._recent.clear()
         if self._file is not None:
             self._file.close()
             self._file = None
 
-    def _spill(self) -> None:
-        self._file = _private_file()
-        self._file.executemany("INSERT INTO counts VALUES (?, ?)", sorted(self._counts.items()))
-        self._counts = {}
+    def _count_in_file(self, key: bytes) -> int:
+        if self._file is None:
+            return 0
+        place = hash(key) & _HASH_MASK
+        if not self._hashes_in_file[place >> 3] & 1 << (place & 7):
+            return 0
+        found = self._file.execute("SELECT count FROM counts WHERE key = ?", (key,)).fetchone()
+        return int(found[0]) if found else 0
+
+    def _empty_into_file(self) -> None:
+        if self._file is None:
+            self._file = _private_file()
+            self._hashes_in_file = bytearray(1 << (_HASH_BITS - 3))
+        recent, bits = self._recent, self._hashes_in_file
+        # In the order of the table, so that each of its pages is touched once.
+        in_order = ((key, recent[key]) for key in sorted(recent))
+        self._file.executemany("INSERT OR REPLACE INTO counts VALUES (?, ?)", in_order)
+        for key in recent:
+            place = hash(key) & _HASH_MASK
+            bits[place >> 3] |= 1 << (place & 7)
+        recent.clear()
 
 
 def _digest(key: bytes) -> bytes:
@@ -74,8 +100,3 @@ def _private_file() -> sqlite3.Connection:
     file.execute("CREATE TABLE counts (key BLOB PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID")
     file.execute("BEGIN")
     return file
-
-
-def _add_to_file(file: sqlite3.Connection, key: bytes) -> int:
-    statement = "INSERT INTO counts VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET count = count + 1 RETURNING count - 1"
-    return int(file.execute(statement, (key,)).fetchone()[0])
