@@ -25,7 +25,9 @@ from batchforge.emulator.tokens import (
 DEFAULT_TTL = "5m"
 TTL_S: Mapping[str, int] = {"5m": 300, "1h": 3600}
 _DIGEST_BYTES = 16
-_HEADS_REMEMBERED = 256
+_HEADS_REMEMBERED = 64
+_LONGEST_REMEMBERED = 200_000
+"""Bytes of a head: longer ones are read anew, so that what is remembered stays small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,23 +160,18 @@ _heads: dict[tuple[Any, ...], _Head] = {}
 
 
 def _head(params: Mapping[str, Any], model: EmulatedModel) -> _Head:
-    key = _head_key(params, model)
+    system, tools = params.get("system"), params.get("tools")
+    system_bytes = system if system is None or isinstance(system, str) else json_bytes(system)
+    tools_bytes = json_bytes(tools) if tools else b""
+    if len(system_bytes or "") + len(tools_bytes) > _LONGEST_REMEMBERED:
+        return _read_head(params, model)
+    key = (model.id, system_bytes, tools_bytes, _system_settings(params))
     head = _heads.get(key)
     if head is None:
         if len(_heads) >= _HEADS_REMEMBERED:
             _heads.clear()
         head = _heads[key] = _read_head(params, model)
     return head
-
-
-def _head_key(params: Mapping[str, Any], model: EmulatedModel) -> tuple[Any, ...]:
-    system, tools = params.get("system"), params.get("tools")
-    return (
-        model.id,
-        system if system is None or isinstance(system, str) else json_bytes(system),
-        json_bytes(tools) if tools else None,
-        _system_settings(params),
-    )
 
 
 def _read_head(params: Mapping[str, Any], model: EmulatedModel) -> _Head:

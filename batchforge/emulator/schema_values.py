@@ -22,6 +22,8 @@ DEEPEST = 8
 _LETTERS_ONLY = bytes(byte if byte >= 128 or chr(byte).isalpha() else 32 for byte in range(256))
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w.])")
 _DESCRIPTION_CHARACTERS = 240
+_SYSTEM_CHARACTERS = 200_000
+"""So much of a system prompt is searched for descriptions of labels."""
 _STOP_WORDS = frozenset(
     b"the and for are but not you all any can had her was one our out has have with that this from they will would "
     b"there their what which when were your about into than then them these some other such only also".split()
@@ -139,7 +141,7 @@ class _Filler:
     def _scores(self, labels: Sequence[Any]) -> list[float]:
         if self._words is None:
             self._words = stems(self.about.text)
-        tables = _label_words(tuple(map(str, labels)), self.about.system)
+        tables = _label_words(tuple(map(str, labels)), self.about.system[:_SYSTEM_CHARACTERS])
         return [sum([weights[word] for word in words & self._words]) for words, weights in tables]
 
     def _number(self, schema: Schema, name: str, *, whole: bool) -> float:
@@ -214,7 +216,7 @@ def _merge(one: Schema, other: Schema) -> dict[str, Any]:
     return merged
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _label_words(labels: tuple[str, ...], system: str) -> tuple[tuple[frozenset[bytes], Mapping[bytes, float]], ...]:
     """Words that speak for each label: its own, and those that stand beside it in the system prompt.
 

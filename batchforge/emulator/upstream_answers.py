@@ -33,7 +33,8 @@ class UpstreamAnswers:
         self._path = f"{url.path.rstrip('/').removesuffix('/v1')}/v1/messages"
         self._api_key, self._model, self._timeout_s = api_key, model, timeout_s
         # A connection serves one request at a time, and many threads may ask.
-        self._connections = threading.local()
+        self._own = threading.local()
+        self._open: set[http.client.HTTPConnection] = set()
 
     def answer(self, params: Params, model: EmulatedModel, custom_id: str | None) -> Answer | ApiFault:
         if params["max_tokens"] == 0:
@@ -50,19 +51,19 @@ class UpstreamAnswers:
         return _read_response(status, body, params, model)
 
     def close(self) -> None:
-        """Close this thread's connection; those of other threads end with their threads."""
-        self._drop()
+        """Close the connections of all threads."""
+        while self._open:
+            self._open.pop().close()
 
     def _post(self, body: bytes) -> tuple[int, bytes]:
         """One POST on this thread's connection; on a fresh one if the server had closed it meanwhile."""
-        reused = getattr(self._connections, "connection", None)
+        reused = getattr(self._own, "connection", None)
         if reused is not None:
             try:
                 return self._exchange(reused, body)
             except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-                self._drop()
-        self._connections.connection = self._connect()
-        return self._exchange(self._connections.connection, body)
+                pass
+        return self._exchange(self._connect(), body)
 
     def _exchange(self, connection: http.client.HTTPConnection, body: bytes) -> tuple[int, bytes]:
         headers = {"content-type": "application/json", "anthropic-version": _API_VERSION}
@@ -73,17 +74,20 @@ class UpstreamAnswers:
             response = connection.getresponse()
             return response.status, response.read()
         except BaseException:
-            self._drop()
+            self._drop(connection)
             raise
 
     def _connect(self) -> http.client.HTTPConnection:
         kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-        return kind(self._host, self._port, timeout=self._timeout_s)
+        connection = kind(self._host, self._port, timeout=self._timeout_s)
+        self._own.connection = connection
+        self._open.add(connection)
+        return connection
 
-    def _drop(self) -> None:
-        connection = self._connections.__dict__.pop("connection", None)
-        if connection is not None:
-            connection.close()
+    def _drop(self, connection: http.client.HTTPConnection) -> None:
+        connection.close()
+        self._open.discard(connection)
+        self._own.connection = None
 
 
 def _read_response(status: int, body: bytes, params: Params, model: EmulatedModel) -> Answer | ApiFault:
