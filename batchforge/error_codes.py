@@ -368,7 +368,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "BF205 data/tickets.csv:9: the row has 3 cells, but there are 2 columns",
     ),
     "BF206": ErrorCode(
-        "A CSV or TSV row cannot be taken apart",
+        "A row cannot be taken apart",
         "A quoted cell is never closed, text follows a closing quote, a cell holds a bare carriage "
         "return, or a cell is longer than 256 MB.",
         "Correct the row. If quotes are ordinary characters in the file, set `quote: null`.",
@@ -443,7 +443,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "BF403": ErrorCode(
         "A parameter that batches do not take",
         "The parameter works in single requests only; in a batch each row would fail.",
-        "Leave it out, or run the job with `mode: sync` where it is taken.",
+        "Leave it out.",
         "params: {speed: fast}",
     ),
     "BF404": ErrorCode(
@@ -488,7 +488,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "BF420": ErrorCode(
         "An unknown model",
         "The name is misspelt, or the model is newer than this version or a gateway's own.",
-        "Take a name from `batchforge models`, give its prices in batchforge.yml, or say `--allow-unknown-model`.",
+        "Take a name from `batchforge models`, or say `--allow-unknown-model`.",
         "model: claude-haiku-55",
     ),
     "BF421": ErrorCode(
@@ -581,7 +581,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "BF441": ErrorCode(
         "Prices that should not be relied on",
         "The model's prices are unknown, not verified, or older than 60 days, so costs shown may be wrong.",
-        "Give your own under `prices:` in batchforge.yml, or install a newer version.",
+        "Install a newer version, or look the prices up before a large run.",
     ),
     "BF701": ErrorCode(
         "An output file cannot be written",

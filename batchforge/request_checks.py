@@ -75,6 +75,8 @@ def _model_faults(asked: Asked, prices: PriceTable, *, allow_unknown_model: bool
     if gone := _gone(name, model, asked.today):
         severity = Severity.WARNING if allow_unknown_model else Severity.ERROR
         yield Fault("BF421", ("model",), gone, replacement_hint(name), severity)
+        if not allow_unknown_model:
+            return
     elif model is None and not is_declared:
         yield _unknown_model(name)
         yield from sampling_faults(asked, None)
@@ -84,7 +86,7 @@ def _model_faults(asked: Asked, prices: PriceTable, *, allow_unknown_model: bool
     else:
         yield from model_faults(asked, model)
     if doubt := prices.doubt(name, asked.today):
-        hint = "Costs shown for this job may be wrong. Give your own under `prices:` in batchforge.yml."
+        hint = "Costs that are shown for this job may be wrong."
         yield Fault("BF441", ("model",), doubt, hint, Severity.WARNING)
 
 

@@ -7,11 +7,12 @@ instead of "is not valid under any of the given schemas".
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from batchforge.errors import Severity
+from batchforge.nearest import did_you_mean
 
 Path: TypeAlias = tuple[str | int, ...]
 """Where in the request: ("messages", 0, "content", 1, "text")."""
@@ -31,14 +32,6 @@ Form: TypeAlias = Callable[[Any, Path], Iterator[Fault]]
 
 UNKNOWN = "BF401"
 WRONG = "BF402"
-
-
-def did_you_mean(name: str, known: Collection[str]) -> str:
-    """'Did you mean 'x'?', or '' where nothing is near."""
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, list(known), n=1)
-    return f"Did you mean '{near[0]}'?" if near else ""
 
 
 def kind_of(value: Any) -> str:
@@ -382,11 +375,11 @@ BETA_PARAMETERS = {
 """Parameters that the API takes only with a beta header, and the newest one that we know for it."""
 
 MISPLACED_PARAMETERS = {
-    "betas": "It is a header of the whole batch: write `betas:` beside `model:`.",
-    "output_format": "Write `output:` with `fields:` or `schema:`; the request is made from it.",
-    "effort": "Write `effort:` beside `model:`.",
-    "user_profile_id": "It is a header: write it under `headers:` of the target.",
-    "workspace_id": "It is a header: write it under `headers:` of the target.",
+    "betas": "It is a header of the whole batch: use the job's setting `betas`.",
+    "output_format": "Use the job's setting `output`.",
+    "effort": "Use the job's setting `effort`.",
+    "user_profile_id": "It is a header: set it in the `headers` of the target.",
+    "workspace_id": "Set it for the target in batchforge.yml.",
     "stream": "Answers are stored when they are whole; nothing is streamed.",
 }
 
