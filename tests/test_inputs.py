@@ -13,6 +13,7 @@ from batchforge.errors import BatchForgeError, Location
 from batchforge.inputs import InputRow, input_identity, read_input
 from batchforge.source_tree import SourceTree
 from batchforge.spec import InputSpec
+from tests.peak_memory import peak_of
 from tests.project_files import write_files
 
 TICKETS = "id,lang,text\n7,en,one\n3,de,zwei\n9,en,three\n"
@@ -202,6 +203,20 @@ def test_a_run_samples_from_the_rows_of_the_job(root: Path) -> None:
     first = [f"k{n}" for n in range(20)]
     assert set(keys_of(root, **numbered(200), limit=20, run_sample=5)) < set(first)
     assert keys_of(root, **numbered(200), sample=10, run_limit=2) == keys_of(root, **numbered(200), sample=10)[:2]
+
+
+def test_many_rows_take_no_more_memory_than_few(root: Path) -> None:
+    write_files(root, {"data/many.csv": "id,text\n" + "".join(f"{n},{'x' * 400}\n" for n in range(200_000))})
+    program = """
+import sys
+from pathlib import Path
+from batchforge.inputs import read_input
+from batchforge.source_tree import SourceTree
+from batchforge.spec import InputSpec
+spec = InputSpec(files="data/many.csv", sample=100_000)
+assert sum(1 for _ in read_input(spec, SourceTree(Path(sys.argv[1])))) == 100_000
+"""
+    assert peak_of(program, str(root)) < 100_000_000
 
 
 # --- keys

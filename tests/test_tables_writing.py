@@ -18,6 +18,7 @@ from batchforge.errors import BatchForgeError
 from batchforge.tables.options import TableOptions, format_of
 from batchforge.tables.reading import read_rows
 from batchforge.tables.writing import open_writer, without_formula
+from tests.peak_memory import peak_of
 
 ENDINGS = ("jsonl", "csv", "tsv", "parquet")
 
@@ -244,17 +245,14 @@ def test_a_parquet_file_is_read_row_group_by_row_group(folder: Path) -> None:
     with duckdb.connect() as connection:
         connection.execute(f"COPY (SELECT {select}) TO '{file}' (FORMAT parquet, ROW_GROUP_SIZE 2048)")
     program = """
-import resource, sys
+import sys
 from pathlib import Path
 from batchforge.tables.options import TableOptions
 from batchforge.tables.reading import read_rows
 rows = read_rows(Path(sys.argv[1]), "large.parquet", TableOptions("parquet"))
-print(sum(len(values["text"]) for _, values in rows), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+assert sum(len(values["text"]) for _, values in rows) == 320_000_000
 """
-    run = subprocess.run([sys.executable, "-c", program, str(file)], capture_output=True, text=True, check=True)
-    text_bytes, peak = map(int, run.stdout.split())
-    assert text_bytes == 320_000_000
-    assert peak * (1 if sys.platform == "darwin" else 1024) < 160_000_000
+    assert peak_of(program, str(file)) < 160_000_000
 
 
 # --- the file as a whole

@@ -12,7 +12,7 @@ from batchforge.errors import BatchForgeError, Location
 from batchforge.nearest import did_you_mean
 from batchforge.tables.cells import CELL_TYPES, convert_cell
 from batchforge.tables.options import DELIMITERS, MAX_ROW_CHARS, TableOptions
-from batchforge.tables.text_files import open_text
+from batchforge.tables.text_files import lines_of, open_text
 
 NumberedCells: TypeAlias = tuple[int, list[str]]
 NumberedRow: TypeAlias = tuple[int, dict[str, Any]]
@@ -34,8 +34,8 @@ def read_delimited(path: Path, shown_as: str, options: TableOptions) -> Iterator
 def _records(path: Path, shown_as: str, options: TableOptions) -> Iterator[NumberedCells]:
     csv.field_size_limit(MAX_ROW_CHARS)
     dialect = _dialect(options)
-    with open_text(path, shown_as, options.encoding) as lines:
-        reader = csv.reader(lines, **dialect)
+    with open_text(path, shown_as, options.encoding) as text:
+        reader = csv.reader(lines_of(text, shown_as), **dialect)
         line = 1
         try:
             for cells in reader:

@@ -10,7 +10,7 @@ from typing import Any
 from batchforge.errors import BatchForgeError, Location
 from batchforge.tables.json_text import JsonProblem, decode_json, decode_json_at, end_of_blanks
 from batchforge.tables.options import MAX_ROW_CHARS, TableOptions
-from batchforge.tables.text_files import open_text
+from batchforge.tables.text_files import lines_of, open_text
 
 _BLANKS = " \t\r\n"
 _CHUNK_CHARS = 1 << 18
@@ -18,8 +18,8 @@ _CHUNK_CHARS = 1 << 18
 
 def read_jsonl(path: Path, shown_as: str, options: TableOptions) -> Iterator[tuple[int, dict[str, Any]]]:
     """One object a line; empty lines are no rows."""
-    with open_text(path, shown_as, options.encoding) as lines:
-        for number, line in enumerate(lines, 1):
+    with open_text(path, shown_as, options.encoding) as text:
+        for number, line in enumerate(lines_of(text, shown_as), 1):
             if line.strip(_BLANKS):
                 yield number, _object(_decoded(line.rstrip(_BLANKS), shown_as, number), shown_as, number)
 

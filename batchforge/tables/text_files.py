@@ -9,6 +9,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from batchforge.errors import BatchForgeError, Location
+from batchforge.tables.options import MAX_ROW_CHARS
 
 CHUNK_BYTES = 1 << 18
 _UTF8 = codecs.lookup("utf-8").name
@@ -26,6 +27,18 @@ def open_text(path: Path, shown_as: str, encoding: str) -> Iterator[TextIOWrappe
             yield text
         except UnicodeError as exc:
             raise _undecodable(path, shown_as, name) from exc
+
+
+def lines_of(text: TextIOWrapper, shown_as: str) -> Iterator[str]:
+    """Its lines; a file that is one endless line is refused before it fills the memory."""
+    number = 0
+    while line := text.readline(MAX_ROW_CHARS):
+        number += 1
+        if len(line) == MAX_ROW_CHARS:
+            message = f"the line is longer than {MAX_ROW_CHARS:,} characters"
+            hint = "Is `format:` right? JSON that is not one object a line is `format: json`."
+            raise BatchForgeError("BF206", message, location=Location(shown_as, number), hint=hint)
+        yield line
 
 
 def read_text(path: Path, shown_as: str, encoding: str) -> str:
