@@ -119,7 +119,9 @@ def _message(checked: Checked, input_usage: InputUsage, message_id: str) -> dict
         "stop_reason": answer.stop_reason,
         "stop_sequence": answer.stop_sequence,
         "stop_details": answer.stop_details,
+        "container": None,
         "usage": _usage(checked, input_usage),
+        "diagnostics": None,
     }
 
 
