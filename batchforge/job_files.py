@@ -248,7 +248,7 @@ def _check_cli_vars(project: Project, loader: JobLoader, problems: ProblemList) 
 
 def _check_output_files(jobs: Mapping[str, JobSpec], problems: ProblemList) -> None:
     seen: dict[str, str] = {}
-    for job in jobs.values():
+    for job in (job for job in jobs.values() if job.enabled):
         file = job.output.file or f"outputs/{job.name}.jsonl"
         location = job.locations.get("output", Location(job.path))
         if file == job.input.files:

@@ -79,7 +79,7 @@ def find_project(start: Path) -> Path:
     """The nearest folder with a batchforge.yml, from `start` upward."""
     folder = start.absolute()
     for candidate in (folder, *folder.parents):
-        if (candidate / PROJECT_FILE).is_file():
+        if os.path.isfile(candidate / PROJECT_FILE):  # noqa: PTH113 - False, not an error, where we may not look
             return candidate
     hint = f"Go to a project's folder, or name it with --project-dir. A project is a folder with a {PROJECT_FILE}."
     raise UsageError("BF120", f"There is no {PROJECT_FILE} in {folder} or above it.", hint=hint)

@@ -40,13 +40,13 @@ class SourceTree:
 
     def exists(self, path: str) -> bool:
         """Is it a file that may be read?"""
-        return self.local_path(path).is_file()
+        return os.path.isfile(self.local_path(path))  # noqa: PTH113 - False, not an error, where we may not look
 
     def local_path(self, path: str) -> Path:
         """Where the file lies on this machine, for libraries that open files by name. It need not exist."""
         local = f"{self._real_root}/{checked_path(path)}"
         real = os.path.realpath(local)
-        if real != self._real_root and not real.startswith(self._real_root.rstrip("/") + "/"):
+        if real != self._real_root and not real.startswith(self._real_root.rstrip(os.sep) + os.sep):
             raise ProjectError(
                 "BF123",
                 f"`{path}` is a symbolic link that leads out of the project.",
@@ -75,7 +75,7 @@ class SourceTree:
         for name in self._names(folder, segment):
             if not rest:
                 yield folder + name
-            elif (self.local_path(folder + name)).is_dir():
+            elif os.path.isdir(self.local_path(folder + name)):  # noqa: PTH112
                 yield from self._expand(f"{folder}{name}/", rest)
 
     def _names(self, folder: str, pattern: str) -> Iterator[str]:

@@ -311,8 +311,8 @@ class _TreeBuilder:
         return key.raw == "<<" and self.source.lines[key.line - 1].startswith("<<", key.column - 1)
 
     def _refuse_key(self, key: ConfigNode) -> None:
-        hint = 'A value that begins with `{{` must stand in quotes: "{{ ... }}".'
-        self.problems.add("BF116", "A setting's name must be plain text.", location=key.location, hint=hint)
+        message = "A setting's name must be plain text."
+        self.problems.add("BF116", message, location=key.location, hint=_TEMPLATE_HINT)
 
     def _refuse_tag(self, event: Any) -> None:
         if event.tag is not None:
@@ -344,9 +344,13 @@ def _explain_syntax(source: ConfigSource, exc: yaml.MarkedYAMLError, problems: P
     line = min(mark.line + 1, max(len(source.lines), 1)) if mark else 1
     column = mark.column + 1 if mark and line == mark.line + 1 else 1
     code, message, hint = _syntax_words(exc, source.location(line, column))
+    if _BARE_TEMPLATE.search(source.lines[line - 1]):
+        hint = _TEMPLATE_HINT
     problems.add(code, message, location=source.location(line, column), hint=hint)
 
 
+_BARE_TEMPLATE = re.compile(r"[:-] +\{[{%#]")
+_TEMPLATE_HINT = 'A value that begins with `{{` must stand in quotes: "{{ ... }}".'
 _QUOTE_HINT = "Put the whole value in double quotes."
 _SYNTAX_WORDS = {
     "mapping values are not allowed": ("A colon stands where no setting can begin.", _QUOTE_HINT),

@@ -210,6 +210,13 @@ def test_broken_yaml_is_explained_at_its_place(text: str, start: str) -> None:
     assert len(problems) == 1
 
 
+@pytest.mark.parametrize("text", ["user: {{ row.text }}", "user: {{ row.text }} please", "- {% if x %}a"])
+def test_a_template_without_quotes_is_recognised(text: str) -> None:
+    problems = ProblemList()
+    parse_yaml(text, "x.yml", problems)
+    assert "must stand in quotes" in problems.items[0].hint
+
+
 @given(st.text("ab:- \n\t[]{},&*!|>'\"#%@?~0\\", max_size=30))
 def test_no_text_makes_the_reader_fail(text: str) -> None:
     problems = ProblemList()

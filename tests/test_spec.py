@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -389,6 +391,27 @@ def test_a_link_that_leads_out_is_told_among_the_other_problems(tmp_path: Path) 
     (root / "jobs" / "linked.yml").unlink()
     (root / "jobs" / "_defaults.yml").symlink_to(tmp_path / "outside.yml")
     assert {problem.code for problem in load(root)[2]} == {"BF123"}
+
+
+def test_a_disabled_job_may_keep_the_output_of_the_one_that_replaced_it(tmp_path: Path) -> None:
+    assert problems_of(tmp_path, {"jobs/old.yml": JOB + "enabled: false\n"}) == []
+
+
+def test_500_jobs_are_read_in_a_second_and_without_heavy_libraries(tmp_path: Path) -> None:
+    jobs = {f"jobs/a/job_{n}.yml": JOB.replace("tickets.parquet", f"{n}.parquet") for n in range(499)}
+    root = write_project(tmp_path, jobs)
+    script = (
+        "import sys, time, pathlib\n"
+        "from batchforge.errors import ProblemList\n"
+        "from batchforge.job_files import load_jobs\n"
+        "from batchforge.project import load_project\n"
+        "problems = ProblemList()\n"
+        "print(len(load_jobs(load_project(pathlib.Path(sys.argv[1]), problems=problems), problems)))\n"
+        "print(sorted({'jsonschema', 'jinja2', 'rich', 'duckdb', 'anthropic', 'msgspec'} & sys.modules.keys()))\n"
+        "print(time.process_time() < 1.0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(root)], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n") == ["500", "[]", "True", ""]
 
 
 def test_a_project_without_jobs_is_one(tmp_path: Path) -> None:
