@@ -6,17 +6,19 @@ Every step is durable before the next one begins; the order of steps is drawn in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 from batchforge.backends.base import BatchBackend, BatchGone, BatchProgress, Rejected, Unavailable, Uncertain
+from batchforge.claude_models import cost_usd, price_table
 from batchforge.clock import Clock, iso, parse_iso
 from batchforge.errors import ApiError
 from batchforge.events import Event, EventName, Listener, ignore
 from batchforge.fingerprint import custom_id
 from batchforge.packing import PackedBatch, pack, remove_left_over_bodies
 from batchforge.planner import JobPlan
-from batchforge.results import RequestResult, ResultKind
+from batchforge.results import Brought, RequestResult, ResultKind, Usage, brought_by
 from batchforge.settling import settle
 from batchforge.state.attempts import AttemptState
 from batchforge.state.holders import is_alive, this_holder
@@ -26,6 +28,7 @@ from batchforge.streams import in_chunks
 _RESULTS_PER_STEP = 2_000
 _LEASE_SLACK_S = 60.0
 _REJECTED_TRIES = 8
+_READING_TRIES = 8
 _LONGEST_BACKOFF_S = 60.0
 _SETTLE_EVERY_S = 5.0
 MISSING_RESULT = "missing_result"
@@ -49,8 +52,13 @@ class Executor:
     timing: Timing
     spool_folder: Path
     listen: Listener = ignore
+    lost_attempts: set[int] = field(default_factory=set)
+    """Attempts that turned out not to have been accepted: their requests are to be planned again."""
+    brought: dict[str, Brought] = field(default_factory=dict)
+    """Job -> what the results amount to that this process stored."""
     _next_poll: dict[int, float] = field(default_factory=dict)
     _polls: dict[int, int] = field(default_factory=dict)
+    _failures: dict[int, int] = field(default_factory=dict)
 
     def submit(self, plan: JobPlan, run_id: str, target: str) -> int:
         """Send what the plan says is to be sent; returns the number of requests that were accepted.
@@ -130,7 +138,7 @@ class Executor:
         self._tell(
             EventName.BATCH_SUBMITTED,
             job,
-            f"batch {batch.batch_id}: {batch.request_count:,} requests, {size_bytes / 1e6:,.1f} MB",
+            f"batch {batch.batch_id}: {_counted(batch.request_count, 'request')}, {size_bytes / 1e6:,.1f} MB",
             batch_id=batch.batch_id,
             requests=batch.request_count,
             size_bytes=size_bytes,
@@ -261,8 +269,7 @@ class Executor:
                     return
                 self._keep(attempt, reading, results)
         except Unavailable as exc:
-            self._tell(EventName.WAITING, attempt.job, f"results of {attempt.batch_id} broke off: {exc}; reading again")
-            self._due_in(attempt.attempt_id, exc.retry_after_s or self._poll_delay_s(attempt.attempt_id))
+            self._broke_off(attempt, exc)
             return
         except BatchGone as exc:
             self._gone(attempt, str(exc))
@@ -271,9 +278,23 @@ class Executor:
         self._move(attempt.attempt_id, AttemptState.STORED)
         self._move(attempt.attempt_id, AttemptState.CLOSED)
 
+    def _broke_off(self, attempt: AttemptRecord, exc: Unavailable) -> None:
+        failures = self._failures[attempt.attempt_id] = self._failures.get(attempt.attempt_id, 0) + 1
+        if failures >= _READING_TRIES:
+            raise ApiError(
+                "BF605",
+                f"the results of {attempt.batch_id} cannot be read, {failures} times in a row: {exc}",
+                hint="What was read is kept. They stay readable for 29 days: run `batchforge collect` later.",
+            ) from exc
+        self._tell(EventName.WAITING, attempt.job, f"results of {attempt.batch_id} broke off ({exc}); reading again")
+        delay_s = exc.retry_after_s or self._poll_delay_s(attempt.attempt_id)
+        self._due_in(attempt.attempt_id, delay_s)
+
     def _keep(self, attempt: AttemptRecord, reading: _Reading, results: Sequence[RequestResult]) -> None:
         asked, repeated, unasked = reading.sort(results)
-        self.state.store_results(attempt.attempt_id, asked)
+        priced = [priced_result(result, is_batch=attempt.mode == "batch") for result in asked]
+        self.state.store_results(attempt.attempt_id, priced)
+        self.brought[attempt.job] = self.brought.get(attempt.job, Brought()) + brought_by(priced)
         for what, names in (("given twice", repeated), ("given without having been asked for", unasked)):
             if names:
                 message = f"{len(names)} results of {attempt.batch_id} were {what}, first {names[0]}; left out"
@@ -319,6 +340,8 @@ class Executor:
 
     def _move(self, attempt_id: int, to_state: AttemptState, *, batch_id: str | None = None, note: str = "") -> None:
         self.state.move(attempt_id, to_state, batch_id=batch_id, note=note)
+        if to_state in {AttemptState.ASSUMED_LOST, AttemptState.WITHDRAWN}:
+            self.lost_attempts.add(attempt_id)
         self._tell(
             EventName.ATTEMPT_MOVED,
             self.state.attempt(attempt_id).job,
@@ -350,7 +373,7 @@ class Executor:
     def _poll_delay_s(self, attempt_id: int) -> float:
         """Grows from a tenth of the target's interval to the interval, so that short batches are noticed soon."""
         polls = self._polls[attempt_id] = self._polls.get(attempt_id, 0) + 1
-        return min(self.timing.poll_interval_s, self.timing.poll_interval_s / 10 * 1.5**polls)
+        return self.timing.poll_interval_s * min(1.0, 0.1 * 1.5 ** min(polls, 10))
 
     def _due_in(self, attempt_id: int, seconds: float) -> None:
         self._next_poll[attempt_id] = self.clock.now().timestamp() + seconds
@@ -362,6 +385,25 @@ class Executor:
         now = self.clock.now().timestamp()
         due = min(self._next_poll.get(a.attempt_id, now + self.timing.poll_interval_s) for a in attempts)
         return max(0.01, due - now)
+
+
+def priced_result(result: RequestResult, *, is_batch: bool) -> RequestResult:
+    """The result with what it cost, by the price table of this version."""
+    if result.model is None:
+        return result
+    return replace(result, cost_pico_usd=_cost_pico_usd(result.model, result.usage, is_batch, result.inference_geo))
+
+
+@lru_cache(maxsize=10_000)
+def _cost_pico_usd(model: str, usage: Usage, is_batch: bool, inference_geo: str | None) -> int | None:
+    prices = price_table().prices_of(model)
+    if prices is None:
+        return None
+    return int(cost_usd(usage, prices, batch=is_batch, inference_geo=inference_geo).scaleb(12))
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 class _Reading:

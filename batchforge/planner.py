@@ -165,7 +165,11 @@ def _words(answer: StoredAnswer) -> str:
 
 
 def plan_job(
-    compiled: CompiledJob, state: StateReader | None, target: str, *, resend: Resend = Resend.NOTHING_PAID
+    compiled: CompiledJob,
+    state: StateReader | None,
+    target: str,
+    *,
+    resend: Resend = Resend.NOTHING_PAID,
 ) -> JobPlan:
     """Decide on every row. Without state every row is new.
 

@@ -5,6 +5,7 @@ Succeeded is not answered: the API's "succeeded" can hold a refusal, a cut answe
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -75,6 +76,9 @@ class RequestResult:
     stop_reason: str | None = None
     error_type: str | None = None
     error_message: str | None = None
+    inference_geo: str | None = None
+    cost_pico_usd: int | None = None
+    """Price in 10⁻¹² USD, a whole number for every price there is; None where the model has no known price."""
 
     @property
     def may_be_resent(self) -> bool:
@@ -82,3 +86,35 @@ class RequestResult:
         if self.kind is ResultKind.ERRORED:
             return self.error_type in TRANSIENT_ERRORS
         return self.kind in UNBILLED
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What the results that came during a run amount to."""
+
+    results: int = 0
+    usage: Usage = Usage()
+    cost_pico_usd: int = 0
+    unpriced: int = 0
+    """Billed results of models whose price is not known."""
+
+    @property
+    def cost_usd(self) -> float:
+        return self.cost_pico_usd / 1e12
+
+    def __add__(self, other: Brought) -> Brought:
+        return Brought(
+            self.results + other.results,
+            self.usage + other.usage,
+            self.cost_pico_usd + other.cost_pico_usd,
+            self.unpriced + other.unpriced,
+        )
+
+
+def brought_by(results: Iterable[RequestResult]) -> Brought:
+    """What some results amount to."""
+    total = Brought()
+    for result in results:
+        is_unpriced = result.kind.is_billed and result.cost_pico_usd is None
+        total += Brought(1, result.usage, result.cost_pico_usd or 0, int(is_unpriced))
+    return total

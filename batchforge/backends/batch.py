@@ -58,7 +58,7 @@ class BatchApi:
                 try:
                     result = parse_result_line(line)
                 except UnreadableLine as exc:
-                    raise Unavailable(f"the results of {batch_id} broke off: {exc}") from exc
+                    raise Unavailable(str(exc)) from exc
                 yield result
 
     def list_recent(self, max_age_s: float) -> BatchListing:

@@ -23,6 +23,7 @@ class _Usage(msgspec.Struct):
     cache_creation_input_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     cache_creation: _CacheCreation | None = None
+    inference_geo: str | None = None
 
 
 class _Block(msgspec.Struct):
@@ -53,7 +54,7 @@ class _ErrorResponse(msgspec.Struct):
 
 class _Result(msgspec.Struct):
     type: str
-    message: msgspec.Raw | None = None
+    message: msgspec.Raw = msgspec.Raw(b"")
     error: _ErrorResponse | None = None
 
 
@@ -68,24 +69,43 @@ _KINDS_WITHOUT_MESSAGE = {"canceled": ResultKind.CANCELED, "expired": ResultKind
 
 
 class UnreadableLine(ValueError):
-    """A line that is not a result: the stream was cut, or it is not the API that answers."""
+    """A line that names no request: the stream was cut, or it is not the API that answers."""
+
+
+class _Name(msgspec.Struct):
+    custom_id: str
 
 
 def parse_result_line(line: bytes) -> RequestResult:
-    """
+    """A whole line of an unknown form is kept as an error of its request: it may hold an answer that was paid.
+
     Raises:
         UnreadableLine: not a result line.
     """
     try:
         decoded = _decode_line(line)
-        if decoded.result.type == "succeeded" and decoded.result.message is not None:
+        if decoded.result.type == "succeeded":
             return message_result(decoded.custom_id, bytes(decoded.result.message))
     except msgspec.DecodeError as exc:
-        raise UnreadableLine(f"{exc}: {line[:200]!r}") from exc
+        return _unreadable(line, exc)
     kind = _KINDS_WITHOUT_MESSAGE.get(decoded.result.type)
     if kind is not None:
         return RequestResult(decoded.custom_id, kind)
     return _errored(decoded.custom_id, decoded.result)
+
+
+def _unreadable(line: bytes, reason: msgspec.DecodeError) -> RequestResult:
+    try:
+        name = msgspec.json.decode(line, type=_Name)
+    except msgspec.DecodeError as exc:
+        raise UnreadableLine(f"{exc}, after {len(line):,} bytes of a line") from exc
+    return RequestResult(
+        name.custom_id,
+        ResultKind.ERRORED,
+        message=line,
+        error_type="unreadable_result",
+        error_message=f"the result has a form that this version does not know: {reason}",
+    )
 
 
 def message_result(custom_id: str, message: bytes) -> RequestResult:
@@ -103,6 +123,7 @@ def message_result(custom_id: str, message: bytes) -> RequestResult:
         message_id=decoded.id,
         model=decoded.model,
         stop_reason=decoded.stop_reason,
+        inference_geo=decoded.usage.inference_geo,
     )
 
 

@@ -53,7 +53,7 @@ DEFAULT_PORT = 8787
 @click.option("--upstream-model", metavar="MODEL", default="", help="The model to ask the upstream server for.")
 @click.option("--api-key", "api_keys", multiple=True, help="Accept only this key; can be given more than once.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def emulator(
+def command(
     host: str,
     port: int,
     database: Path | None,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from batchforge.results import RequestResult, ResultKind, Usage
+from batchforge.results import RequestResult, ResultKind
 from batchforge.state.attempts import AttemptState
 from batchforge.target import Origin
 
@@ -143,6 +143,8 @@ class Manifest:
     manifest_id: int
     job: str
     target: str
+    scope: str
+    """Which rows: empty for all of them, else e.g. limit=10."""
     run_id: str
     created_at: str
     digest: str
@@ -151,6 +153,8 @@ class Manifest:
     parts: Mapping[str, str]
     columns: tuple[str, ...]
     """Input columns in the order of the input."""
+    written_as: str | None = None
+    """What the output was written as, if it was written and published since the last result came."""
 
 
 class StoredResult(NamedTuple):
@@ -193,7 +197,11 @@ class StateReader(Protocol):
         """What is known of each; a request that nothing is known of is left out."""
         ...
 
-    def manifest(self, target: str, job: str) -> Manifest | None: ...
+    def manifest(self, target: str, job: str, scope: str = "") -> Manifest | None: ...
+
+    def unwritten_manifests(self, target: str) -> list[Manifest]:
+        """Those whose output has yet to be written (again)."""
+        ...
 
     def manifest_rows(self, manifest_id: int) -> Iterator[ManifestRow]:
         """In the order of the input."""
@@ -225,10 +233,6 @@ class StateReader(Protocol):
         """Table -> rows, for people."""
         ...
 
-    def usage(self, run_id: str | None = None) -> dict[str, Usage]:
-        """Model -> tokens of all billed results (of a run)."""
-        ...
-
 
 class StateStore(StateReader, Protocol):
     """Memory, for the executor: each method is one durable step."""
@@ -240,8 +244,10 @@ class StateStore(StateReader, Protocol):
     def end_run(self, run_id: str, status: str, summary: Mapping[str, Any]) -> None: ...
 
     def save_manifest(self, manifest: Manifest, rows: Iterable[ManifestRow]) -> int:
-        """Replaces the job's manifest for the target; returns its id."""
+        """Replaces the manifest of the same job, target and scope; returns its id."""
         ...
+
+    def mark_written(self, manifest_id: int, written_as: str) -> None: ...
 
     def intend(self, intention: Intention, requests: Sequence[IntendedRequest]) -> int:
         """Records the intention and claims its requests, all or nothing; returns the attempt's id.

@@ -50,15 +50,18 @@ MIGRATIONS: tuple[str, ...] = (
         kind TEXT NOT NULL, max_tokens INTEGER NOT NULL,
         input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cache_read_tokens INTEGER NOT NULL,
         cache_write_5m_tokens INTEGER NOT NULL, cache_write_1h_tokens INTEGER NOT NULL,
-        model TEXT, message_id TEXT, stop_reason TEXT, error_type TEXT, error_message TEXT,
+        model TEXT, message_id TEXT, stop_reason TEXT, error_type TEXT, error_message TEXT, cost_pico_usd INTEGER,
         message_rowid INTEGER, stored_at TEXT NOT NULL,
         PRIMARY KEY (request_id, ordinal, attempt_id)
     ) WITHOUT ROWID;
 
     CREATE TABLE manifests (
-        manifest_id INTEGER PRIMARY KEY, job TEXT NOT NULL, target TEXT NOT NULL, run_id TEXT NOT NULL,
+        manifest_id INTEGER PRIMARY KEY, job TEXT NOT NULL, target TEXT NOT NULL, scope TEXT NOT NULL,
+        run_id TEXT NOT NULL,
         created_at TEXT NOT NULL, digest TEXT NOT NULL, row_count INTEGER NOT NULL, parts TEXT NOT NULL,
-        columns TEXT NOT NULL, UNIQUE (target, job)
+        columns TEXT NOT NULL,
+        -- How its output was written; NULL while that has yet to be done.
+        written_as TEXT, UNIQUE (target, job, scope)
     );
     CREATE TABLE manifest_rows (
         manifest_id INTEGER NOT NULL, position INTEGER NOT NULL, key TEXT NOT NULL, request_id BLOB,

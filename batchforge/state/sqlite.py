@@ -41,9 +41,25 @@ _ROWS_PER_STEP = 1_000
 _RESULT_COLUMNS = (
     "request_id, ordinal, attempt_id, kind, max_tokens, input_tokens, output_tokens, cache_read_tokens, "
     "cache_write_5m_tokens, cache_write_1h_tokens, model, message_id, stop_reason, error_type, error_message, "
-    "message_rowid, stored_at"
+    "cost_pico_usd, message_rowid, stored_at"
 )
-_MANIFEST_COLUMNS = "manifest_id, job, target, run_id, created_at, digest, row_count, parts, columns"
+_USAGE_COLUMNS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+)
+_PLAIN_RESULT_COLUMNS = (
+    "message",
+    "message_id",
+    "model",
+    "stop_reason",
+    "error_type",
+    "error_message",
+    "cost_pico_usd",
+)
+_MANIFEST_COLUMNS = "manifest_id, job, target, scope, run_id, created_at, digest, row_count, parts, columns, written_as"
 _RUN_COLUMNS = "run_id, started_at, command, target, jobs, commit, started_by, status, ended_at, summary"
 _ATTEMPT_COLUMNS = (
     "attempt_id, run_id, job, target, mode, state, request_count, holder, created_at, sent_at, batch_id, "
@@ -112,16 +128,19 @@ class SqliteState:
             for request in answers.keys() | claims.keys()
         }
 
-    def manifest(self, target: str, job: str) -> Manifest | None:
+    def manifest(self, target: str, job: str, scope: str = "") -> Manifest | None:
         row = self._one(
-            f"SELECT {_MANIFEST_COLUMNS} FROM manifests WHERE target = ? AND job = ?",
-            (target, job),
+            f"SELECT {_MANIFEST_COLUMNS} FROM manifests WHERE target = ? AND job = ? AND scope = ?",
+            (target, job, scope),
         )
-        if row is None:
-            return None
-        fields = dict(zip(_MANIFEST_COLUMNS.split(", "), row, strict=True))
-        fields |= {"parts": msgspec.json.decode(row[7]), "columns": tuple(msgspec.json.decode(row[8]))}
-        return Manifest(**fields)
+        return _manifest(row) if row else None
+
+    def unwritten_manifests(self, target: str) -> list[Manifest]:
+        rows = self._all(
+            f"SELECT {_MANIFEST_COLUMNS} FROM manifests WHERE target = ? AND written_as IS NULL ORDER BY job, scope",
+            (target,),
+        )
+        return [_manifest(row) for row in rows]
 
     def manifest_rows(self, manifest_id: int) -> Iterator[ManifestRow]:
         for row in self._stream(f"{_SELECT_ROWS} WHERE manifest_id = ? ORDER BY position", (manifest_id,)):
@@ -180,16 +199,6 @@ class SqliteState:
         tables = ("runs", "requests", "attempts", "claims", "batches", "results", "manifests")
         return {table: self._one(f"SELECT count(*) FROM {table}")[0] for table in tables}
 
-    def usage(self, run_id: str | None = None) -> dict[str, Usage]:
-        rows = self._all(
-            "SELECT r.model, sum(r.input_tokens), sum(r.output_tokens), sum(r.cache_read_tokens), "
-            "sum(r.cache_write_5m_tokens), sum(r.cache_write_1h_tokens) FROM results r "
-            "JOIN attempts a USING (attempt_id) "
-            "WHERE r.model IS NOT NULL AND (?1 IS NULL OR a.run_id = ?1) GROUP BY r.model",
-            (run_id,),
-        )
-        return {row[0]: Usage(*row[1:]) for row in rows}
-
     # ---- writing
 
     def set_origin(self, origin: Origin) -> None:
@@ -223,18 +232,16 @@ class SqliteState:
 
     def save_manifest(self, manifest: Manifest, rows: Iterable[ManifestRow]) -> int:
         with self._transaction():
-            old = self._one(
-                "SELECT manifest_id FROM manifests WHERE target = ? AND job = ?", (manifest.target, manifest.job)
-            )
+            names = (manifest.target, manifest.job, manifest.scope)
+            old = self._one("SELECT manifest_id FROM manifests WHERE target = ? AND job = ? AND scope = ?", names)
             if old is not None:
                 self._db.execute("DELETE FROM manifest_rows WHERE manifest_id = ?", old)
                 self._db.execute("DELETE FROM manifests WHERE manifest_id = ?", old)
             cursor = self._db.execute(
-                "INSERT INTO manifests (job, target, run_id, created_at, digest, row_count, parts, columns) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO manifests (target, job, scope, run_id, created_at, digest, row_count, parts, columns) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    manifest.job,
-                    manifest.target,
+                    *names,
                     manifest.run_id,
                     manifest.created_at,
                     manifest.digest,
@@ -249,6 +256,10 @@ class SqliteState:
                 "INSERT INTO manifest_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", ((manifest_id, *row) for row in rows)
             )
         return manifest_id
+
+    def mark_written(self, manifest_id: int, written_as: str) -> None:
+        with self._transaction():
+            self._db.execute("UPDATE manifests SET written_as = ? WHERE manifest_id = ?", (written_as, manifest_id))
 
     def intend(self, intention: Intention, requests: Sequence[IntendedRequest]) -> int:
         with self._transaction():
@@ -278,6 +289,11 @@ class SqliteState:
                 self._db.execute("UPDATE attempts SET batch_id = NULL WHERE attempt_id = ?", (attempt_id,))
             if to_state.is_final:
                 self._db.execute("DELETE FROM claims WHERE attempt_id = ?", (attempt_id,))
+                self._db.execute(
+                    "UPDATE manifests SET written_as = NULL WHERE (target, job) = "
+                    "(SELECT target, job FROM attempts WHERE attempt_id = ?)",
+                    (attempt_id,),
+                )
             self._db.execute(
                 "INSERT INTO decisions (decided_at, attempt_id, from_state, to_state, note) VALUES (?, ?, ?, ?, ?)",
                 (self._stamp(), attempt_id, from_state.value, to_state.value, note),
@@ -459,7 +475,7 @@ class SqliteState:
             message_rowid = self._db.execute("INSERT INTO messages (body) VALUES (?)", (result.message,)).lastrowid
         usage = result.usage
         self._db.execute(
-            f"INSERT INTO results ({_RESULT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO results ({_RESULT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *name,
                 attempt_id,
@@ -475,6 +491,7 @@ class SqliteState:
                 result.stop_reason,
                 result.error_type,
                 result.error_message,
+                result.cost_pico_usd,
                 message_rowid,
                 self._stamp(),
             ),
@@ -509,6 +526,12 @@ def _attempt(row: Sequence[Any]) -> AttemptRecord:
     return AttemptRecord(**fields | {"state": AttemptState(fields["state"])})
 
 
+def _manifest(row: Sequence[Any]) -> Manifest:
+    fields = dict(zip(_MANIFEST_COLUMNS.split(", "), row, strict=True))
+    decoded = {"parts": msgspec.json.decode(fields["parts"]), "columns": tuple(msgspec.json.decode(fields["columns"]))}
+    return Manifest(**fields | decoded)
+
+
 def _run(row: Sequence[Any]) -> RunRecord:
     fields = dict(zip(_RUN_COLUMNS.split(", "), row, strict=True))
     decoded = {"jobs": tuple(msgspec.json.decode(fields["jobs"])), "summary": msgspec.json.decode(fields["summary"])}
@@ -518,18 +541,14 @@ def _run(row: Sequence[Any]) -> RunRecord:
 def _stored_result(row: Sequence[Any]) -> StoredResult:
     from batchforge.fingerprint import custom_id
 
+    fields = dict(zip((*_RESULT_COLUMNS.split(", "), "message", "batch_id", "run_id"), row, strict=True))
     result = RequestResult(
-        custom_id=custom_id(row[0], row[1]),
-        kind=ResultKind(row[3]),
-        usage=Usage(*row[5:10]),
-        message=row[17],
-        message_id=row[11],
-        model=row[10],
-        stop_reason=row[12],
-        error_type=row[13],
-        error_message=row[14],
+        custom_id=custom_id(fields["request_id"], fields["ordinal"]),
+        kind=ResultKind(fields["kind"]),
+        usage=Usage(*(fields[name] for name in _USAGE_COLUMNS)),
+        **{name: fields[name] for name in _PLAIN_RESULT_COLUMNS},
     )
-    return StoredResult(result, attempt_id=row[2], batch_id=row[18], run_id=row[19], stored_at=row[16])
+    return StoredResult(result, fields["attempt_id"], fields["batch_id"], fields["run_id"], fields["stored_at"])
 
 
 def _counting_result(results: Sequence[StoredResult]) -> StoredResult:

@@ -1,0 +1,131 @@
+"""The front door: one group of commands, each loaded only when it is called, and the one handler of errors."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from importlib import import_module
+from types import FrameType
+from typing import Any
+
+import click
+
+from batchforge.errors import BatchForgeError
+
+EXIT_INTERRUPTED, EXIT_OUR_BUG = 130, 70
+
+COMMANDS = {
+    "cancel": "Cancel the batches that are in flight.",
+    "clean": "Remove target/, which can be made again.",
+    "collect": "Fetch what is in flight and write outputs; never sends.",
+    "compile": "Render all requests and check them; sends nothing.",
+    "emulator": "Run a stand-in for Claude's API on this machine.",
+    "explain": "Explain an error code.",
+    "ls": "List jobs with their tags and descriptions.",
+    "models": "List Claude models, their limits and prices.",
+    "parse": "Check batchforge.yml and all job files.",
+    "render": "Print requests as a person reads them.",
+    "resume": "Go on with the last run that did not end.",
+    "retry": "Run again, asking failed rows once more.",
+    "run": "Send what is missing, wait for it, write outputs.",
+    "state": "Look into the state, export it, prune it.",
+    "status": "Show what is in flight.",
+}
+"""Command -> its line in --help, held here so that --help need not load the commands."""
+
+
+class LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(f"batchforge.commands.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            from batchforge.nearest import did_you_mean
+
+            ctx.fail(f"There is no command '{args[0]}'. {did_you_mean(args[0], COMMANDS)}".strip())
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+
+def _print_version(ctx: click.Context, _option: click.Parameter, is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        click.echo(f"batchforge {version('batchforge')}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show it.")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.pass_context
+def batchforge(ctx: click.Context, debug: bool) -> None:
+    """Run Claude over data in bulk: job specs in git, batches at half price, and no answer paid twice."""
+    ctx.obj = {"debug": debug}
+
+
+def main() -> None:
+    """The console script."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, _interrupt)
+    sys.exit(_run(sys.argv[1:]))
+
+
+def _run(args: list[str]) -> int:
+    is_debug = "--debug" in args
+    try:
+        value: Any = batchforge.main(args, prog_name="batchforge", standalone_mode=False)
+        return value if isinstance(value, int) else 0
+    except BatchForgeError as exc:
+        if is_debug:
+            traceback.print_exc()
+        _show(exc)
+        return exc.exit_code
+    except click.ClickException as exc:
+        exc.show()
+        return exc.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing more can be said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as exc:
+        return _our_bug(exc, is_debug)
+
+
+def _show(exc: BatchForgeError) -> None:
+    from batchforge.problem_text import render_problems
+    from batchforge.terminal import wants_color
+
+    click.echo(render_problems(exc.problems, color=wants_color(sys.stderr)), err=True)
+    code = exc.problems[0].code
+    click.echo(f"\nMore about it: batchforge explain {code}", err=True)
+
+
+def _our_bug(exc: Exception, is_debug: bool) -> int:
+    if is_debug:
+        traceback.print_exc()
+    click.echo(f"BatchForge has a bug: {type(exc).__name__}: {exc}", err=True)
+    click.echo("Please report it with the output of the same command with --debug before the command's name.", err=True)
+    return EXIT_OUR_BUG
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

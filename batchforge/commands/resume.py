@@ -1,0 +1,37 @@
+"""`batchforge resume`: go on with the last run that did not end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batchforge.commands.running import choose, end, running_options, telling, telling_what_goes_on
+
+
+@click.command(name="resume")
+@running_options
+@click.option("--no-wait", is_flag=True, help="Submit and end; `batchforge collect` fetches the results later.")
+def command(
+    job_names: tuple[str, ...],
+    select: tuple[str, ...],
+    exclude: tuple[str, ...],
+    target_name: str | None,
+    project_dir: Path | None,
+    cli_vars: dict[str, Any],
+    output: str,
+    quiet: bool,
+    no_wait: bool,
+) -> None:
+    """Go on with the last run that did not end: send what it had planned and not sent, wait, write the outputs.
+
+    Sends nothing that the run had not planned: where prompts or rows have changed since, it refuses.
+    """
+    from batchforge import pipeline
+
+    chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
+    options = pipeline.RunOptions(wait=not no_wait)
+    with telling(quiet) as progress, telling_what_goes_on(chosen):
+        summary = pipeline.resume(chosen.project, chosen.jobs, chosen.target, options, listen=progress)
+    end(summary, output)

@@ -1,0 +1,38 @@
+"""`batchforge retry`: a run that also asks failed rows again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batchforge.commands.running import choose, end, running_options, telling, telling_what_goes_on
+
+
+@click.command(name="retry")
+@running_options
+@click.option("--no-wait", is_flag=True, help="Submit and end; `batchforge collect` fetches the results later.")
+def command(
+    job_names: tuple[str, ...],
+    select: tuple[str, ...],
+    exclude: tuple[str, ...],
+    target_name: str | None,
+    project_dir: Path | None,
+    cli_vars: dict[str, Any],
+    output: str,
+    quiet: bool,
+    no_wait: bool,
+) -> None:
+    """Run again, and ask rows once more that were refused, cut, or invalid.
+
+    Failures that were paid are asked under a new ordinal and paid again; a plain run never does that.
+    """
+    from batchforge import pipeline
+    from batchforge.planner import Resend
+
+    chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
+    options = pipeline.RunOptions(resend=Resend.FAILED, wait=not no_wait, command="retry")
+    with telling(quiet) as progress, telling_what_goes_on(chosen):
+        summary = pipeline.run(chosen.project, chosen.jobs, chosen.target, options, listen=progress)
+    end(summary, output)

@@ -1,0 +1,56 @@
+"""`batchforge run`: send what is missing, wait for it, write outputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batchforge.commands.running import choose, end, narrowing_options, running_options, telling, telling_what_goes_on
+
+
+@click.command(name="run")
+@running_options
+@narrowing_options
+@click.option("--no-wait", is_flag=True, help="Submit and end; `batchforge collect` fetches the results later.")
+@click.option("--full-refresh", is_flag=True, help="Ask every row again and pay again. Old answers are kept.")
+@click.option(
+    "--submitted-rows", is_flag=True, help="Write outputs of the rows as submitted, though inputs have moved since."
+)
+@click.option("--allow-unknown-model", is_flag=True, help="Send models that this version does not know.")
+def command(
+    job_names: tuple[str, ...],
+    select: tuple[str, ...],
+    exclude: tuple[str, ...],
+    target_name: str | None,
+    project_dir: Path | None,
+    cli_vars: dict[str, Any],
+    output: str,
+    quiet: bool,
+    limit: int | None,
+    sample: int | None,
+    no_wait: bool,
+    full_refresh: bool,
+    submitted_rows: bool,
+    allow_unknown_model: bool,
+) -> None:
+    """Send what is missing, wait for it, and write the outputs.
+
+    Rows that were answered before are not asked again, whatever file they stand in.
+    """
+    from batchforge import pipeline
+    from batchforge.planner import Resend
+
+    chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
+    options = pipeline.RunOptions(
+        resend=Resend.ALL if full_refresh else Resend.NOTHING_PAID,
+        limit=limit,
+        sample=sample,
+        wait=not no_wait,
+        submitted_rows=submitted_rows,
+        allow_unknown_model=allow_unknown_model,
+    )
+    with telling(quiet) as progress, telling_what_goes_on(chosen):
+        summary = pipeline.run(chosen.project, chosen.jobs, chosen.target, options, listen=progress)
+    end(summary, output)

@@ -1,0 +1,135 @@
+"""What the commands that run jobs share: their options, the jobs they mean, and how they end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from batchforge.commands.options import (
+    load_files,
+    output_option,
+    project_options,
+    selection_options,
+    target_option,
+)
+
+if TYPE_CHECKING:
+    from batchforge.project import Project
+    from batchforge.report import Progress
+    from batchforge.spec import JobSpec
+    from batchforge.summaries import RunSummary
+    from batchforge.target import Target
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a command line names."""
+
+    project: Project
+    target: Target
+    jobs: list[JobSpec]
+
+
+def jobs_argument(function: Function) -> Function:
+    """`job_names: tuple[str, ...]`."""
+    return click.argument("job_names", nargs=-1, metavar="[JOB]...")(function)
+
+
+def running_options(function: Function) -> Function:
+    """JOB..., --select, --exclude, --target, --project-dir, --vars, --output, --quiet."""
+    quiet = click.option("--quiet", "-q", is_flag=True, help="Only the result and warnings, no progress.")
+    for decorate in (quiet, output_option, project_options, target_option, selection_options, jobs_argument):
+        function = decorate(function)
+    return function
+
+
+def narrowing_options(function: Function) -> Function:
+    """`limit: int | None` and `sample: int | None`."""
+    few = "the full output stays as it is"
+    limit = click.option("--limit", type=click.IntRange(min=1), metavar="N", help=f"Only the first N rows; {few}.")
+    sample = click.option(
+        "--sample", type=click.IntRange(min=1), metavar="N", help=f"Only N rows, always the same ones; {few}."
+    )
+    return limit(sample(function))
+
+
+def choose(
+    job_names: tuple[str, ...],
+    select: tuple[str, ...],
+    exclude: tuple[str, ...],
+    project_dir: Path | None,
+    cli_vars: dict[str, Any],
+    target_name: str | None,
+) -> Chosen:
+    """The project, target and jobs of a command line.
+
+    Raises:
+        ProjectError: the project's files are wrong. UsageError: there is no such target or job.
+    """
+    from batchforge import selection
+
+    project, jobs, problems = load_files(project_dir, cli_vars)
+    problems.raise_if_any()
+    for name in job_names:
+        _check_job(name, jobs)
+    names = selection.select(jobs, selection.parse_selection((*select, *job_names), exclude))
+    return Chosen(project, project.target(target_name), [jobs[name] for name in names])
+
+
+def _check_job(name: str, jobs: dict[str, JobSpec]) -> None:
+    from batchforge.errors import UsageError
+    from batchforge.nearest import did_you_mean
+
+    if name not in jobs:
+        hint = did_you_mean(name, jobs) or f"Jobs here: {', '.join(jobs) or 'none'}."
+        raise UsageError("BF906", f"There is no job `{name}`.", hint=hint)
+
+
+@contextmanager
+def telling(quiet: bool) -> Iterator[Progress]:
+    """A progress display on stderr for as long as the block runs."""
+    from batchforge.report import Progress
+
+    progress = Progress(sys.stderr, quiet)
+    try:
+        yield progress
+    finally:
+        progress.close()
+
+
+@contextmanager
+def telling_what_goes_on(chosen: Chosen) -> Iterator[None]:
+    """On an interruption: what is in flight, and which command goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        from batchforge.targets import read_state
+
+        with read_state(chosen.project, chosen.target) as state:
+            open_attempts = state.open_attempts([job.name for job in chosen.jobs]) if state else []
+        requests = sum(attempt.request_count for attempt in open_attempts)
+        if open_attempts:
+            click.echo(
+                f"\n{requests:,} requests in {len(open_attempts)} batches are in flight; nothing was canceled.\n"
+                "`batchforge collect --wait` fetches them, `batchforge resume` goes on, `batchforge cancel` gives up.",
+                err=True,
+            )
+        else:
+            click.echo("\nNothing is in flight.", err=True)
+        raise
+
+
+def end(summary: RunSummary, output: str) -> None:
+    """Print the summary and end with its exit code."""
+    from batchforge.report import render_run, to_json
+
+    click.echo(to_json(summary.to_json()) if output == "json" else render_run(summary))
+    click.get_current_context().exit(summary.exit_code)

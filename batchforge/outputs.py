@@ -1,0 +1,247 @@
+"""Results -> the job's output table, in input order; and the rule that says when it may replace the old one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import msgspec
+
+from batchforge.answers import AnswerReader, column_kinds
+from batchforge.compiler import CompiledJob
+from batchforge.errors import ProjectError
+from batchforge.project import Project
+from batchforge.request import MessageRequest
+from batchforge.results import RequestResult
+from batchforge.spec import JobSpec
+from batchforge.state.records import Manifest, OutputRow, StateReader
+from batchforge.tables.writing import TableWriter, open_writer
+from batchforge.target import Target
+
+ANSWERED, BLOCKED, PENDING = "answered", "blocked", "pending"
+_META_KINDS = {
+    "_status": "text",
+    "_error": "text",
+    "_request_id": "text",
+    "_model": "text",
+    "_stop_reason": "text",
+    "_input_tokens": "integer",
+    "_cache_read_tokens": "integer",
+    "_cache_write_tokens": "integer",
+    "_output_tokens": "integer",
+}
+EMULATED = "_emulated"
+OUTPUT_VERSION = 1
+"""Raised when the same results would be written differently, so that outputs are written again."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputReport:
+    """What became of a job's output."""
+
+    job: str
+    path: str
+    """Project-relative; of the candidates where they were held back."""
+    is_published: bool
+    row_count: int
+    statuses: Mapping[str, int]
+    """Rows by status; every row has exactly one."""
+    rejected_path: str | None
+    """The failed rows with their reasons; None where none failed."""
+    held_back_because: str = ""
+    is_enough: bool = True
+    """Whether min_success was met."""
+
+    @property
+    def failed_rows(self) -> int:
+        return self.row_count - self.statuses.get(ANSWERED, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class MovedRows:
+    """Rows that are not what was submitted."""
+
+    count: int
+    examples: tuple[str, ...]
+
+
+def check_columns(spec: JobSpec, columns: Sequence[str], target: Target) -> None:
+    """Before anything is sent: no column of the answer may hide one of the input.
+
+    Raises:
+        ProjectError: BF702
+    """
+    answer = (*AnswerReader(spec.output, has_tools="tools" in spec.params).columns, *_META_KINDS, EMULATED)
+    both = [column for column in columns if column in answer]
+    if both:
+        raise ProjectError(
+            "BF702",
+            f"the input of {spec.name} has a column '{both[0]}', and so has its output",
+            hint="Give the field another name, or leave the column out with `output: {columns: [...]}`.",
+            location=spec.locations.get("output"),
+        )
+
+
+def find_moved_rows(compiled: CompiledJob, state: StateReader, manifest: Manifest) -> MovedRows:
+    """Compare the rows as they are now with those that were submitted."""
+    now = ((row.key, row.request_id if isinstance(row, MessageRequest) else None) for row in compiled.requests())
+    then = ((row.key, row.request_id) for row in state.manifest_rows(manifest.manifest_id))
+    count = 0
+    examples: list[str] = []
+    for new, old in zip_longest(now, then):
+        if new != old:
+            count += 1
+            if len(examples) < 3:
+                examples.append(_moved_words(new, old))
+    return MovedRows(count, tuple(examples))
+
+
+def _moved_words(new: tuple[str, bytes | None] | None, old: tuple[str, bytes | None] | None) -> str:
+    if new is None or old is None:
+        return f"{(new or old or ('', None))[0]} was {'removed' if new is None else 'added'}"
+    return f"{new[0]} has changed" if new[0] == old[0] else f"{new[0]} stands where {old[0]} was"
+
+
+def output_path(spec: JobSpec, project: Project, target: Target) -> Path:
+    return project.outputs_folder(target) / (spec.output.file or f"outputs/{spec.name}.jsonl")
+
+
+def write_outputs(
+    spec: JobSpec, state: StateReader, manifest: Manifest, project: Project, target: Target
+) -> OutputReport:
+    """Write the table from stored results alone, beside the old one. It takes the old one's place only if the run is
+    complete and enough of its rows were answered; else the candidates stay where they are."""
+    path = output_path(spec, project, target)
+    written = _beside(path, "sample" if manifest.scope else "candidate")
+    statuses = _write_tables(spec, state, manifest, target, written)
+    reason = _held_back_because(spec, manifest, statuses)
+    if not reason:
+        _publish(written, path)
+        written = path
+    rejected = _rejected(written)
+    return OutputReport(
+        job=spec.name,
+        path=_shown(written, project),
+        is_published=not reason,
+        row_count=manifest.row_count,
+        statuses=dict(sorted(statuses.items())),
+        rejected_path=_shown(rejected, project) if rejected.exists() else None,
+        held_back_because=reason,
+        is_enough=_is_enough(spec, statuses),
+    )
+
+
+def _write_tables(
+    spec: JobSpec, state: StateReader, manifest: Manifest, target: Target, path: Path
+) -> Mapping[str, int]:
+    """Writes all rows, and the failed ones once more with their reasons; returns rows by status."""
+    reader = AnswerReader(spec.output, has_tools="tools" in spec.params)
+    columns = [*manifest.columns, *reader.columns, *_META_KINDS, *([EMULATED] if target.type == "emulator" else [])]
+    kinds = column_kinds(spec.output) | _META_KINDS | {EMULATED: "boolean"}
+    statuses: Counter[str] = Counter()
+    _rejected(path).unlink(missing_ok=True)
+    with ExitStack() as stack:
+        table = stack.enter_context(
+            open_writer(path, columns, kinds=kinds, escape_formulas=spec.output.escape_formulas)
+        )
+        rejects: TableWriter | None = None
+        for row in state.output_rows(manifest.manifest_id):
+            values, failure = _output_values(row, reader, target)
+            table.write(values)
+            statuses[values["_status"]] += 1
+            if failure is not None:
+                rejects = rejects or stack.enter_context(open_writer(_rejected(path), _rejected_columns(manifest)))
+                rejects.write(failure)
+    return statuses
+
+
+def _publish(candidate: Path, path: Path) -> None:
+    """Put the table in its place; its rejected rows follow it."""
+    candidate.replace(path)
+    if _rejected(candidate).exists():
+        _rejected(candidate).replace(_rejected(path))
+    else:
+        _rejected(path).unlink(missing_ok=True)
+
+
+def _held_back_because(spec: JobSpec, manifest: Manifest, statuses: Mapping[str, int]) -> str:
+    if manifest.scope:
+        return f"only some of the rows were asked ({manifest.scope})"
+    if statuses.get(PENDING):
+        return f"{statuses[PENDING]:,} rows have no result yet"
+    if not _is_enough(spec, statuses):
+        total, answered = sum(statuses.values()), statuses.get(ANSWERED, 0)
+        return f"{answered:,} of {total:,} rows were answered, under min_success {spec.min_success:g}"
+    return ""
+
+
+def _is_enough(spec: JobSpec, statuses: Mapping[str, int]) -> bool:
+    return statuses.get(ANSWERED, 0) >= spec.min_success * sum(statuses.values())
+
+
+def written_as(spec: JobSpec, path: Path) -> str:
+    """What a written output depends on besides its rows and results."""
+    return hashlib.sha256(repr((OUTPUT_VERSION, spec.output, spec.min_success, path.name)).encode()).hexdigest()[:16]
+
+
+def _beside(path: Path, word: str) -> Path:
+    return path.with_name(f"{path.stem}.{word}{path.suffix}")
+
+
+def _rejected(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.rejected.jsonl")
+
+
+def _shown(path: Path, project: Project) -> str:
+    return PurePosixPath(path.relative_to(project.root)).as_posix()
+
+
+def _status(row: OutputRow, reader: AnswerReader) -> tuple[str, str | None, Mapping[str, Any], str]:
+    """(status, error, answer values, answer text)"""
+    if row.row.request_id is None:
+        return BLOCKED, row.row.blocked_reason, {}, ""
+    if row.stored is None:
+        return PENDING, "no result yet", {}, ""
+    answer = reader.read(row.stored.result)
+    return answer.status, answer.error, answer.values, answer.text
+
+
+def _output_values(
+    row: OutputRow, reader: AnswerReader, target: Target
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The row's line in the output, and in the rejected rows where it failed."""
+    given = msgspec.json.decode(row.row.values)
+    status, error, answer, text = _status(row, reader)
+    result = row.stored.result if row.stored else None
+    values = given | answer | {"_status": status, "_error": error} | _facts(result)
+    if target.type == "emulator":
+        values[EMULATED] = True
+    if status == ANSWERED:
+        return values, None
+    failure = {"_key": row.row.key, "_place": row.row.place, "_status": status, "_reason": error, "_answer": text}
+    return values, failure | {"_request_id": values["_request_id"]} | given
+
+
+def _rejected_columns(manifest: Manifest) -> list[str]:
+    return ["_key", "_place", "_status", "_reason", "_answer", "_request_id", *manifest.columns]
+
+
+def _facts(result: RequestResult | None) -> dict[str, Any]:
+    if result is None:
+        return dict.fromkeys(name for name in _META_KINDS if name not in {"_status", "_error"})
+    usage = result.usage
+    return {
+        "_request_id": result.custom_id,
+        "_model": result.model,
+        "_stop_reason": result.stop_reason,
+        "_input_tokens": usage.input_tokens,
+        "_cache_read_tokens": usage.cache_read_tokens,
+        "_cache_write_tokens": usage.cache_write_5m_tokens + usage.cache_write_1h_tokens,
+        "_output_tokens": usage.output_tokens,
+    }

@@ -1,0 +1,495 @@
+"""The order of the stages: compile, plan, submit, collect, write. Only this room knows it; no stage knows another."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from batchforge.clock import Clock, SystemClock, iso
+from batchforge.compiler import CompiledJob, compile_job
+from batchforge.errors import BatchForgeError, ProblemList, UsageError
+from batchforge.events import Event, EventName, Listener, ignore
+from batchforge.git_commit import describe_commit
+from batchforge.inputs import read_input
+from batchforge.outputs import OutputReport, check_columns, find_moved_rows, output_path, write_outputs, written_as
+from batchforge.planner import Action, JobPlan, Resend, plan_job
+from batchforge.project import Project
+from batchforge.request_checks import check_request
+from batchforge.results import Brought
+from batchforge.spec import JobSpec
+from batchforge.state.records import ClaimTaken, Manifest, RunRecord
+from batchforge.summaries import JobSummary, RunSummary, status_of
+from batchforge.target import Target
+
+if TYPE_CHECKING:
+    from batchforge.executor import Executor
+    from batchforge.targets import OpenTarget
+
+_ROUNDS = 5
+"""How often a run plans again because something it had counted on was lost or taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    resend: Resend = Resend.NOTHING_PAID
+    limit: int | None = None
+    """Only the first so many rows; the full output stays as it is."""
+    sample: int | None = None
+    """Only so many rows, the same ones every time; the full output stays as it is."""
+    wait: bool = True
+    """False: submit and end."""
+    submitted_rows: bool = False
+    """Write outputs of the rows as they were submitted, though the inputs have moved since."""
+    allow_unknown_model: bool = False
+    command: str = "run"
+
+    @property
+    def scope(self) -> str:
+        """Names which rows are asked; empty for all."""
+        parts = [f"{name}={value}" for name in ("limit", "sample") if (value := getattr(self, name)) is not None]
+        return " ".join(parts)
+
+
+def compile_jobs(
+    project: Project, jobs: Sequence[JobSpec], target: Target, options: RunOptions, problems: ProblemList
+) -> list[CompiledJob]:
+    """Compile and check jobs. What is wrong goes into `problems`, all of it; jobs with errors are left out."""
+    compiled = []
+    for spec in jobs:
+        found = ProblemList()
+        try:
+            compiled.append(_compile_checked(project, spec, target, options, found))
+        except BatchForgeError as exc:
+            found.extend(exc)
+        problems.items += found.items
+    return compiled
+
+
+def _compile_checked(
+    project: Project, spec: JobSpec, target: Target, options: RunOptions, problems: ProblemList
+) -> CompiledJob:
+    spec = replace(spec, betas=tuple(dict.fromkeys([*spec.betas, *target.betas])))
+    rows = partial(read_input, spec.input, project.tree, spec.vars, limit=options.limit, sample=options.sample)
+    compiled = compile_job(spec, project.tree, rows)
+    check_request(
+        compiled.sample_params(),
+        betas=spec.betas,
+        api_version=target.anthropic_version,
+        mode="batch",
+        locations=spec.locations,
+        problems=problems,
+        today=date.today(),
+        allow_unknown_model=options.allow_unknown_model,
+    )
+    return compiled
+
+
+def run(
+    project: Project,
+    jobs: Sequence[JobSpec],
+    target: Target,
+    options: RunOptions | None = None,
+    *,
+    listen: Listener = ignore,
+    clock: Clock | None = None,
+) -> RunSummary:
+    """Send what is missing, wait for it, and write the outputs.
+
+    Raises:
+        ProjectError: something in the files or rows is wrong; nothing was sent.
+        ApiError: the API refuses; what was accepted before is kept.
+        KeyboardInterrupt: what is in flight stays there.
+    """
+    options = options or RunOptions()
+    problems = ProblemList()
+    compiled = compile_jobs(project, jobs, target, options, problems)
+    problems.raise_if_any()
+    _tell_warnings(problems, listen)
+    with _runner(project, target, options, listen, clock) as runner:
+        return runner.run(compiled)
+
+
+def resume(
+    project: Project,
+    jobs: Sequence[JobSpec],
+    target: Target,
+    options: RunOptions | None = None,
+    *,
+    listen: Listener = ignore,
+    clock: Clock | None = None,
+) -> RunSummary:
+    """Go on with the last run that did not end, within the rows that it had planned.
+
+    Raises:
+        UsageError: BF904 there is no such run, BF905 other requests would be sent than the run had planned.
+    """
+    options = replace(options or RunOptions(), command="resume")
+    with _runner(project, target, options, listen, clock) as runner:
+        unfinished = next((r for r in runner.opened.state.runs(100) if r.target == target.name), None)
+        if unfinished is None or unfinished.status == "ok":
+            raise UsageError("BF904", "there is no unfinished run to resume", hint="`batchforge run` starts one.")
+        chosen = [spec for spec in jobs if spec.name in unfinished.jobs]
+        problems = ProblemList()
+        compiled = compile_jobs(project, chosen, target, options, problems)
+        problems.raise_if_any()
+        return runner.run(compiled, approved_run=unfinished.run_id)
+
+
+def collect(
+    project: Project,
+    jobs: Sequence[JobSpec],
+    target: Target,
+    options: RunOptions | None = None,
+    *,
+    wait: bool = False,
+    listen: Listener = ignore,
+    clock: Clock | None = None,
+) -> RunSummary:
+    """Fetch what is in flight and write the outputs that are complete. Never sends a request that costs."""
+    options = replace(options or RunOptions(), command="collect")
+    with _runner(project, target, options, listen, clock) as runner:
+        return runner.collect(jobs, wait=wait)
+
+
+def cancel(project: Project, jobs: Sequence[JobSpec], target: Target, *, listen: Listener = ignore) -> list[str]:
+    """Ask the API to cancel every batch of these jobs that is in flight; returns their ids.
+
+    What was answered before is billed, and is kept by the next `collect`.
+    """
+    options = RunOptions(command="cancel")
+    with _runner(project, target, options, listen, None) as runner:
+        opened = runner.opened
+        batch_ids = [a.batch_id for a in opened.state.open_attempts([j.name for j in jobs]) if a.batch_id]
+        for batch_id in batch_ids:
+            opened.backend.cancel(batch_id)
+        return batch_ids
+
+
+@contextmanager
+def _runner(
+    project: Project, target: Target, options: RunOptions, listen: Listener, clock: Clock | None
+) -> Iterator[_Runner]:
+    from batchforge.executor import Executor, Timing
+    from batchforge.targets import open_target
+
+    clock = clock or SystemClock()
+    with open_target(project, target) as opened:
+        timing = Timing(target.timeout_s, target.settle_after_s, target.poll_interval_s)
+        executor = Executor(opened.state, opened.backend, clock, timing, project.state_folder / "spool", listen)
+        yield _Runner(project, opened, executor, options, clock, listen)
+
+
+@dataclass(slots=True)
+class _Runner:
+    """One run on an open target."""
+
+    project: Project
+    opened: OpenTarget
+    executor: Executor
+    options: RunOptions
+    clock: Clock
+    listen: Listener
+    run_id: str = ""
+    started_at: str = ""
+    sent: dict[str, int] = field(default_factory=dict)
+    must_check_rows: bool = False
+    """True where time has passed since the rows were read."""
+
+    def run(self, compiled: Sequence[CompiledJob], approved_run: str | None = None) -> RunSummary:
+        names = [job.spec.name for job in compiled]
+        with self._recorded(names):
+            self.executor.collect(names, wait=False)
+            for _ in range(_ROUNDS):
+                facts = self._send(compiled, approved_run)
+                if self.options.wait and self.opened.state.open_attempts(names):
+                    self.must_check_rows = True
+                    self.executor.collect(names, wait=True)
+                if not self.executor.lost_attempts:
+                    break
+            return self._finish([self._deliver(job, facts[job.spec.name]) for job in compiled])
+
+    def collect(self, jobs: Sequence[JobSpec], *, wait: bool) -> RunSummary:
+        names = [job.name for job in jobs]
+        with self._recorded(names):
+            self.executor.collect(names, wait=wait)
+            self.must_check_rows = True
+            by_name = {job.name: job for job in jobs}
+            waiting = {manifest.job for manifest in self._unwritten(names)}
+            waiting |= {attempt.job for attempt in self.opened.state.open_attempts(names)}
+            return self._finish([self._deliver_stored(by_name[name]) for name in sorted(waiting)])
+
+    # ---- sending
+
+    def _send(self, compiled: Sequence[CompiledJob], approved_run: str | None) -> dict[str, JobSummary]:
+        """Plan all jobs, then submit; plan again where another runner was faster."""
+        for _ in range(_ROUNDS):
+            self.executor.lost_attempts.clear()
+            with ExitStack() as stack:
+                plans = [stack.enter_context(self._plan(job, approved_run)) for job in compiled]
+                for plan in plans:
+                    self._remember_rows(plan)
+                try:
+                    for plan in plans:
+                        self._submit(plan)
+                except ClaimTaken:
+                    continue
+                return {plan.job: self._facts(plan) for plan in plans}
+        raise BatchForgeError(
+            "BF507",
+            "another process keeps asking for the same rows",
+            hint="Let it finish, then run again: what it gets answered is reused.",
+        )
+
+    def _plan(self, job: CompiledJob, approved_run: str | None) -> JobPlan:
+        plan = plan_job(job, self.opened.state, self.opened.target.name, resend=self.options.resend)
+        try:
+            check_columns(job.spec, plan.columns, self.opened.target)
+            if approved_run is not None:
+                self._check_approved(plan, approved_run)
+        except BaseException:
+            plan.close()
+            raise
+        self.listen(Event(EventName.JOB_PLANNED, plan.job, plan_words(plan), _plan_data(plan)))
+        for row in plan.first_blocked:
+            self._warn(plan.job, f"{row.place}: {row.blocked_code} {row.blocked_reason}; this row is not asked")
+        if plan.row_count >= 10 and plan.distinct_requests < plan.row_count / 2:
+            self._warn(plan.job, f"{plan.row_count:,} rows make only {plan.distinct_requests:,} distinct requests")
+        return plan
+
+    def _check_approved(self, plan: JobPlan, run_id: str) -> None:
+        """Every request to be sent was among those that the run had planned."""
+        state = self.opened.state
+        manifest = state.manifest(self.opened.target.name, plan.job, self.options.scope)
+        planned: set[bytes | None] = set()
+        if manifest is not None and manifest.run_id == run_id:
+            planned = {row.request_id for row in state.manifest_rows(manifest.manifest_id)}
+        other = sum(1 for row in plan.to_send() if row.row.request_id not in planned)
+        if other:
+            raise UsageError(
+                "BF905",
+                f"{plan.job}: {other:,} requests differ from those that run {run_id} had planned",
+                hint="Prompts or inputs have changed since. `batchforge run` sends them as they are now.",
+            )
+
+    def _remember_rows(self, plan: JobPlan) -> None:
+        """The manifest is written before anything is sent, so that any later process can make the output."""
+        state, target = self.opened.state, self.opened.target.name
+        before = state.manifest(target, plan.job, self.options.scope)
+        parts = asdict(plan.compiled.parts)
+        if before and (before.digest, dict(before.parts), before.columns) == (plan.digest, parts, plan.columns):
+            return
+        manifest = Manifest(
+            manifest_id=0,
+            job=plan.job,
+            target=target,
+            scope=self.options.scope,
+            run_id=self.run_id,
+            created_at=iso(self.clock.now()),
+            digest=plan.digest,
+            row_count=plan.row_count,
+            parts=parts,
+            columns=plan.columns,
+        )
+        state.save_manifest(manifest, plan.manifest_rows())
+
+    def _submit(self, plan: JobPlan) -> None:
+        sent = self.executor.submit(plan, self.run_id, self.opened.target.name)
+        self.sent[plan.job] = self.sent.get(plan.job, 0) + sent
+
+    def _facts(self, plan: JobPlan) -> JobSummary:
+        return JobSummary(
+            job=plan.job,
+            rows=plan.row_count,
+            distinct_requests=plan.distinct_requests,
+            actions={action.value: count for action, count in plan.counts.items()},
+            reasons=plan.reasons,
+            requests_sent=self.sent.get(plan.job, 0),
+        )
+
+    # ---- delivering
+
+    def _deliver(self, job: CompiledJob, facts: JobSummary) -> JobSummary:
+        """Write the job's output from what is stored, if it is not there already."""
+        state, target = self.opened.state, self.opened.target
+        manifest = state.manifest(target.name, job.spec.name, self.options.scope)
+        assert manifest is not None
+        summary = replace(facts, batches_in_flight=self._in_flight(job.spec.name), brought=self._brought(job.spec.name))
+        if summary.batches_in_flight:
+            return summary
+        if self.must_check_rows and not self.options.submitted_rows:
+            moved = find_moved_rows(job, state, manifest)
+            if moved.count:
+                return self._held_back(summary, moved.count, moved.examples)
+        return replace(summary, output=self._write(job.spec, manifest))
+
+    def _deliver_stored(self, spec: JobSpec) -> JobSummary:
+        """The same for rows that an earlier process submitted."""
+        in_flight, brought = self._in_flight(spec.name), self._brought(spec.name)
+        summary = JobSummary(spec.name, batches_in_flight=in_flight, brought=brought)
+        if summary.batches_in_flight:
+            return summary
+        for manifest in self._unwritten([spec.name]):
+            narrowing = narrowing_of(manifest.scope)
+            narrowed = replace(self.options, limit=narrowing.get("limit"), sample=narrowing.get("sample"))
+            try:
+                moved = self._moved_since(spec, manifest, narrowed)
+            except BatchForgeError as exc:
+                problem = f"its rows cannot be read now, to compare them with what was submitted: {exc}"
+                return replace(summary, rows=manifest.row_count, problem=problem)
+            if moved is not None and moved[0]:
+                summary = self._held_back(replace(summary, rows=manifest.row_count), *moved)
+            else:
+                summary = replace(summary, rows=manifest.row_count, output=self._write(spec, manifest))
+        return summary
+
+    def _moved_since(self, spec: JobSpec, manifest: Manifest, options: RunOptions) -> tuple[int, Sequence[str]] | None:
+        if self.options.submitted_rows:
+            return None
+        problems = ProblemList()
+        compiled = compile_jobs(self.project, [spec], self.opened.target, options, problems)
+        problems.raise_if_any()
+        moved = find_moved_rows(compiled[0], self.opened.state, manifest)
+        return moved.count, moved.examples
+
+    def _write(self, spec: JobSpec, manifest: Manifest) -> OutputReport | None:
+        path = output_path(spec, self.project, self.opened.target)
+        form = written_as(spec, path)
+        if manifest.written_as == form and path.exists():
+            return None
+        report = write_outputs(spec, self.opened.state, manifest, self.project, self.opened.target)
+        if report.is_published or manifest.scope:
+            self.opened.state.mark_written(manifest.manifest_id, form)
+        name = EventName.OUTPUT_WRITTEN if report.is_published else EventName.OUTPUT_HELD_BACK
+        self.listen(Event(name, spec.name, report.path, {"path": report.path, "because": report.held_back_because}))
+        return report
+
+    def _held_back(self, summary: JobSummary, count: int, examples: Sequence[str]) -> JobSummary:
+        problem = (
+            f"{count:,} rows have moved since they were submitted ({'; '.join(examples)}); "
+            "--submitted-rows writes the output of the rows as they were"
+        )
+        self.listen(Event(EventName.OUTPUT_HELD_BACK, summary.job, problem, {"moved": count}))
+        return replace(summary, problem=problem)
+
+    def _in_flight(self, job: str) -> list[str]:
+        return [attempt.batch_id or attempt.state.value for attempt in self.opened.state.open_attempts([job])]
+
+    def _unwritten(self, names: Sequence[str]) -> list[Manifest]:
+        return [m for m in self.opened.state.unwritten_manifests(self.opened.target.name) if m.job in names]
+
+    def _brought(self, job: str) -> Brought:
+        return self.executor.brought.get(job, Brought())
+
+    # ---- the record
+
+    @contextmanager
+    def _recorded(self, names: Sequence[str]) -> Iterator[None]:
+        """A run is in state from its first moment to its end, however it ends."""
+        now = self.clock.now()
+        self.run_id = f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+        self.started_at = iso(now)
+        self.opened.state.begin_run(
+            RunRecord(
+                run_id=self.run_id,
+                started_at=self.started_at,
+                command=self.options.command,
+                target=self.opened.target.name,
+                jobs=tuple(names),
+                commit=describe_commit(self.project.root),
+                started_by=_who(),
+            )
+        )
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.opened.state.end_run(self.run_id, "interrupted", {})
+            raise
+        except BatchForgeError:
+            self.opened.state.end_run(self.run_id, "error", {})
+            raise
+
+    def _finish(self, jobs: Sequence[JobSummary]) -> RunSummary:
+        summary = RunSummary(
+            run_id=self.run_id,
+            target=self.opened.target.name,
+            is_emulated=self.opened.target.type == "emulator",
+            command=self.options.command,
+            status=status_of(jobs),
+            started_at=self.started_at,
+            ended_at=iso(self.clock.now()),
+            jobs=jobs,
+        )
+        value = summary.to_json()
+        write_run_results(self.project, value)
+        self.opened.state.end_run(self.run_id, summary.status, value)
+        return summary
+
+    def _warn(self, job: str, message: str) -> None:
+        self.listen(Event(EventName.WARNING, job, message))
+
+
+def plan_words(plan: JobPlan) -> str:
+    """One line: 5,000 rows: 37 to submit (36 new, 1 row changed), 4,963 reused."""
+    words = {
+        Action.SUBMIT: "to submit",
+        Action.REUSE: "reused",
+        Action.WAIT: "in flight",
+        Action.FAILED: "failed before",
+        Action.BLOCKED: "blocked",
+    }
+    parts = [f"{plan.counts[action]:,} {word}" for action, word in words.items() if plan.counts.get(action)]
+    if plan.reasons:
+        parts[0] += f" ({', '.join(f'{count:,} {reason}' for reason, count in plan.reasons.items())})"
+    return f"{plan.row_count:,} rows: {', '.join(parts) or 'nothing to do'}"
+
+
+def _plan_data(plan: JobPlan) -> dict[str, object]:
+    return {
+        "rows": plan.row_count,
+        "distinct_requests": plan.distinct_requests,
+        "requests_to_send": plan.requests_to_send,
+        "actions": {action.value: count for action, count in plan.counts.items()},
+        "reasons": dict(plan.reasons),
+    }
+
+
+def narrowing_of(scope: str) -> dict[str, int]:
+    """The options that a scope names.
+
+    >>> narrowing_of("limit=10 sample=5")
+    {'limit': 10, 'sample': 5}
+    """
+    return {name: int(value) for name, _, value in (part.partition("=") for part in scope.split())}
+
+
+def write_run_results(project: Project, value: Mapping[str, Any]) -> None:
+    """Replace target/run_results.json; a reader never sees half of it."""
+    path = project.run_results_path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+    unfinished.replace(path)
+
+
+def _tell_warnings(problems: ProblemList, listen: Listener) -> None:
+    for problem in problems.warnings:
+        place = f"{problem.location}: " if problem.location else ""
+        listen(Event(EventName.WARNING, message=f"{problem.code} {place}{problem.message} {problem.hint}".rstrip()))
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"

@@ -1,0 +1,154 @@
+"""Values -> text for people and JSON for machines; and the progress of a run, told while it happens."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+from batchforge.events import Event, EventName
+from batchforge.outputs import OutputReport
+from batchforge.summaries import JobSummary, RunSummary
+from batchforge.terminal import is_live
+from batchforge.terminal_text import printable
+
+EMULATED_NOTICE = "These answers come from the emulator's plain rules. They are not Claude's."
+
+
+def to_json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+def render_run(summary: RunSummary) -> str:
+    """A run for people: a block a job, then what to do next."""
+    lines = [line for job in summary.jobs for line in _job_lines(job)]
+    if summary.is_emulated and summary.jobs:
+        lines += ["", EMULATED_NOTICE]
+    lines += _next_step(summary)
+    return printable_lines(lines)
+
+
+def printable_lines(lines: list[str]) -> str:
+    return "\n".join(printable(line) for line in lines)
+
+
+def counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _job_lines(job: JobSummary) -> Iterator[str]:
+    yield f"{job.job}: {_work_words(job)}"
+    if job.brought.results:
+        yield f"  {_brought_words(job)}"
+    if job.output:
+        yield from _output_lines(job.output)
+    if job.problem:
+        yield f"  not written: {job.problem}"
+    if job.batches_in_flight:
+        yield f"  in flight: {', '.join(job.batches_in_flight)}"
+
+
+def _work_words(job: JobSummary) -> str:
+    if not job.actions:
+        return counted(job.rows, "row") if job.rows else counted(len(job.batches_in_flight), "batch") + " in flight"
+    if not job.requests_sent:
+        return f"{counted(job.rows, 'row')}, 0 requests sent: {_why_nothing(job)}"
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in job.reasons.items())
+    return f"{counted(job.rows, 'row')}, {counted(job.requests_sent, 'request')} sent ({reasons})"
+
+
+def _why_nothing(job: JobSummary) -> str:
+    words = {
+        "reuse": "answered before",
+        "wait": "already in flight",
+        "failed": "failed before (`batchforge retry` asks again)",
+        "blocked": "cannot be asked",
+    }
+    parts = [f"{job.actions[action]:,} {text}" for action, text in words.items() if job.actions.get(action)]
+    return ", ".join(parts) or "the input has no rows"
+
+
+def _brought_words(job: JobSummary) -> str:
+    usage = job.brought.usage
+    words = [
+        f"{counted(job.brought.results, 'result')} for ${job.brought.cost_usd:,.4f}",
+        f"{usage.prompt_tokens:,} tokens in, {usage.output_tokens:,} out",
+    ]
+    if usage.cache_read_tokens:
+        words.append(f"{usage.cache_read_tokens:,} read from cache")
+    if job.brought.unpriced:
+        words.append(f"{job.brought.unpriced:,} without a known price")
+    return "; ".join(words)
+
+
+def _output_lines(output: OutputReport) -> Iterator[str]:
+    statuses = ", ".join(f"{count:,} {status}" for status, count in output.statuses.items())
+    yield f"  {statuses or 'no rows'}"
+    if output.is_published:
+        yield f"  wrote {output.path}"
+    else:
+        yield f"  the old output stays, {output.held_back_because}; these rows are in {output.path}"
+    if output.rejected_path:
+        yield f"  failed rows with their reasons: {output.rejected_path}"
+
+
+def _next_step(summary: RunSummary) -> Iterator[str]:
+    if not summary.jobs:
+        yield "Nothing to do."
+    if summary.status == "pending":
+        yield ""
+        yield "Batches are in flight. `batchforge collect` fetches them; it never sends a request."
+
+
+@dataclass(slots=True)
+class Progress:
+    """A listener that tells a run as it goes: one line a change; on a terminal the last line is written over."""
+
+    stream: TextIO
+    is_quiet: bool = False
+    _started_at: float = field(default_factory=time.monotonic)
+    _last: dict[str, str] = field(default_factory=dict)
+    _has_live_line: bool = False
+
+    def __call__(self, event: Event) -> None:
+        if event.name is EventName.WARNING:
+            self._line(f"warning: {_prefixed(event)}")
+        elif event.name is EventName.BATCH_PROGRESS and not self.is_quiet:
+            self._progress(event)
+        elif event.name in _TOLD and not self.is_quiet:
+            self._line(_prefixed(event))
+
+    def close(self) -> None:
+        if self._has_live_line:
+            self.stream.write("\r\x1b[K")
+            self.stream.flush()
+            self._has_live_line = False
+
+    def _progress(self, event: Event) -> None:
+        batch_id = str(event.data.get("batch_id"))
+        text = _prefixed(event)
+        if is_live(self.stream):
+            self.stream.write(f"\r\x1b[K{printable(text)} ({self._elapsed()})")
+            self.stream.flush()
+            self._has_live_line = True
+        elif self._last.get(batch_id) != text:
+            self._line(f"{text} ({self._elapsed()})")
+        self._last[batch_id] = text
+
+    def _line(self, text: str) -> None:
+        self.close()
+        self.stream.write(printable(text) + "\n")
+        self.stream.flush()
+
+    def _elapsed(self) -> str:
+        seconds = int(time.monotonic() - self._started_at)
+        return f"{seconds // 60}:{seconds % 60:02d}"
+
+
+_TOLD = frozenset({EventName.JOB_PLANNED, EventName.BATCH_SUBMITTED, EventName.WAITING})
+
+
+def _prefixed(event: Event) -> str:
+    return f"{event.job}: {event.message}" if event.job else event.message

@@ -1,0 +1,131 @@
+"""A target's name -> its backend, its state, and a running emulator if it is an embedded one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from batchforge.errors import ProjectError, StateError
+from batchforge.project import Project
+from batchforge.state.records import StateReader, StateStore
+from batchforge.target import Target
+
+if TYPE_CHECKING:
+    from batchforge.backends.base import BatchBackend, Connection
+    from batchforge.emulator import Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTarget:
+    """A target that is ready to be run against."""
+
+    target: Target
+    state: StateStore
+    backend: BatchBackend
+
+
+@contextmanager
+def open_target(project: Project, target: Target) -> Iterator[OpenTarget]:
+    """State and backend of a target, closed at the end; an embedded emulator runs as long.
+
+    Raises:
+        StateError: the state holds answers of another origin, or cannot be used.
+        ProjectError: the key is missing, or may not be sent to the target's host.
+    """
+    from batchforge.backends.batch import BatchApi
+
+    with ExitStack() as stack:
+        state = open_state(project, target)
+        stack.callback(state.close)
+        backend = BatchApi(stack.enter_context(_connection(project, target)))
+        stack.callback(backend.close)
+        yield OpenTarget(target, state, backend)
+
+
+def open_state(project: Project, target: Target) -> StateStore:
+    """The target's state, for writing; made if there is none.
+
+    Raises:
+        StateError: BF506 it holds answers of another origin.
+    """
+    from batchforge.state.sqlite import SqliteState
+
+    state = SqliteState(state_path(project, target))
+    held, wanted = state.origin(), target.origin()
+    if held is None:
+        state.set_origin(wanted)
+    elif held != wanted:
+        state.close()
+        raise _other_origin(str(held), str(wanted), target)
+    return state
+
+
+@contextmanager
+def read_state(project: Project, target: Target) -> Iterator[StateReader | None]:
+    """The target's state, for reading; None where there is none yet."""
+    from batchforge.state.sqlite import SqliteState
+
+    path = state_path(project, target)
+    if not path.exists():
+        yield None
+        return
+    state = SqliteState(path, read_only=True)
+    try:
+        held = state.origin()
+        if held is not None and held != target.origin():
+            raise _other_origin(str(held), str(target.origin()), target)
+        yield state
+    finally:
+        state.close()
+
+
+def state_path(project: Project, target: Target) -> Path:
+    return Path(target.state_url(project).removeprefix("sqlite:///"))
+
+
+def _other_origin(held: str, wanted: str, target: Target) -> StateError:
+    return StateError(
+        "BF506",
+        f"the state of target `{target.name}` holds answers of {held}, and the target is {wanted}",
+        hint="Give the target a `state:` of its own. Answers of different origins are never mixed.",
+        location=target.location,
+    )
+
+
+@contextmanager
+def _connection(project: Project, target: Target) -> Iterator[Connection]:
+    from batchforge.backends.base import Connection
+
+    if target.type == "emulator":
+        with _emulator(project, target) as base_url:
+            yield Connection(base_url, "emulator", target.timeout_s)
+        return
+    headers = target.headers()
+    if target.workspace_id:
+        headers["anthropic-workspace-id"] = target.workspace_id
+    yield Connection(target.base_url(), target.api_key(), target.timeout_s, target.anthropic_version, headers)
+
+
+@contextmanager
+def _emulator(project: Project, target: Target) -> Iterator[str]:
+    """Batches live in a file of their own, so that one process can submit and another collect."""
+    from batchforge.emulator import EmulatorServer
+
+    database = project.state_folder / f"emulator-{target.name}.db"
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with EmulatorServer(database, scenario=_scenario(project, target)) as server:
+        yield server.base_url
+
+
+def _scenario(project: Project, target: Target) -> Scenario:
+    from batchforge.emulator import Scenario, ScenarioError, load_scenario
+
+    if target.scenario is None:
+        return Scenario(processing_time_s=target.processing_s, retry_after_s=None)
+    try:
+        return load_scenario(project.tree.local_path(target.scenario))
+    except ScenarioError as exc:
+        raise ProjectError("BF136", f"the scenario of target `{target.name}`: {exc}", location=target.location) from exc
