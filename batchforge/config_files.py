@@ -6,6 +6,7 @@ Also the one place that knows where `schemas/` lies.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,8 @@ from batchforge.errors import BatchForgeError, Location, ProblemList
 from batchforge.schema_check import SchemaCheck
 from batchforge.source_tree import SourceTree
 from batchforge.yaml_nodes import ConfigNode, parse_yaml
+
+_LEADING_TABS = re.compile(r"^[\t ]+", re.MULTILINE)
 
 
 def schemas_folder() -> Path:
@@ -68,7 +71,11 @@ def _read_yaml(tree: SourceTree, path: str, found: ProblemList) -> ConfigNode | 
     """What can be read of the file, also where something in it is wrong."""
     node: ConfigNode | None = None
     try:
-        node = parse_yaml(tree.read_text(path), path, found)
+        text = tree.read_text(path)
+        if path.endswith(".json"):
+            # JSON is YAML but for the tabs that may indent it.
+            text = _LEADING_TABS.sub(lambda tabs: " " * len(tabs[0]), text)
+        node = parse_yaml(text, path, found)
     except BatchForgeError as exc:
         found.extend(exc)
     if node is None and not found.errors:

@@ -369,7 +369,7 @@ _SYNTAX_WORDS = {
         "A setting's name is not followed by a colon.",
         "Write `name: value`; a text of several lines is indented below `name: |`.",
     ),
-    "found unknown escape character": (
+    "unknown escape character": (
         "This backslash escape is not known.",
         "Write a backslash as \\\\ inside double quotes, or use single quotes.",
     ),
@@ -388,7 +388,7 @@ _SYNTAX_WORDS = {
 def _syntax_words(exc: yaml.MarkedYAMLError, location: Location) -> tuple[str, str, str]:
     problem = str(exc.problem or exc)
     character = location.excerpt[(location.column or 1) - 1 :][:1]
-    if problem == "found character that cannot start any token":
+    if "cannot start any token" in problem:
         if character == "\t":
             return "BF114", "A tab indents this line.", "YAML is indented with spaces only."
         return "BF100", f"A value cannot begin with `{character}`.", _QUOTE_HINT
