@@ -9,8 +9,8 @@ from batchforge.errors import Location, Problem, Severity
 from batchforge.terminal_text import display_width, printable
 
 _RED, _YELLOW, _BOLD, _CYAN, _DIM, _END = "\x1b[31;1m", "\x1b[33;1m", "\x1b[1m", "\x1b[36m", "\x1b[2m", "\x1b[0m"
-_BEFORE, _AFTER = 60, 40
-"""How much of a long line is shown around the caret."""
+_WHOLE, _BEFORE, _AFTER = 100, 60, 40
+"""A line of up to so many characters is shown whole; of a longer one, so many before and after the caret."""
 
 
 def render_problems(problems: Iterable[Problem], color: bool = False) -> str:
@@ -50,14 +50,14 @@ def _lines(problem: Problem, color: bool) -> Iterator[str]:
 def _excerpt(place: Location, color: bool) -> Iterator[str]:
     number = str(place.line)
     column = (place.column or 1) - 1
-    start = max(0, column - _BEFORE)
-    before, after = place.excerpt[start:column], place.excerpt[column : column + _AFTER]
-    head = "..." if start else ""
-    tail = "..." if column + _AFTER < len(place.excerpt) else ""
-    shown = _flat(head + before)
+    is_long = len(place.excerpt) > _WHOLE
+    start = max(0, column - _BEFORE) if is_long else 0
+    end = column + _AFTER if is_long else len(place.excerpt)
+    shown = _flat(("..." if start else "") + place.excerpt[start:column])
+    after = _flat(place.excerpt[column:end]) + ("..." if end < len(place.excerpt) else "")
     gutter = _painted(f"  {number} | ", _DIM, color)
     blank = _painted(f"  {' ' * len(number)} | ", _DIM, color)
-    yield f"{gutter}{shown}{_flat(after)}{tail}"
+    yield f"{gutter}{shown}{after}"
     if place.column:
         yield f"{blank}{' ' * display_width(shown)}{_painted('^', _RED, color)}"
 
