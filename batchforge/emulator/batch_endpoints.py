@@ -13,7 +13,7 @@ from batchforge.emulator.api_fault import ApiFault, invalid_request, not_found
 from batchforge.emulator.application import PATIENCE_S, Application
 from batchforge.emulator.batch_life import ARCHIVE_S, BatchFacts, Traits
 from batchforge.emulator.clock import wire_time
-from batchforge.emulator.connection import unpacked
+from batchforge.emulator.encodings import unpacked
 from batchforge.emulator.envelope import MAX_BODY_BYTES, Entry, read_envelope
 from batchforge.emulator.gate import Caller
 from batchforge.emulator.http_messages import Body, FilePart, Refused, Request, Response, json_response
@@ -28,6 +28,9 @@ def create(app: Application, request: Request, caller: Caller) -> Response:
     if isinstance(entries, ApiFault):
         body.unlink()
         raise Refused(entries)
+    if app.limits.is_queue_limited:
+        for waiting in app.batches.unfinished():
+            _settled(app, waiting)
     try:
         facts = _add(app, caller, entries, body)
     except Refused:

@@ -6,7 +6,6 @@ import os
 import socket
 import struct
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +15,7 @@ from urllib.parse import parse_qs, unquote
 
 import h11
 
-from batchforge.emulator.api_fault import ApiFault, invalid_request
+from batchforge.emulator.api_fault import invalid_request
 from batchforge.emulator.http_messages import REASONS, Body, FilePart, Refused, Request, Response
 from batchforge.emulator.ids import new_id
 
@@ -298,32 +297,3 @@ def _new_file(folder: Path) -> Path:
     handle, name = mkstemp(prefix="incoming-", dir=folder)
     os.close(handle)
     return Path(name)
-
-
-def unpacked(content: bytes, encoding: str | None, limit_bytes: int) -> bytes:
-    """The body without its content-encoding; refuses what it cannot unpack."""
-    if encoding in (None, "", "identity"):
-        return content
-    if encoding not in ("gzip", "deflate"):
-        raise Refused(
-            invalid_request(
-                f"Unsupported content encoding: {encoding}", {"error_code": "request_body_encoding_unsupported"}
-            )
-        )
-    try:
-        unpacker = zlib.decompressobj(31 if encoding == "gzip" else 15)
-        data = unpacker.decompress(content, limit_bytes + 1)
-    except zlib.error as error:
-        raise Refused(
-            invalid_request("The request body could not be decoded.", {"error_code": "request_body_encoding_invalid"})
-        ) from error
-    if len(data) > limit_bytes:
-        raise Refused(
-            ApiFault(
-                413,
-                "request_too_large",
-                "Request exceeds the maximum size",
-                {"error_code": "request_body_too_large_after_decoding"},
-            )
-        )
-    return data

@@ -38,7 +38,7 @@ class RateLimits:
         self._per_minute = scenario.requests_per_minute or tier.requests_per_minute
         self._queued = scenario.queued_requests or tier.queued_requests
         self._per_minute_counts = bool(scenario.tier or scenario.requests_per_minute)
-        self._queue_counts = bool(scenario.tier or scenario.queued_requests)
+        self.is_queue_limited = bool(scenario.tier or scenario.queued_requests)
 
     def take(self, workspace: str, group: str) -> dict[str, str]:
         """Counts one request and gives the headers of its answer; refuses it when there are too many this minute."""
@@ -57,7 +57,7 @@ class RateLimits:
         return headers
 
     def check_queue(self, queued: int, more: int) -> None:
-        if self._queue_counts and queued + more > self._queued:
+        if self.is_queue_limited and queued + more > self._queued:
             raise Refused(
                 rate_limited(
                     f"This batch would exceed your organization's limit of {self._queued:,} batch requests in the "

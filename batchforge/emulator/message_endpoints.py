@@ -11,7 +11,7 @@ from batchforge.emulator.answering import Moment, Sender
 from batchforge.emulator.api_fault import ApiFault, invalid_request
 from batchforge.emulator.application import Application
 from batchforge.emulator.cache_store import StoredCacheEntries
-from batchforge.emulator.connection import unpacked
+from batchforge.emulator.encodings import unpacked
 from batchforge.emulator.gate import Caller
 from batchforge.emulator.http_messages import NOT_JSON, Refused, Request, Response, json_error, json_response
 from batchforge.emulator.ids import new_id

@@ -20,7 +20,7 @@ from pathlib import Path
 
 SYSTEM = "You sort support tickets into one of five queues. Answer with its name. " * 170
 HEADERS = {"x-api-key": "any", "anthropic-version": "2023-06-01", "content-type": "application/json"}
-SERVER = "from batchforge.commands.emulator import emulator; emulator()"
+SERVER = "from batchforge.commands.emulator import command; command()"
 
 
 def main() -> None:

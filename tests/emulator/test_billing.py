@@ -1,144 +1,196 @@
-"""Dollars of a usage, from prices typed by hand, and recounted in exact fractions."""
+"""Tokens and dollars that the emulator says it billed, counted again from what was sent and what came back.
+
+The recount knows prices and rules by hand, reads only the wire, and shares no code with the emulator.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from fractions import Fraction
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from batchforge.emulator.billing import bill_usd
-from batchforge.emulator.models import EmulatedModel, find_model
+from batchforge.emulator import RowRule, Scenario
+from tests.emulator.conftest import Connect, StartEmulator
+from tests.emulator.wire import Wire, params, row
 
-# Input, output, write for 5 minutes, write for an hour, read: USD per million tokens.
-Row = tuple[str, str, str, str, str]
-PRICES: Mapping[str, Row] = {
-    "claude-fable-5-2": ("8", "40", "10", "16", "0.2"),
-    "claude-mythos-5-2": ("8", "40", "10", "16", "0.2"),
-    "claude-fable-5-1": ("10", "50", "12.5", "20", "0.25"),
-    "claude-mythos-5-1": ("10", "50", "12.5", "20", "0.25"),
-    "claude-opus-5-5": ("4", "20", "5", "8", "0.2"),
-    "claude-sonnet-5-5": ("2", "10", "2.5", "4", "0.1"),
-    "claude-sonnet-5": ("2", "10", "2.5", "4", "0.2"),
-    "claude-fable-5": ("10", "50", "12.5", "20", "1"),
-    "claude-mythos-5": ("10", "50", "12.5", "20", "1"),
-    "claude-opus-5": ("5", "25", "6.25", "10", "0.5"),
-    "claude-opus-4-8": ("5", "25", "6.25", "10", "0.5"),
-    "claude-opus-4-7": ("5", "25", "6.25", "10", "0.5"),
-    "claude-opus-4-6": ("5", "25", "6.25", "10", "0.5"),
-    "claude-sonnet-4-6": ("3", "15", "3.75", "6", "0.3"),
-    "claude-opus-4-5-20251101": ("5", "25", "6.25", "10", "0.5"),
-    "claude-haiku-4-5-20251001": ("1", "5", "1.25", "2", "0.1"),
-    "claude-sonnet-4-5-20250929": ("3", "15", "3.75", "6", "0.3"),
+# USD per million tokens: input, output, 5 minute write, 1 hour write, read. By hand, from the price list.
+PRICES: dict[str, Callable[[int], tuple[float, float, float, float, float]]] = {
+    "claude-opus-5-5": lambda prompt: (4, 20, 5, 8, 0.2),
+    "claude-opus-4-8": lambda prompt: (5, 25, 6.25, 10, 0.5),
+    "claude-haiku-5-5": lambda prompt: (
+        (0.1, 0.5, 0.125, 0.2, 0.01) if prompt <= 100_000 else (0.5, 2.5, 0.625, 1.0, 0.05)
+    ),
+    "claude-haiku-4-5-20251001": lambda prompt: (1, 5, 1.25, 2, 0.1),
 }
-SMALL_HAIKU_5_5: Row = ("0.1", "0.5", "0.125", "0.2", "0.01")
-LARGE_HAIKU_5_5: Row = ("0.5", "2.5", "0.625", "1", "0.05")
-MILLION = 1_000_000
+LONG = "Every ticket belongs to exactly one of the queues that are described here. " * 400
+VERY_LONG = "All of this is one long document about nothing in particular. " * 6000
 
 
-def model(model_id: str) -> EmulatedModel:
-    found = find_model(model_id)
-    assert found is not None
-    return found
+@dataclass
+class Recount:
+    requests_billed: int = 0
+    input_tokens: int = 0
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    cache_read_tokens: int = 0
+    output_tokens: int = 0
+    billed_usd: float = 0.0
+
+    def add(self, message: dict[str, Any], *, in_batch: bool) -> None:
+        usage = message["usage"]
+        written = usage["cache_creation"]
+        parts = (
+            usage["input_tokens"],
+            usage["output_tokens"],
+            written["ephemeral_5m_input_tokens"],
+            written["ephemeral_1h_input_tokens"],
+            usage["cache_read_input_tokens"],
+        )
+        assert usage["cache_creation_input_tokens"] == parts[2] + parts[3]
+        assert usage["service_tier"] == ("batch" if in_batch else "standard")
+        prices = PRICES[message["model"]](parts[0] + parts[2] + parts[3] + parts[4])
+        dollars = sum(tokens * price for tokens, price in zip(parts, prices, strict=True)) / 1e6
+        self.requests_billed += 1
+        self.input_tokens += parts[0]
+        self.output_tokens += parts[1]
+        self.cache_write_5m_tokens += parts[2]
+        self.cache_write_1h_tokens += parts[3]
+        self.cache_read_tokens += parts[4]
+        geo = 1.1 if usage["inference_geo"] == "us" else 1.0
+        self.billed_usd += dollars * (0.5 if in_batch else 1.0) * geo
 
 
-def usage(
-    fresh: int = 0, output: int = 0, written_5m: int = 0, written_1h: int = 0, read: int = 0, **more: Any
-) -> dict[str, Any]:
-    return {
-        "input_tokens": fresh,
-        "cache_creation_input_tokens": written_5m + written_1h,
-        "cache_read_input_tokens": read,
-        "cache_creation": {"ephemeral_5m_input_tokens": written_5m, "ephemeral_1h_input_tokens": written_1h},
-        "output_tokens": output,
-        **more,
-    }
+def marked(text: str, ttl: str) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": text, "cache_control": {"type": "ephemeral", "ttl": ttl}}]
 
 
-@pytest.mark.parametrize("model_id", sorted(PRICES))
-def test_a_million_of_each_kind_of_token_costs_its_price(model_id: str) -> None:
-    kinds = ("fresh", "output", "written_5m", "written_1h", "read")
-    for kind, price in zip(kinds, PRICES[model_id], strict=True):
-        assert bill_usd(model(model_id), usage(**{kind: MILLION})) == pytest.approx(float(price))
+def requests_of(model: str) -> list[dict[str, Any]]:
+    return [
+        *(row(f"{model}-plain-{n}", text=f"Ticket {n}", model=model) for n in range(20)),
+        *(row(f"{model}-5m-{n}", text=f"Ticket {n}", model=model, system=marked(LONG, "5m")) for n in range(20)),
+        *(
+            row(f"{model}-1h-{n}", text=f"Ticket {n}", model=model, system=marked("Hour. " + LONG, "1h"))
+            for n in range(20)
+        ),
+        row(f"{model}-long", text=VERY_LONG, model=model),
+        row(f"{model}-bad", model=model, max_tokens=0),
+        row(f"{model}-told-cut", model=model),
+        row(f"{model}-told-refused", model=model),
+        row(f"{model}-told-errored", model=model),
+    ]
 
 
-@pytest.mark.parametrize(
-    ("sent", "row"),
-    [
-        (usage(fresh=100_000, output=50), SMALL_HAIKU_5_5),
-        (usage(fresh=100_001, output=50), LARGE_HAIKU_5_5),
-        (usage(fresh=1, written_5m=40_000, written_1h=20_000, read=39_999, output=50), SMALL_HAIKU_5_5),
-        (usage(fresh=2, written_5m=40_000, written_1h=20_000, read=39_999, output=50), LARGE_HAIKU_5_5),
-        (usage(fresh=10, output=200_000), SMALL_HAIKU_5_5),
-    ],
+RULES = (
+    RowRule(outcome="cut", custom_id="told-cut$"),
+    RowRule(outcome="refused", custom_id="told-refused$"),
+    RowRule(outcome="errored", custom_id="told-errored$"),
 )
-def test_haiku_5_5_is_priced_by_the_size_of_the_prompt_alone(sent: dict[str, Any], row: Row) -> None:
-    assert bill_usd(model("claude-haiku-5-5"), sent) == pytest.approx(float(recounted(row, sent)))
 
 
-def test_a_batch_costs_half() -> None:
-    sent = usage(1000, 200, 300, 400, 500)
-    full, half = bill_usd(model("claude-opus-5"), sent), bill_usd(model("claude-opus-5"), {**sent, **BATCH})
-    assert half == pytest.approx(full / 2)
+def run_everything(wire: Wire, recount: Recount) -> None:
+    for model in ("claude-opus-5-5", "claude-opus-4-8", "claude-haiku-5-5", "claude-haiku-4-5"):
+        for result in wire.run(requests_of(model)).values():
+            if result["type"] == "succeeded":
+                recount.add(result["message"], in_batch=True)
+        for asked in (
+            params(model=model),
+            params(model=model, system=marked(LONG, "5m")),
+            params(model=model, system=marked("Other. " + LONG, "1h")),
+            params(model=model, system=marked("Other. " + LONG, "1h")),
+        ):
+            response = wire.post("/v1/messages", asked)
+            assert response.status_code == 200, response.text
+            recount.add(response.json(), in_batch=False)
 
 
-BATCH = {"service_tier": "batch"}
+def test_what_was_billed_equals_a_recount_to_the_token(start: StartEmulator, connect: Connect) -> None:
+    server = start(Scenario(processing_time_s=0.05, parallelism=8, rows=RULES))
+    recount = Recount()
+    run_everything(connect(server), recount)
+    counters = server.counters()
+    assert recount.cache_read_tokens > 0
+    assert recount.cache_write_5m_tokens > 0
+    assert recount.cache_write_1h_tokens > 0
+    for field in fields(Recount):
+        if field.name != "billed_usd":
+            assert getattr(counters, field.name) == getattr(recount, field.name), field.name
+    assert counters.billed_usd == pytest.approx(recount.billed_usd, rel=1e-12)
+    assert counters.requests_billed == 4 * 63 + 4 * 4
+    assert counters.custom_ids_billed_twice == 0
 
 
-def test_inference_in_the_us_costs_a_tenth_more_on_top() -> None:
-    sent = usage(1000, 200)
-    plain = bill_usd(model("claude-opus-5"), sent)
-    assert bill_usd(model("claude-opus-5"), {**sent, "inference_geo": "us"}) == pytest.approx(plain * 1.1)
-    both = bill_usd(model("claude-opus-5"), {**sent, **BATCH, "inference_geo": "us"})
-    assert both == pytest.approx(plain * 0.55)
-    assert bill_usd(model("claude-opus-5"), {**sent, "inference_geo": "global"}) == pytest.approx(plain)
+def test_us_inference_costs_a_tenth_more(start: StartEmulator, connect: Connect) -> None:
+    server = start()
+    wire = connect(server)
+    recount = Recount()
+    for geo in ({}, {"inference_geo": "us"}):
+        recount.add(wire.post("/v1/messages", params(**geo)).json(), in_batch=False)
+    assert server.counters().billed_usd == pytest.approx(recount.billed_usd, rel=1e-12)
 
 
-def test_searches_cost_a_cent_each_in_batches_too() -> None:
-    sent = usage(server_tool_use={"web_search_requests": 3})
-    assert bill_usd(model("claude-opus-5"), sent) == pytest.approx(0.03)
-    assert bill_usd(model("claude-opus-5"), {**sent, **BATCH}) == pytest.approx(0.03)
+def test_a_custom_id_that_is_paid_twice_is_noticed(start: StartEmulator, connect: Connect) -> None:
+    server = start(Scenario(processing_time_s=0, rows=(RowRule(outcome="errored", custom_id="^b$", submissions=1),)))
+    wire = connect(server)
+    wire.run([row("a"), row("b"), row("c")])
+    wire.run([row("a"), row("b")])
+    counters = server.counters()
+    assert counters.custom_ids_submitted_twice == 2
+    assert counters.custom_ids_billed_twice == 1
 
 
-def test_usage_without_cache_fields_has_no_cache() -> None:
-    assert bill_usd(model("claude-opus-5"), {"input_tokens": MILLION, "output_tokens": 0}) == pytest.approx(5)
-    nulls = {"cache_creation_input_tokens": None, "cache_read_input_tokens": None, "cache_creation": None}
-    assert bill_usd(model("claude-opus-5"), {"input_tokens": MILLION, "output_tokens": 0, **nulls}) == pytest.approx(5)
+def test_siblings_that_begin_together_miss_the_cache_together(start: StartEmulator, connect: Connect) -> None:
+    asked = [row(f"row-{n}", text=f"Ticket {n}", system=marked(LONG, "1h")) for n in range(100)]
+
+    def reads(**changes: Any) -> int:
+        server = start(Scenario(processing_time_s=0.05, **changes))
+        wire = connect(server)
+        wire.post("/emulator/reset")
+        results = wire.run(asked)
+        server.stop()
+        return sum(bool(r["message"]["usage"]["cache_read_input_tokens"]) for r in results.values())
+
+    one_by_one, ten_at_once, all_at_once = reads(parallelism=1), reads(parallelism=40), reads(parallelism=100)
+    assert one_by_one == 99
+    assert ten_at_once == 90
+    assert all_at_once == 75
+    assert reads(parallelism=40, cache_islands=4) < ten_at_once
+    assert reads(cache="off") == 0
 
 
-def test_writes_that_are_not_split_by_life_were_for_five_minutes() -> None:
-    sent = {"input_tokens": 0, "output_tokens": 0, "cache_creation_input_tokens": MILLION}
-    assert bill_usd(model("claude-opus-5"), sent) == pytest.approx(6.25)
-
-
-def test_a_model_without_prices_costs_nothing_here() -> None:
-    assert bill_usd(model("claude-mythos-preview"), usage(MILLION, MILLION)) == 0
-
-
-def recounted(row: Row, sent: Mapping[str, Any]) -> Fraction:
-    """The same sum in exact fractions."""
-    lives = sent["cache_creation"]
-    tokens = (
-        sent["input_tokens"],
-        sent["output_tokens"],
-        lives["ephemeral_5m_input_tokens"],
-        lives["ephemeral_1h_input_tokens"],
-        sent["cache_read_input_tokens"],
-    )
-    return sum((Fraction(price) * count for price, count in zip(row, tokens, strict=True)), Fraction()) / MILLION
-
-
-COUNT = st.integers(0, 10**6)
-
-
-@given(st.sampled_from(sorted(PRICES)), st.tuples(COUNT, COUNT, COUNT, COUNT, COUNT), st.booleans(), st.booleans())
-def test_any_usage_costs_what_an_exact_recount_says(
-    model_id: str, counts: tuple[int, int, int, int, int], in_batch: bool, in_us: bool
+def test_a_message_can_prime_the_cache_of_a_batch_unless_their_caches_are_apart(
+    start: StartEmulator, connect: Connect
 ) -> None:
-    sent = usage(*counts, service_tier="batch" if in_batch else "standard", inference_geo="us" if in_us else "global")
-    expected = recounted(PRICES[model_id], sent) * (Fraction(1, 2) if in_batch else 1)
-    expected *= Fraction(11, 10) if in_us else 1
-    assert bill_usd(model(model_id), sent) == pytest.approx(float(expected), rel=1e-12, abs=1e-15)
+    def first_read(**changes: Any) -> int:
+        server = start(Scenario(processing_time_s=0, **changes))
+        wire = connect(server)
+        wire.post("/emulator/reset")
+        asked = params(system=marked(LONG, "1h"), max_tokens=0)
+        primed = wire.post("/v1/messages", asked).json()
+        assert primed["content"] == []
+        assert primed["usage"]["cache_creation"]["ephemeral_1h_input_tokens"] > 1024
+        result = wire.run([row("a", system=marked(LONG, "1h"))])["a"]
+        server.stop()
+        return int(result["message"]["usage"]["cache_read_input_tokens"])
+
+    assert first_read() > 1024
+    assert first_read(cache="apart") == 0
+
+
+def test_a_cached_prefix_dies_after_its_life(start: StartEmulator, connect: Connect) -> None:
+    server = start(Scenario(processing_time_s=0))
+    server.clock.speed = 0
+    wire = connect(server)
+
+    def read() -> bool:
+        usage = wire.post("/v1/messages", params(system=marked(LONG, "5m"))).json()["usage"]
+        return bool(usage["cache_read_input_tokens"])
+
+    assert not read()
+    server.clock.advance(299)
+    assert read()
+    server.clock.advance(299)
+    assert read()
+    server.clock.advance(300)
+    assert not read()
