@@ -590,16 +590,22 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "BF701 outputs/tickets.parquet: the file cannot be written: No space left on device",
     ),
     "BF702": ErrorCode(
-        "Two columns of a Parquet output differ only in case",
-        "Readers of Parquet take `Text` and `text` for one column.",
-        "Leave one out with `output: columns:`, or write JSONL or CSV.",
-        "BF702 the columns 'Text' and 'text' differ only in case, which a Parquet output cannot hold",
+        "The input and the output have a column of the same name",
+        "A field of the answer, `text_column:`, or a column that begins with _ is called like an input column.",
+        "Give the field another name, or leave the input column out with `output: {columns: [...]}`.",
+        "BF702 jobs/triage.yml:9:1: the input of triage has a column 'label', and so has its output",
     ),
     "BF703": ErrorCode(
         "The ending of an output file tells no format",
         "The format of an output is by its ending, and this one is not known.",
         "Use .jsonl, .csv, .tsv or .parquet.",
         "BF703 the ending of an output file tells its format, and that of 'tickets.txt' tells none",
+    ),
+    "BF704": ErrorCode(
+        "Two columns of a Parquet output differ only in case",
+        "Readers of Parquet take `Text` and `text` for one column.",
+        "Leave one out with `output: {columns: [...]}`, or write JSONL or CSV.",
+        "BF704 the columns 'Text' and 'text' differ only in case, which a Parquet output cannot hold",
     ),
     "BF901": ErrorCode(
         "--vars cannot be read",

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from batchforge.errors import BatchForgeError
 from batchforge.tables.options import TableOptions, format_of
 from batchforge.tables.reading import read_rows
-from batchforge.tables.writing import open_writer, without_formula
+from batchforge.tables.writing import check_writable, open_writer, without_formula
 from tests.peak_memory import peak_of
 
 ENDINGS = ("jsonl", "csv", "tsv", "parquet")
@@ -170,7 +170,7 @@ def test_a_parquet_file_of_many_row_groups_keeps_the_order(folder: Path) -> None
 
 
 def test_parquet_columns_that_differ_only_in_case_are_refused(folder: Path) -> None:
-    with pytest.raises(BatchForgeError, match="BF702 the columns 'Text' and 'text' differ only in case"):
+    with pytest.raises(BatchForgeError, match="BF704 the columns 'Text' and 'text' differ only in case"):
         write(folder / "case.parquet", [{"Text": 1, "text": 2}])
     assert copied(folder, "jsonl", [{"Text": 1, "text": 2}]) == [{"Text": 1, "text": 2}]
 
@@ -351,3 +351,10 @@ except BatchForgeError as exc:
 def test_an_ending_that_tells_no_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BatchForgeError, match=r"BF703 .*'rows\.txt'"):
         write(tmp_path / "rows.txt", [{"a": 1}])
+
+
+@pytest.mark.parametrize(("name", "columns"), [("a.txt", ["a"]), ("a.parquet", ["É", "é"])])
+def test_whether_a_file_can_be_written_is_known_before_there_are_rows(name: str, columns: list[str]) -> None:
+    check_writable(Path("fine.csv"), ["É", "é"])
+    with pytest.raises(BatchForgeError):
+        check_writable(Path(name), columns)

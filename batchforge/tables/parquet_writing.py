@@ -19,7 +19,6 @@ MIN_ROW_GROUP_ROWS, MAX_ROW_GROUP_ROWS = 2048, 122_880
 
 class ParquetWriter:
     def __init__(self, path: Path, columns: Sequence[str], kinds: Mapping[str, str]) -> None:
-        _refuse_equal_names(columns)
         self._path = path
         self._columns = columns
         self._kinds = [kinds.get(column, NULL) for column in columns]
@@ -72,10 +71,11 @@ class ParquetWriter:
         )
 
 
-def _refuse_equal_names(columns: Sequence[str]) -> None:
+def check_parquet_columns(columns: Sequence[str]) -> None:
     seen: dict[str, str] = {}
     for column in columns:
         twin = seen.setdefault(column.lower(), column)
         if twin != column:
             message = f"the columns '{twin}' and '{column}' differ only in case, which a Parquet output cannot hold"
-            raise BatchForgeError("BF702", message, hint="Leave one out with `output: columns:`, or write JSONL.")
+            hint = "Leave one out with `output: {columns: [...]}`, or write JSONL or CSV."
+            raise BatchForgeError("BF704", message, hint=hint)

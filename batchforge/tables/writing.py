@@ -14,9 +14,10 @@ from typing import Any, Protocol
 from batchforge.errors import BatchForgeError, Location
 from batchforge.tables.json_text import encode_json, whole_characters
 from batchforge.tables.options import DELIMITERS
-from batchforge.tables.parquet_writing import ParquetWriter
+from batchforge.tables.parquet_writing import ParquetWriter, check_parquet_columns
 
 BUFFER_BYTES = 1 << 18
+_ENDINGS = (".jsonl", ".csv", ".tsv", ".parquet")
 _FORMULA_START = re.compile(r"[=+\-@\t\r＝＋－＠]")
 _PLAIN_NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)*([eE][+-]?[0-9]+)?%?")
 
@@ -118,6 +119,7 @@ def open_writer(
     `kinds` are for Parquet: the types of columns that are known (text, integer, number, boolean, json, or a list such
     as text[]), so that a column's type does not depend on the rows; values that do not fit make it wider.
     """
+    check_writable(path, columns)
     shown_as = shown_as or str(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -133,6 +135,22 @@ def open_writer(
         partial.unlink(missing_ok=True)
 
 
+def check_writable(path: Path, columns: Sequence[str]) -> None:
+    """Whether such a file can be written at all; to be asked before the rows cost anything.
+
+    Raises:
+        BatchForgeError: its ending tells no format, or the format cannot hold these columns.
+    """
+    if path.suffix.lower() not in _ENDINGS:
+        raise BatchForgeError(
+            "BF703",
+            f"the ending of an output file tells its format, and that of '{path.name}' tells none",
+            hint=f"Use one of {', '.join(_ENDINGS)}.",
+        )
+    if path.suffix.lower() == ".parquet":
+        check_parquet_columns(columns)
+
+
 def _open_sink(
     path: Path, partial: Path, columns: Sequence[str], kinds: Mapping[str, str], escape_formulas: bool
 ) -> _Sink:
@@ -141,15 +159,10 @@ def _open_sink(
     match path.suffix.lower():
         case ".jsonl":
             return _JsonLinesWriter(partial, columns)
-        case ".csv" | ".tsv" as ending:
-            return _DelimitedWriter(partial, columns, DELIMITERS[ending[1:]], escape_formulas=escape_formulas)
         case ".parquet":
             return ParquetWriter(partial, columns, kinds)
-    raise BatchForgeError(
-        "BF703",
-        f"the ending of an output file tells its format, and that of '{path.name}' tells none",
-        hint="Use .jsonl, .csv, .tsv or .parquet.",
-    )
+        case ending:
+            return _DelimitedWriter(partial, columns, DELIMITERS[ending[1:]], escape_formulas=escape_formulas)
 
 
 def _remove_leftovers(path: Path) -> None:
