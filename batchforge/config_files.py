@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from batchforge.errors import BatchForgeError, Location, ProblemList
+from batchforge.errors import BatchForgeError, Location, Problem, ProblemList
 from batchforge.schema_check import SchemaCheck
 from batchforge.source_tree import SourceTree
 from batchforge.yaml_nodes import ConfigNode, parse_yaml
@@ -82,3 +83,8 @@ def _read_yaml(tree: SourceTree, path: str, found: ProblemList) -> ConfigNode | 
         hint = "Write its settings, or remove the file."
         found.add("BF118", "The file is empty.", location=Location(path, 1, 1), hint=hint)
     return node
+
+
+def add_at(location: Location, found: Iterable[Problem], problems: ProblemList) -> None:
+    """List what was found; a problem without a place of its own stands where the file was named."""
+    problems.items.extend(problem if problem.location else replace(problem, location=location) for problem in found)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from batchforge.config_files import read_config_file
+from batchforge.config_files import add_at, read_config_file
 from batchforge.errors import BatchForgeError, Location, ProblemList
 from batchforge.job_settings import read_batch, read_cache, read_input, read_output, read_params
 from batchforge.label_lists import read_label_list
@@ -114,9 +114,7 @@ class JobLoader:
     def _read_list(self, file: ConfigNode) -> tuple[Label, ...]:
         found = ProblemList()
         labels = read_label_list(self.project.tree, file.value, found)
-        for problem in found.items:
-            place = problem.location or file.location
-            self.problems.add(problem.code, problem.message, location=place, hint=problem.hint)
+        add_at(file.location, found.items, self.problems)
         return labels
 
     def _build(self, name: str, path: str, settings: Layer, layers: Sequence[Layer]) -> JobSpec:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from batchforge.answer_fields import Lists, checked_schema, schema_of_fields
-from batchforge.config_files import read_yaml_file
-from batchforge.errors import BatchForgeError, Location, ProblemList
+from batchforge.config_files import add_at, read_yaml_file
+from batchforge.errors import BatchForgeError, ProblemList
 from batchforge.source_tree import SourceTree, checked_path
 from batchforge.spec import BatchLimits, CachePolicy, InputSpec, OutputSpec
 from batchforge.yaml_nodes import ConfigNode
@@ -105,16 +105,9 @@ def check_path(node: ConfigNode, problems: ProblemList) -> bool:
     try:
         checked_path(node.value)
     except BatchForgeError as exc:
-        add_at(exc, node.location, problems)
+        add_at(node.location, exc.problems, problems)
         return False
     return True
-
-
-def add_at(error: BatchForgeError, location: Location, problems: ProblemList) -> None:
-    """List the error's problems; those without a place of their own stand where the setting stands."""
-    for problem in error.problems:
-        place = problem.location or location
-        problems.add(problem.code, problem.message, location=place, hint=problem.hint)
 
 
 def read_cache(node: ConfigNode) -> CachePolicy:
@@ -164,7 +157,5 @@ def _schema_from_file(file: ConfigNode, tree: SourceTree, problems: ProblemList)
         return None
     found = ProblemList()
     node = read_yaml_file(tree, file.value, found)
-    for problem in found.items:
-        place = problem.location or file.location
-        problems.add(problem.code, problem.message, location=place, hint=problem.hint)
+    add_at(file.location, found.items, problems)
     return checked_schema(node, problems) if node is not None else None

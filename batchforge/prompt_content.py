@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from batchforge.config_files import add_at
 from batchforge.errors import BatchForgeError, ProblemList
 from batchforge.source_tree import SourceTree
 from batchforge.spec import ContentTree, MessageSpec, TemplateSource
@@ -47,9 +48,7 @@ class PromptReader:
         try:
             text = without_last_newline(self.tree.read_text(file.value))
         except BatchForgeError as exc:
-            for problem in exc.problems:
-                location = problem.location or file.location
-                self.problems.add(problem.code, problem.message, location=location, hint=problem.hint)
+            add_at(file.location, exc.problems, self.problems)
             return ""
         if not text.strip():
             message = f"The prompt file `{file.value}` is empty."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -100,9 +100,6 @@ class ConfigNode:
 
     def __contains__(self, name: str) -> bool:
         return name in self.entries
-
-    def __iter__(self) -> Iterator[ConfigNode]:
-        return iter(self.elements)
 
     @property
     def data(self) -> Any:
