@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
+from itertools import groupby
 from typing import Any, Literal
 
 from batchforge.claude_models import ModelInfo, PriceTable, find_model, nearest_models, price_table, retired_on
@@ -48,7 +49,7 @@ def check_request(
     faults = _all_faults(asked, prices or price_table(), allow_unknown_model=allow_unknown_model)
     for fault in sorted(faults, key=lambda fault: fault.severity is Severity.WARNING):
         report = problems.add if fault.severity is Severity.ERROR else problems.warn
-        words = f"{_words(fault.path, params, locations)}: {fault.message}"
+        words = f"{_words(fault.path, locations)}: {fault.message}"
         report(fault.code, words, location=_place(fault.path, locations), hint=fault.hint)
 
 
@@ -119,7 +120,8 @@ def _conversation(asked: Asked) -> Iterator[Fault]:
     if messages and messages[0]["role"] != "user":
         role = messages[0]["role"]
         hint = "Write it under `system:`." if role == "system" else "Put a message of role user before it."
-        yield Fault("BF404", ("messages", 0), f"the first message must be the user's, and is of role {role}", hint)
+        words = f"the first message should be the user's, and is of role {role}"
+        yield Fault("BF404", ("messages", 0), words, hint, Severity.WARNING)
     for path, block in _message_blocks(messages):
         role, kind = messages[path[1]]["role"], block.get("type")
         if (kind in ROLES_OF_BLOCKS and role not in ROLES_OF_BLOCKS[kind]) or (role == "system" and kind != "text"):
@@ -136,19 +138,26 @@ ROLES_OF_BLOCKS = {
 
 
 def _tool_results(asked: Asked) -> Iterator[Fault]:
-    """Each tool_use is answered in the next message, and each tool_result answers one of the message before."""
-    messages = asked.params.get("messages") or ()
+    """Each tool_use is answered in the next turn, and each tool_result answers one of the turn before."""
     open_ids: set[str] = set()
-    for index, message in enumerate(messages):
-        blocks = [block for _, block in _blocks_of(message["content"], ("messages", index))]
+    for path, blocks in _turns(asked.params.get("messages") or ()):
         answered = {block["tool_use_id"] for block in blocks if block.get("type") == "tool_result"}
         for missing in sorted(open_ids - answered):
-            yield Fault("BF404", ("messages", index), f"the tool call '{missing}' before it has no tool_result here")
+            yield Fault("BF404", path, f"the tool call '{missing}' before it has no tool_result here")
         for stray in sorted(answered - open_ids):
-            yield Fault(
-                "BF404", ("messages", index), f"tool_result '{stray}' answers no tool call of the message before"
-            )
+            yield Fault("BF404", path, f"tool_result '{stray}' answers no tool call of the message before")
         open_ids = {block["id"] for block in blocks if block.get("type") == "tool_use"}
+
+
+def _turns(messages: Sequence[Any]) -> Iterator[tuple[Path, list[Mapping[str, Any]]]]:
+    """The blocks of each turn, with the path of its first message: the API joins messages of the same role."""
+    numbered = [(index, message) for index, message in enumerate(messages) if message["role"] != "system"]
+    for _, group in groupby(numbered, key=lambda entry: entry[1]["role"]):
+        turn = list(group)
+        yield (
+            ("messages", turn[0][0]),
+            [block for _, message in turn for _, block in _blocks_of(message["content"], ())],
+        )
 
 
 def _empty_texts(asked: Asked) -> Iterator[Fault]:
@@ -294,17 +303,17 @@ def _place(path: Path, locations: Mapping[str, Location]) -> Location | None:
     return Location(written.path) if written else None
 
 
-def _words(path: Path, params: Mapping[str, Any], locations: Mapping[str, Location]) -> str:
-    """The path in the terms of the job file: `user`, `messages, message 2, block 1`, `tools, lookup`, `effort`."""
+def _words(path: Path, locations: Mapping[str, Location]) -> str:
+    """The path in the terms of the job file: `user`, `messages, message 2, block 1`, `tools, tool 1`, `effort`."""
     setting = next((name for name in _settings(path) if name in locations), _settings(path)[0])
-    if path[0] == "output_config" and len(path) > 1:
-        return ".".join([setting, *(str(step) for step in path[2:])])
+    if path[0] == "output_config" and len(path) > 1 and path[1] in SETTINGS_OF_OUTPUT_CONFIG:
+        return ", ".join([SETTINGS_OF_OUTPUT_CONFIG[str(path[1])], *_steps(path[2:])])
     if path[0] == "messages" and setting == "user":
-        return ", ".join(["user", *_steps(path[2:], params)])
-    return ", ".join([str(path[0]), *_steps(path[1:], params, str(path[0]))])
+        return ", ".join(["user", *_steps(path[2:])])
+    return ", ".join([str(path[0]), *_steps(path[1:], str(path[0]))])
 
 
-def _steps(path: Path, params: Mapping[str, Any], within: str = "content") -> Iterator[str]:
+def _steps(path: Path, within: str = "content") -> Iterator[str]:
     """Lists are counted from 1 and named after what they hold; field names stay."""
     for step in path:
         if isinstance(step, int):

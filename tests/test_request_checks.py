@@ -159,6 +159,7 @@ def test_a_value_of_the_wrong_kind_is_named_in_words(changed: dict[str, Any], wo
         ({"tools": [tool(desciption="x")]}, "tools, tool 1, desciption: is not", "`description`"),
         ({"thinking": {"type": "adaptive", "budget_tokens": 5}}, "thinking, budget_tokens: is not", "type, display"),
         ({"metadata": {"user": "x"}}, "metadata, user: is not", "`user_id`"),
+        ({"output_config": {"task_budget": {}}}, "output_config, task_budget: is not", "effort, format"),
     ],
 )
 def test_an_unknown_name_gets_a_proposal(changed: dict[str, Any], words: str, hint: str) -> None:
@@ -194,8 +195,8 @@ def test_single_requests_take_a_speed_and_no_stream() -> None:
 @pytest.mark.parametrize(
     ("messages", "words"),
     [
-        ([assistant("Hello"), user("x")], "messages, message 1: the first message must be the user's"),
-        ([message("system", "Sort."), user("x")], "messages, message 1: the first message must be the user's"),
+        ([assistant("Hello"), user("x")], "messages, message 1: the first message should be the user's"),
+        ([message("system", "Sort."), user("x")], "messages, message 1: the first message should be the user's"),
         (
             [user({"type": "tool_use", "id": "t", "name": "x", "input": {}}), user("x")],
             "messages, message 1, block 1: a block of type tool_use cannot stand in a message of role user",
@@ -214,6 +215,14 @@ def test_a_conversation_out_of_order_is_refused(messages: list[Any], words: str)
     locations = {"messages": Location("jobs/triage.yml", 9, 1)}
     found = [p for p in problems_of(messages=messages, locations=locations) if p.code == "BF404"]
     assert words in found[0].message
+
+
+def test_messages_of_one_role_are_one_turn() -> None:
+    call = {"type": "tool_use", "id": "t", "name": "lookup", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": "42"}
+    assert problems_of(messages=[user("x"), assistant(call), user(result), user("go on")], tools=[tool()]) == []
+    late = [user("x"), assistant(call), message("system", "Be brief."), user("y"), user(result)]
+    assert problems_of(messages=late, tools=[tool()], model="claude-opus-5") == []
 
 
 def test_an_empty_text_is_refused_and_white_space_warned_of() -> None:
