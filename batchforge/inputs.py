@@ -237,7 +237,10 @@ class _Condition:
         for column in self._columns:
             if column not in values:
                 return self._failed(place, f"the row has no column '{column}'", _nearest_column(column, values))
-        return self._failed(place, str(exc), "")
+        # Jinja quotes the name last: "'dict object' has no attribute 'leest'".
+        name = (str(exc).split("'")[1::2] or [str(exc)])[-1]
+        hint = did_you_mean(name, [*self._variables, "row", "vars"]) or "Conditions see `row` and `vars`."
+        return self._failed(place, f"'{name}' is not there", hint)
 
     def _failed(self, place: str, reason: str, hint: str) -> BatchForgeError:
         return BatchForgeError("BF213", f"`where:` fails at {place}: {reason}", location=self._location, hint=hint)

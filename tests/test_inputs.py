@@ -130,6 +130,32 @@ def test_settings_that_a_format_cannot_use_are_refused(root: Path) -> None:
     assert "`header:` is true" in str(refusal(root, columns=("a", "b", "c")))
 
 
+PROJECTS = Path(__file__).resolve().parents[1] / "projects"
+
+
+def test_the_tickets_with_crlf_lines_and_quotes_are_read_whole() -> None:
+    rows = rows_of(PROJECTS / "tickets", files="data/tickets.tsv")
+    assert len(rows) == 68
+    assert {tuple(row.values) for row in rows} == {("text", "label")}
+    assert len({row.values["label"] for row in rows}) == 10
+    assert rows[-1].place == "data/tickets.tsv:69"
+
+
+def test_the_reviews_with_unbalanced_quotes_are_read_whole_and_equal_ones_numbered() -> None:
+    spec = {
+        "format": "tsv",
+        "header": False,
+        "columns": ("text", "label"),
+        "quote": None,
+        "types": {"label": "integer"},
+    }
+    rows = rows_of(PROJECTS / "reviews", files="data/yelp_labelled.txt", **spec)
+    assert len(rows) == 1000
+    assert {row.values["label"] for row in rows} == {0, 1}
+    assert sum(row.key.endswith("-2") for row in rows) == 4
+    assert sum(row.values["text"].count('"') % 2 for row in rows) > 0
+
+
 # --- which rows are taken
 
 
@@ -152,7 +178,8 @@ def test_where_sees_a_column_that_is_named_like_a_method(root: Path) -> None:
         ("row.langg == 'en'", "fails at data/tickets.csv:2: the row has no column 'langg'", "Did you mean `lang`?"),
         ("row['zzz']", "the row has no column 'zzz'", "The columns are id, lang, text."),
         ("row.id > 5", "TypeError", "CSV cells are text unless"),
-        ("vars.least > 5", "least", ""),
+        ("vars.least > 5", "'least' is not there", "Conditions see `row` and `vars`."),
+        ("rwo.id == 'x'", "'rwo' is not there", "Did you mean `row`?"),
         ("row.id ==", "`where:` is not an expression", "Example"),
         ("row.__class__", "SecurityError", ""),
         ("1 / 0", "ZeroDivisionError", ""),
