@@ -142,7 +142,7 @@ def test_the_tickets_with_crlf_lines_and_quotes_are_read_whole() -> None:
 
 
 def test_the_reviews_with_unbalanced_quotes_are_read_whole_and_equal_ones_numbered() -> None:
-    spec = {
+    spec: dict[str, Any] = {
         "format": "tsv",
         "header": False,
         "columns": ("text", "label"),
