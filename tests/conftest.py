@@ -1,0 +1,39 @@
+"""Emulators and small projects for every test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchforge.emulator import EmulatorServer, Scenario
+from tests.builders import ProjectFiles
+
+StartEmulator = Callable[..., EmulatorServer]
+
+
+@pytest.fixture
+def start_emulator(tmp_path: Path) -> Iterator[StartEmulator]:
+    """Starts emulators whose batches end at once, unless the scenario's settings say otherwise."""
+    with ExitStack() as stack:
+
+        def started(**settings: Any) -> EmulatorServer:
+            scenario = Scenario(**{"processing_time_s": 0.0, "retry_after_s": None, **settings})
+            return stack.enter_context(EmulatorServer(tmp_path / "emulator.db", scenario=scenario))
+
+        yield started
+
+
+@pytest.fixture
+def emulator(start_emulator: StartEmulator) -> EmulatorServer:
+    """A stand-in for the API that lives outside of the project, so that it can be asked what it was sent and billed."""
+    return start_emulator()
+
+
+@pytest.fixture
+def project(tmp_path: Path, emulator: EmulatorServer) -> ProjectFiles:
+    """A small project whose default target is the emulator."""
+    return ProjectFiles(tmp_path / "project", emulator)
