@@ -480,6 +480,22 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Write one beta an entry.",
         "betas: [output-300k-2026-03-24]",
     ),
+    "BF410": ErrorCode(
+        "A row leaves a text block empty",
+        "A block that is made from the row alone is empty for this row, and the API refuses empty texts.",
+        "Leave such rows out with `where`, or put fixed words around the value.",
+        'user: "{{ row.text }}"',
+    ),
+    "BF411": ErrorCode(
+        "A row's text is not Unicode",
+        "A cell holds half of a surrogate pair, mostly from a text that was cut in the middle of an emoji.",
+        "Repair the cell, or leave the row out with `where`.",
+    ),
+    "BF412": ErrorCode(
+        "A row's request is too large",
+        "The request of this row alone is larger than a batch of the job may be.",
+        "Shorten or split the row's text; the API takes 256 MB a batch.",
+    ),
     "BF413": ErrorCode(
         "Not taken under this API version",
         "Since 2026-10-21 the API takes no document in an assistant message and no citations on a user's text.",
