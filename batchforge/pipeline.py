@@ -6,15 +6,16 @@ import getpass
 import os
 import secrets
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from batchforge.artifacts import replace_file
 from batchforge.clock import Clock, SystemClock, iso
 from batchforge.compiler import CompiledJob, compile_job
 from batchforge.errors import BatchForgeError, ProblemList, UsageError
@@ -430,7 +431,7 @@ class _Runner:
             jobs=jobs,
         )
         value = summary.to_json()
-        write_run_results(self.project, value)
+        replace_file(self.project.run_results_path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
         self.opened.state.end_run(self.run_id, summary.status, value)
         return summary
 
@@ -470,15 +471,6 @@ def narrowing_of(scope: str) -> dict[str, int]:
     {'limit': 10, 'sample': 5}
     """
     return {name: int(value) for name, _, value in (part.partition("=") for part in scope.split())}
-
-
-def write_run_results(project: Project, value: Mapping[str, Any]) -> None:
-    """Replace target/run_results.json; a reader never sees half of it."""
-    path = project.run_results_path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
-    unfinished.replace(path)
 
 
 def _tell_warnings(problems: ProblemList, listen: Listener) -> None:

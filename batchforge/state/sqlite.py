@@ -342,6 +342,34 @@ class SqliteState:
                     stored += self._insert_result(attempt_id, name, max_tokens, result)
         return StoreReport(stored, len(results) - stored - len(unasked), tuple(unasked))
 
+    # ---- for maintenance
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Any]:
+        """Rows of a query, in steps."""
+        return self._stream(sql, values)
+
+    def change(self, *steps: tuple[str, Sequence[Any]]) -> None:
+        """Statements, all or nothing."""
+        with self._transaction():
+            for sql, values in steps:
+                self._db.execute(sql, values)
+
+    @contextmanager
+    def scratch(self, create: str, index: str) -> Iterator[None]:
+        """A temporary table named `used`, outside the file, for as long as the block runs."""
+        with self._lock, self._named_errors():
+            self._db.execute(create)
+            self._db.execute(index)
+            try:
+                yield
+            finally:
+                self._db.execute("DROP TABLE temp.used")
+
+    def compact(self) -> None:
+        with self._lock, self._named_errors():
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     # ---- inside
 
     def _connect(self, read_only: bool, lock_timeout_s: float) -> sqlite3.Connection:

@@ -1,0 +1,59 @@
+"""`batchforge compile`: render and check every request, offline."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batchforge.commands.options import output_option, project_options, selection_options, target_option
+from batchforge.commands.running import choose, jobs_argument
+
+
+@click.command(name="compile")
+@jobs_argument
+@selection_options
+@target_option
+@project_options
+@output_option
+@click.option("--allow-unknown-model", is_flag=True, help="Take models that this version does not know.")
+def command(
+    job_names: tuple[str, ...],
+    select: tuple[str, ...],
+    exclude: tuple[str, ...],
+    target_name: str | None,
+    project_dir: Path | None,
+    cli_vars: dict[str, Any],
+    output: str,
+    allow_unknown_model: bool,
+) -> None:
+    """Render every request and check it; write target/manifest.json and target/compiled/<job>.jsonl.
+
+    Needs no network and no key, and gives the same bytes for the same files.
+    """
+    from batchforge import pipeline
+    from batchforge.artifacts import write_artifacts
+    from batchforge.errors import ProblemList
+    from batchforge.problem_text import render_problems
+    from batchforge.report import printable_lines, to_json
+    from batchforge.terminal import wants_color
+
+    chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
+    problems = ProblemList()
+    options = pipeline.RunOptions(allow_unknown_model=allow_unknown_model)
+    jobs = pipeline.compile_jobs(chosen.project, chosen.jobs, chosen.target, options, problems)
+    problems.raise_if_any()
+    if problems.warnings:
+        click.echo(render_problems(problems.warnings, color=wants_color(sys.stderr)) + "\n", err=True)
+    manifest = write_artifacts(chosen.project, jobs)
+    if output == "json":
+        click.echo(to_json(manifest))
+        return
+    lines = [
+        f"{name}: {entry['requests']:,} requests, {entry['request_bytes'] / 1e6:,.1f} MB"
+        + (f", {len(entry['blocked_rows']):,} rows blocked" if entry["blocked_rows"] else "")
+        for name, entry in manifest["jobs"].items()
+    ]
+    click.echo(printable_lines([*lines, f"wrote {chosen.project.manifest_path.relative_to(chosen.project.root)}"]))

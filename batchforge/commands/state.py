@@ -1,0 +1,131 @@
+"""`batchforge state`: look into the state, export it, prune it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchforge.commands.options import load_files, output_option, project_options, target_option
+
+if TYPE_CHECKING:
+    from batchforge.state.sqlite import SqliteState
+
+
+@click.group(name="state")
+def command() -> None:
+    """Look into the state, export it, prune it."""
+
+
+@command.command(name="show")
+@target_option
+@project_options
+@output_option
+def show(target_name: str | None, project_dir: Path | None, cli_vars: dict[str, Any], output: str) -> None:
+    """Show where the state is, whose answers it holds, and how many."""
+    from batchforge.report import printable_lines, to_json
+
+    with _opened(target_name, project_dir, cli_vars, read_only=True) as state:
+        value: dict[str, Any] = {
+            "url": state.url,
+            "origin": str(state.origin() or ""),
+            "size_bytes": state.path.stat().st_size,
+            **state.counts(),
+        }
+    if output == "json":
+        click.echo(to_json(value))
+    else:
+        click.echo(
+            printable_lines(
+                [
+                    f"{name}: {count:,}" if isinstance(count, int) else f"{name}: {count}"
+                    for name, count in value.items()
+                ]
+            )
+        )
+
+
+@command.command(name="export")
+@target_option
+@project_options
+def export(target_name: str | None, project_dir: Path | None, cli_vars: dict[str, Any]) -> None:
+    """Print every stored answer with its request, one line of JSON each."""
+    from batchforge.state.maintenance import export_answers
+
+    with _opened(target_name, project_dir, cli_vars, read_only=True) as state:
+        for value in export_answers(state):
+            click.echo(json.dumps(value, ensure_ascii=False))
+
+
+@command.command(name="prune")
+@target_option
+@project_options
+@output_option
+@click.option("--older-than", default="90d", show_default=True, metavar="AGE", help="E.g. 90d or 12h.")
+@click.option("--yes", is_flag=True, help="Remove it; without this it is only counted.")
+def prune(
+    target_name: str | None,
+    project_dir: Path | None,
+    cli_vars: dict[str, Any],
+    output: str,
+    older_than: str,
+    yes: bool,
+) -> None:
+    """Remove answers that serve no row any more, and say first what that would be."""
+    from dataclasses import asdict
+
+    from batchforge.report import to_json
+    from batchforge.state import maintenance
+
+    before = _before(older_than)
+    with _opened(target_name, project_dir, cli_vars, read_only=not yes) as state:
+        found = maintenance.prune(state, before) if yes else maintenance.find_prunable(state, before)
+    if output == "json":
+        click.echo(to_json(asdict(found) | {"removed": yes}))
+        return
+    verb = "Removed" if yes else "Would remove"
+    click.echo(
+        f"{verb} {found.answers:,} answers ({found.billed_answers:,} of them paid) of {found.requests:,} requests, "
+        f"and {found.runs:,} runs, from before {before[:10]}."
+    )
+    if not yes and found.answers:
+        click.echo("If one of these requests is asked again, it is paid again. --yes removes them.")
+
+
+@contextmanager
+def _opened(
+    target_name: str | None, project_dir: Path | None, cli_vars: dict[str, Any], *, read_only: bool
+) -> Iterator[SqliteState]:
+    from batchforge.errors import UsageError
+    from batchforge.state.sqlite import SqliteState
+    from batchforge.targets import state_path
+
+    project, _, problems = load_files(project_dir, cli_vars)
+    problems.raise_if_any()
+    target = project.target(target_name)
+    path = state_path(project, target)
+    if not path.exists():
+        raise UsageError("BF908", f"There is no state of target `{target.name}` yet.", hint="The first run makes it.")
+    state = SqliteState(path, read_only=read_only)
+    try:
+        yield state
+    finally:
+        state.close()
+
+
+def _before(age: str) -> str:
+    from datetime import timedelta
+
+    from batchforge.clock import SystemClock, iso
+    from batchforge.errors import UsageError
+
+    match = re.fullmatch(r"(\d+)([dh])", age)
+    if match is None:
+        raise UsageError("BF909", f"--older-than `{age}` is not an age.", hint="Write days or hours: 90d, 12h.")
+    span = timedelta(days=int(match[1])) if match[2] == "d" else timedelta(hours=int(match[1]))
+    return iso(SystemClock().now() - span)
