@@ -31,10 +31,10 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF102": ErrorCode(
         "A value is of the wrong type",
-        "YAML read the value as something else than is needed here: an unquoted 2026 is a number, `yes` "
-        "is text, nothing after the colon is empty.",
-        "Put texts in quotes, write true or false for switches, plain digits for numbers, and `[a, b]` or"
-        " `- a` lines for lists.",
+        "YAML read the value as something else than is needed here: an unquoted 2026 is a number, `yes` is "
+        "text, nothing after the colon is empty.",
+        "Put texts in quotes, write true or false for switches, plain digits for numbers, and `[a, b]` or "
+        "`- a` lines for lists.",
         "BF102 jobs/triage/classify_tickets.yml:1:14: `description` must be text, but is a number.",
     ),
     "BF103": ErrorCode(
@@ -122,8 +122,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF116": ErrorCode(
         "A setting's name is not plain text",
-        "A list or a mapping stands where a name should be, mostly because a value beginning with `{{` is"
-        " not in quotes.",
+        "A list or a mapping stands where a name should be, mostly because a value beginning with `{{` is "
+        "not in quotes.",
         'Put the value in quotes: "{{ row.text }}".',
         "BF116 jobs/triage/classify_tickets.yml:6:8: A setting's name must be plain text.",
     ),
@@ -186,8 +186,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "env_var is used where it cannot be, or wrongly",
         "A target's value holds a template other than env_var('NAME'), a setting that must be known in "
         "advance comes from the environment, or a job uses env_var.",
-        "Write \"{{ env_var('NAME') }}\" or \"{{ env_var('NAME', 'default') }}\" in a target; give a job what"
-        " it needs through `vars` in batchforge.yml.",
+        "Write \"{{ env_var('NAME') }}\" or \"{{ env_var('NAME', 'default') }}\" in a target; give a job "
+        "what it needs through `vars` in batchforge.yml.",
         "BF131 batchforge.yml:6:33: Only env_var can be used in a target.",
     ),
     "BF132": ErrorCode(
@@ -213,8 +213,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF135": ErrorCode(
         "A target's host is not allowed",
-        "Keys and prompts go to api.anthropic.com, to this machine, and to hosts that are allowed outside"
-        " the project: a changed base_url must not be able to collect keys.",
+        "Keys and prompts go to api.anthropic.com, to this machine, and to hosts that are allowed outside "
+        "the project: a changed base_url must not be able to collect keys.",
         "If you trust the host, list it in the environment variable BATCHFORGE_ALLOWED_HOSTS (several with commas).",
         "BF135 batchforge.yml:6:3: The host `gateway.example` is not one that keys and prompts may be sent to.",
     ),
@@ -232,8 +232,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF138": ErrorCode(
         "Outputs cannot be written there",
-        "The folder lies outside the project, or is one that BatchForge uses itself: `target/` is removed"
-        " by clean, `.batchforge/` holds the state.",
+        "The folder lies outside the project, or is one that BatchForge uses itself: `target/` is removed "
+        "by clean, `.batchforge/` holds the state.",
         "Name another folder inside the project, e.g. outputs/.",
         "BF138 jobs/triage/classify_tickets.yml:11:9: Outputs cannot be written to `target/`.",
     ),
@@ -260,6 +260,12 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "The project declares the variable with a number or with true or false, and the value is something else.",
         "Give a value of the same type.",
         "BF142 --vars limit: `many` is not a number, as it is declared.",
+    ),
+    "BF143": ErrorCode(
+        "The scenario of an emulator target cannot be used",
+        "The file that `scenario:` names has a setting that the emulator does not know, or a value it cannot take.",
+        "Correct the file; docs/emulator.md lists its settings.",
+        "BF143 the scenario of target `local`: unknown proccessing_time_s",
     ),
     "BF150": ErrorCode(
         "A job's name is not usable",
@@ -369,8 +375,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF206": ErrorCode(
         "A row cannot be taken apart",
-        "A quoted cell is never closed, text follows a closing quote, a cell holds a bare carriage "
-        "return, or a cell is longer than 256 MB.",
+        "A quoted cell is never closed, text follows a closing quote, a cell holds a bare carriage return, "
+        "or a cell is longer than 256 MB.",
         "Correct the row. If quotes are ordinary characters in the file, set `quote: null`.",
         "BF206 data/reviews.tsv:31: a quoted cell of this row is never closed",
     ),
@@ -427,6 +433,38 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "An inline row holds .nan, .inf, or an escape that is half of a character.",
         "Write null, or the whole character.",
         "BF215 jobs/triage.yml:row 2: nan cannot be sent as JSON",
+    ),
+    "BF300": ErrorCode(
+        "A template cannot be read",
+        "The Jinja text has a tag, bracket or block that is not closed, or a word that Jinja does not know.",
+        "Correct the line that is named. To write braces as text, use {{ '{{' }} or {% raw %}…{% endraw %}.",
+        "BF300 prompts/classify.md.j2:12: the template cannot be read: unexpected '}'",
+    ),
+    "BF301": ErrorCode(
+        "A template uses something that is not there",
+        "A column, variable or list is misspelt, or this row does not have it.",
+        "Correct the name. Where a column may be missing, write {{ row.note | default('') }}.",
+        "BF301 jobs/triage/classify_tickets.yml:6: the template uses 'txt', which is not there (row "
+        "data/tickets.tsv:2)",
+    ),
+    "BF302": ErrorCode(
+        "A template includes a file that is not there",
+        "Includes and imports are looked up in prompts/ only.",
+        "Move the file to prompts/, or correct its name.",
+        "BF302 prompts/classify.md.j2:1: the template includes 'rules.j2', and there is no prompts/rules.j2",
+    ),
+    "BF303": ErrorCode(
+        "A template failed",
+        "An expression of the template cannot be computed for a row, such as a division by zero or text plus number.",
+        "Look at the row that is named; guard the expression with {% if %}.",
+        "BF303 prompts/score.j2:3: the template failed: ZeroDivisionError: division by zero (row data/a.csv:9)",
+    ),
+    "BF304": ErrorCode(
+        "A template does something that templates may not do",
+        "Templates run in a sandbox, since job specs can come from anybody: they cannot reach Python's "
+        "inner attributes or change values.",
+        "Compute the value before, in the input.",
+        "BF304 prompts/x.j2:1: access to attribute '__class__' of 'str' object is unsafe",
     ),
     "BF401": ErrorCode(
         "A parameter that the API does not know",
@@ -599,6 +637,80 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "The model's prices are unknown, not verified, or older than 60 days, so costs shown may be wrong.",
         "Install a newer version, or look the prices up before a large run.",
     ),
+    "BF501": ErrorCode(
+        "The state was written by a newer version",
+        "Somebody ran a newer BatchForge on the same state; this one does not know its form and leaves it alone.",
+        "Upgrade BatchForge.",
+        "BF501 the state .batchforge/state.db was written by a newer version of BatchForge (schema 3; this "
+        "one knows 1)",
+    ),
+    "BF502": ErrorCode(
+        "The state is held by another process",
+        "Another process was writing for longer than this one was willing to wait.",
+        "Let it finish and run again; nothing was lost.",
+        "BF502 the state .batchforge/state.db is held by another process",
+    ),
+    "BF503": ErrorCode(
+        "The state is damaged, or no state",
+        "The file is another program's, was cut short, or was overwritten.",
+        "Move it away and keep it. What was paid can be read from the API for 29 days.",
+        "BF503 the state .batchforge/state.db is damaged or not a state: file is not a database",
+    ),
+    "BF504": ErrorCode(
+        "No room for the state",
+        "The disk is full.",
+        "Free some space and run again: what was stored is whole, and what is in flight stays there.",
+        "BF504 no room on the disk of .batchforge/state.db",
+    ),
+    "BF505": ErrorCode(
+        "The state cannot be written",
+        "The file or its folder is read-only, or belongs to another user.",
+        "Set its permissions, or point the target's `state:` elsewhere.",
+        "BF505 the state .batchforge/state.db cannot be opened for writing",
+    ),
+    "BF506": ErrorCode(
+        "The state belongs to another origin",
+        "A state holds answers of one origin (an emulator, or Claude's API and workspace), and the target is another.",
+        "Give the target a `state:` of its own, or none at all: the default keeps origins apart.",
+        "BF506 the state of target `prod` holds answers of emulator local, and the target is claude api.anthropic.com",
+    ),
+    "BF507": ErrorCode(
+        "Another process keeps asking for the same rows",
+        "Two runs of the same job are under way, and each time this one had planned, the other had begun "
+        "some of its rows.",
+        "Let the other one finish, then run again: its answers are reused.",
+        "BF507 another process keeps asking for the same rows",
+    ),
+    "BF601": ErrorCode(
+        "The API refused the credentials",
+        "The key is wrong, was revoked, or may not use this workspace.",
+        "Check the target's `api_key`. What is in flight can be collected once the key is right.",
+        "BF601 the API refused the credentials (list of batches): HTTP 401 authentication_error: API key is invalid.",
+    ),
+    "BF602": ErrorCode(
+        "Results are said to lie on another host",
+        "The batch's results_url does not lead to the target's base_url, and a key is never sent elsewhere.",
+        "If a gateway stands between, let it rewrite results_url; else correct base_url.",
+        "BF602 the results are said to be at https://example.com, not at the target's base_url",
+    ),
+    "BF603": ErrorCode(
+        "The API did not accept a batch",
+        "It answered with a rate limit, an overload or nothing at all, several times in a row.",
+        "Run again later. Nothing of the batch was paid; what was accepted before is kept.",
+        "BF603 the API did not accept a batch of 20,000 requests in 8 tries",
+    ),
+    "BF604": ErrorCode(
+        "The API refused a batch",
+        "It named a reason that waiting does not mend: a malformed request, a spend limit, too large a body.",
+        "Mend what the message names and run again. Nothing of the batch was paid.",
+        "BF604 the API refused the batch: HTTP 400 invalid_request_error: ...",
+    ),
+    "BF605": ErrorCode(
+        "The results of a batch cannot be read",
+        "The stream of results broke off several times in a row.",
+        "Run `batchforge collect` later: what was read is kept, and results stay readable for 29 days.",
+        "BF605 the results of msgbatch_01... cannot be read, 8 times in a row",
+    ),
     "BF701": ErrorCode(
         "An output file cannot be written",
         "The disk is full, the folder may not be written to, or a folder has the file's name.",
@@ -658,6 +770,36 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "It is a symbolic link, or a file in it may not be removed.",
         "Remove it yourself, or change its permissions.",
         "BF906 /home/me/support/target is a symbolic link; what it leads to is not removed.",
+    ),
+    "BF907": ErrorCode(
+        "There is no row with this key",
+        "The key is misspelt, or the row is not in the input any more.",
+        "`batchforge render JOB --limit 20` shows the keys of the first rows.",
+        "BF907 classify_tickets has no row with the key `7`.",
+    ),
+    "BF908": ErrorCode(
+        "There is no state yet",
+        "Nothing was run against this target.",
+        "The first run makes the state.",
+        "BF908 There is no state of target `prod` yet.",
+    ),
+    "BF909": ErrorCode(
+        "An age cannot be read",
+        "--older-than takes a number of days or hours.",
+        "Write 90d or 12h.",
+        "BF909 --older-than `3 weeks` is not an age.",
+    ),
+    "BF910": ErrorCode(
+        "There is no unfinished run",
+        "The last run against this target ended well, or there was none.",
+        "Start one with `batchforge run`.",
+        "BF910 there is no unfinished run to resume",
+    ),
+    "BF911": ErrorCode(
+        "More would be sent than the run had planned",
+        "Prompts or inputs have changed since the run that is to be resumed.",
+        "`batchforge run` plans anew and sends them as they are now.",
+        "BF911 classify_tickets: 12 requests differ from those that run 20261124T071045-81e6d7 had planned",
     ),
     "BF971": ErrorCode(
         "The emulator cannot listen",

@@ -132,13 +132,13 @@ def resume(
     """Go on with the last run that did not end, within the rows that it had planned.
 
     Raises:
-        UsageError: BF904 there is no such run, BF905 other requests would be sent than the run had planned.
+        UsageError: BF910 there is no such run, BF911 other requests would be sent than the run had planned.
     """
     options = replace(options or RunOptions(), command="resume")
     with _runner(project, target, options, listen, clock) as runner:
         unfinished = next((r for r in runner.opened.state.runs(100) if r.target == target.name), None)
         if unfinished is None or unfinished.status == "ok":
-            raise UsageError("BF904", "there is no unfinished run to resume", hint="`batchforge run` starts one.")
+            raise UsageError("BF910", "there is no unfinished run to resume", hint="`batchforge run` starts one.")
         chosen = [spec for spec in jobs if spec.name in unfinished.jobs]
         problems = ProblemList()
         compiled = compile_jobs(project, chosen, target, options, problems)
@@ -277,7 +277,7 @@ class _Runner:
         other = sum(1 for row in plan.to_send() if row.row.request_id not in planned)
         if other:
             raise UsageError(
-                "BF905",
+                "BF911",
                 f"{plan.job}: {other:,} requests differ from those that run {run_id} had planned",
                 hint="Prompts or inputs have changed since. `batchforge run` sends them as they are now.",
             )

@@ -40,6 +40,9 @@ class Origin:
     host: str
     workspace: str = ""
 
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.kind, self.host, self.workspace) if part)
+
     @property
     def slug(self) -> str:
         """A name for files: the same for the same origin, always; different for different ones, also in lower case."""

@@ -128,4 +128,4 @@ def _scenario(project: Project, target: Target) -> Scenario:
     try:
         return load_scenario(project.tree.local_path(target.scenario))
     except ScenarioError as exc:
-        raise ProjectError("BF136", f"the scenario of target `{target.name}`: {exc}", location=target.location) from exc
+        raise ProjectError("BF143", f"the scenario of target `{target.name}`: {exc}", location=target.location) from exc

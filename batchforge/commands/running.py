@@ -90,7 +90,7 @@ def _check_job(name: str, jobs: dict[str, JobSpec]) -> None:
 
     if name not in jobs:
         hint = did_you_mean(name, jobs) or f"Jobs here: {', '.join(jobs) or 'none'}."
-        raise UsageError("BF906", f"There is no job `{name}`.", hint=hint)
+        raise UsageError("BF903", f"There is no job `{name}`.", hint=hint)
 
 
 @contextmanager
