@@ -24,7 +24,6 @@ TokenizerFamily: TypeAlias = Literal["v1", "v2"]
 """v1: models before Opus 4.7. v2: Opus 4.7 and later, about 30 % more tokens for the same text."""
 ModelStatus: TypeAlias = Literal["active", "deprecated", "retired"]
 
-EFFORT_ORDER: tuple[EffortLevel, ...] = ("low", "medium", "high", "xhigh", "max")
 PRICES_GO_STALE_AFTER_DAYS = 60
 CACHE_PRICE_KINDS = ("cache_write_5m", "cache_write_1h", "cache_read")
 PRICE_KINDS = ("input", "output", *CACHE_PRICE_KINDS)

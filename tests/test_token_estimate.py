@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from batchforge.claude_models import TokenizerFamily, find_model
 from batchforge.token_estimate import (
     COUNTED,
+    TYPICAL_ERROR,
     WEIGHTS,
     count_text,
     estimate_json_text_tokens,
@@ -56,10 +57,15 @@ RECORDED: list[tuple[TokenizerFamily, tuple[int, ...], int]] = [
 
 
 @pytest.mark.parametrize(("family", "counts", "billed_tokens"), RECORDED)
-def test_recorded_answers_are_estimated_within_the_stated_error(
+def test_no_recorded_answer_is_estimated_far_off(
     family: TokenizerFamily, counts: tuple[int, ...], billed_tokens: int
 ) -> None:
-    assert tokens_of_counts(counts, family) == pytest.approx(billed_tokens, rel=0.17)
+    assert tokens_of_counts(counts, family) == pytest.approx(billed_tokens, rel=0.2)
+
+
+def test_nine_of_ten_recorded_answers_are_estimated_within_the_stated_error() -> None:
+    errors = [abs(tokens_of_counts(counts, family) / billed - 1) for family, counts, billed in RECORDED]
+    assert sum(error <= TYPICAL_ERROR for error in errors) >= 0.9 * len(errors)
 
 
 @pytest.mark.parametrize("family", ["v1", "v2"])
