@@ -22,11 +22,12 @@ class ApiFault:
 
     def error(self) -> dict[str, Any]:
         error: dict[str, Any] = {"type": self.type, "message": self.message}
-        return error if self.details is None else {"details": dict(self.details), **error}
+        return error if self.details is None else {**error, "details": dict(self.details)}
 
     def errored_result(self, request_id: str | None = None) -> dict[str, Any]:
         """The `result` of a batch row: the error body inside the result's own error."""
-        error = {"details": {"error_visibility": "user_facing"}, "type": self.type, "message": self.message}
+        details = {"error_visibility": "user_facing", **(self.details or {})}
+        error = {"details": details, "type": self.type, "message": self.message}
         return {"type": "errored", "error": {"type": "error", "error": error, "request_id": request_id}}
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchforge.emulator.api_fault import ApiFault
+from batchforge.emulator.api_fault import ApiFault, fault_of_status
 from batchforge.emulator.models import find_model, list_models, model_info, retired_model_infos
 from batchforge.emulator.rules import Endpoint, check_params
 
@@ -90,6 +90,36 @@ def text(value: str = "Hello", **more: Any) -> dict[str, Any]:
 
 def marked(value: str = "Hello", ttl: str | None = None) -> dict[str, Any]:
     return text(value, cache_control={"type": "ephemeral", **({"ttl": ttl} if ttl else {})})
+
+
+# Faults
+
+
+def test_a_fault_is_nested_once_by_itself_and_twice_in_a_batch() -> None:
+    fault = ApiFault(400, "invalid_request_error", "No.", {"error_code": "x"})
+    assert fault.body("req_1") == {
+        "type": "error",
+        "error": {"type": "invalid_request_error", "message": "No.", "details": {"error_code": "x"}},
+        "request_id": "req_1",
+    }
+    error = {
+        "details": {"error_visibility": "user_facing", "error_code": "x"},
+        "type": "invalid_request_error",
+        "message": "No.",
+    }
+    assert fault.errored_result() == {
+        "type": "errored",
+        "error": {"type": "error", "error": error, "request_id": None},
+    }
+    assert "details" not in ApiFault(400, "invalid_request_error", "No.").body(None)["error"]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(400, "invalid_request_error"), (418, "invalid_request_error"), (529, "overloaded_error"),
+                         (502, "api_error"), (504, "timeout_error"), (409, "conflict_error")]
+)  # fmt: skip
+def test_a_status_has_its_type_or_that_of_its_hundred(status: int, kind: str) -> None:
+    assert fault_of_status(status, "x") == ApiFault(status, kind, "x")
 
 
 # Models
