@@ -70,20 +70,12 @@ def not_found(message: str) -> ApiFault:
     return fault_of_type("not_found_error", message)
 
 
-def conflict(message: str) -> ApiFault:
-    return fault_of_type("conflict_error", message)
-
-
 def too_large(message: str = "Request exceeds the maximum size") -> ApiFault:
     return fault_of_type("request_too_large", message)
 
 
 def rate_limited(message: str, details: Mapping[str, Any] | None = None) -> ApiFault:
     return fault_of_type("rate_limit_error", message, details)
-
-
-def overloaded(message: str = "Overloaded") -> ApiFault:
-    return fault_of_type("overloaded_error", message)
 
 
 def internal(message: str = "Internal server error") -> ApiFault:
