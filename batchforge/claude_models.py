@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_UP, Decimal, InvalidOperation
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, TypeAlias
@@ -259,7 +259,11 @@ class PriceTable:
 
 
 def price_table(overrides: Mapping[str, Mapping[str, Any]] | None = None) -> PriceTable:
-    """The price table, with a project's `prices:` (model -> USD per million tokens) laid over it."""
+    """The price table, with a project's `prices:` (model -> USD per million tokens) laid over it.
+
+    Raises:
+        BatchForgeError: BF440 a price is missing, not a price, or too fine.
+    """
     table = _load()
     laid_over = {model_id: _override(model_id, entry) for model_id, entry in (overrides or {}).items()}
     return PriceTable(table.as_of, table.source, laid_over)
@@ -399,15 +403,33 @@ def _override(model_id: str, entry: Mapping[str, Any]) -> ModelPrices:
     builtin = model.prices if model else None
     ratios = builtin.tiers[0] if builtin else _usual_ratios()
     cache_prices = {
-        kind: given.get(kind, given["input"] * getattr(ratios, kind) / ratios.input) for kind in CACHE_PRICE_KINDS
+        kind: given.get(kind, _derived(given["input"] * getattr(ratios, kind) / ratios.input))
+        for kind in CACHE_PRICE_KINDS
     }
-    return ModelPrices(
+    prices = ModelPrices(
         tiers=(PriceTier(None, given["input"], given["output"], **cache_prices),),
         batch_multiplier=given.get("batch_multiplier", builtin.batch_multiplier if builtin else Decimal("0.5")),
         us_inference_multiplier=builtin.us_inference_multiplier if builtin else Decimal(1),
         verified=True,
         source=PROJECT_SOURCE,
     )
+    _check_whole(model_id, prices)
+    return prices
+
+
+def _derived(price: Decimal) -> Decimal:
+    return price.quantize(Decimal("0.0001"), ROUND_UP)
+
+
+def _check_whole(model_id: str, prices: ModelPrices) -> None:
+    """Sums of money stay exact only where a token costs a whole number of 10⁻¹² USD, in every mode."""
+    for kind in PRICE_KINDS:
+        for batch, geo in ((False, None), (True, None), (False, "us"), (True, "us")):
+            price = getattr(prices.tiers[0], kind) * prices.multiplier(batch=batch, inference_geo=geo)
+            if price.scaleb(6) % 1:
+                where = "in batches" if batch else "for single requests"
+                what = f"'{kind}' comes to {price.normalize():f} USD per million tokens {where}, which is too fine."
+                raise _bad_price(model_id, what, "Write prices with at most 4 digits after the point.")
 
 
 def _usual_ratios() -> PriceTier:

@@ -6,19 +6,18 @@ Every step is durable before the next one begins; the order of steps is drawn in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from batchforge.backends.base import BatchBackend, BatchGone, BatchProgress, Rejected, Unavailable, Uncertain
-from batchforge.claude_models import cost_usd, price_table
 from batchforge.clock import Clock, iso, parse_iso
 from batchforge.errors import ApiError
 from batchforge.events import Event, EventName, Listener, ignore
 from batchforge.fingerprint import custom_id
 from batchforge.packing import PackedBatch, pack, remove_left_over_bodies
 from batchforge.planner import JobPlan
-from batchforge.results import Brought, RequestResult, ResultKind, Usage, brought_by
+from batchforge.pricing import Pricing
+from batchforge.results import Brought, RequestResult, ResultKind, brought_by
 from batchforge.settling import settle
 from batchforge.state.attempts import AttemptState
 from batchforge.state.holders import is_alive, this_holder
@@ -50,6 +49,7 @@ class Executor:
     backend: BatchBackend
     clock: Clock
     timing: Timing
+    pricing: Pricing
     spool_folder: Path
     listen: Listener = ignore
     lost_attempts: set[int] = field(default_factory=set)
@@ -292,7 +292,7 @@ class Executor:
 
     def _keep(self, attempt: AttemptRecord, reading: _Reading, results: Sequence[RequestResult]) -> None:
         asked, repeated, unasked = reading.sort(results)
-        priced = [priced_result(result, is_batch=attempt.mode == "batch") for result in asked]
+        priced = [self.pricing.priced(result, is_batch=attempt.mode == "batch") for result in asked]
         self.state.store_results(attempt.attempt_id, priced)
         self.brought[attempt.job] = self.brought.get(attempt.job, Brought()) + brought_by(priced)
         for what, names in (("given twice", repeated), ("given without having been asked for", unasked)):
@@ -385,21 +385,6 @@ class Executor:
         now = self.clock.now().timestamp()
         due = min(self._next_poll.get(a.attempt_id, now + self.timing.poll_interval_s) for a in attempts)
         return max(0.01, due - now)
-
-
-def priced_result(result: RequestResult, *, is_batch: bool) -> RequestResult:
-    """The result with what it cost, by the price table of this version."""
-    if result.model is None:
-        return result
-    return replace(result, cost_pico_usd=_cost_pico_usd(result.model, result.usage, is_batch, result.inference_geo))
-
-
-@lru_cache(maxsize=10_000)
-def _cost_pico_usd(model: str, usage: Usage, is_batch: bool, inference_geo: str | None) -> int | None:
-    prices = price_table().prices_of(model)
-    if prices is None:
-        return None
-    return int(cost_usd(usage, prices, batch=is_batch, inference_geo=inference_geo).scaleb(12))
 
 
 def _counted(count: int, noun: str) -> str:

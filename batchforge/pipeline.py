@@ -91,6 +91,7 @@ def _compile_checked(
         problems=problems,
         today=date.today(),
         allow_unknown_model=options.allow_unknown_model,
+        prices=project.price_table(target),
     )
     return compiled
 
@@ -181,12 +182,14 @@ def _runner(
     project: Project, target: Target, options: RunOptions, listen: Listener, clock: Clock | None
 ) -> Iterator[_Runner]:
     from batchforge.executor import Executor, Timing
+    from batchforge.pricing import Pricing
     from batchforge.targets import open_target
 
     clock = clock or SystemClock()
     with open_target(project, target) as opened:
         timing = Timing(target.timeout_s, target.settle_after_s, target.poll_interval_s)
-        executor = Executor(opened.state, opened.backend, clock, timing, project.state_folder / "spool", listen)
+        pricing, spool = Pricing(project.price_table(target)), project.state_folder / "spool"
+        executor = Executor(opened.state, opened.backend, clock, timing, pricing, spool, listen)
         yield _Runner(project, opened, executor, options, clock, listen)
 
 

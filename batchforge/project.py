@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from batchforge.config_files import read_config_file
 from batchforge.errors import BatchForgeError, Location, ProblemList, ProjectError, UsageError
@@ -14,6 +14,9 @@ from batchforge.nearest import did_you_mean
 from batchforge.source_tree import SourceTree
 from batchforge.target import ENV_VAR, KEY_HEADERS, Origin, Target, checked_url, is_loopback
 from batchforge.yaml_nodes import ConfigNode
+
+if TYPE_CHECKING:
+    from batchforge.claude_models import PriceTable
 
 __all__ = ["Origin", "Project", "Target", "find_project", "load_project"]
 
@@ -38,6 +41,10 @@ class Project:
     cli_vars: Mapping[str, Any] = field(default_factory=dict)
     list_files: Mapping[str, ConfigNode] = field(default_factory=dict)
     """List name -> the node that names its file."""
+    prices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Model -> its own prices, for all targets."""
+    target_prices: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    """Target -> model -> prices that hold there, e.g. a gateway's."""
 
     @property
     def root(self) -> Path:
@@ -74,6 +81,12 @@ class Project:
         hint = did_you_mean(wanted, self.targets) or f"Targets here: {', '.join(self.targets)}."
         raise UsageError("BF130", f"There is no target `{wanted}` in {PROJECT_FILE}.", hint=hint)
 
+    def price_table(self, target: Target) -> PriceTable:
+        """The prices that hold for a target: its own, before the project's, before those of this version."""
+        from batchforge.claude_models import price_table
+
+        return price_table({**self.prices, **self.target_prices.get(target.name, {})})
+
 
 def find_project(start: Path) -> Path:
     """The nearest folder with a batchforge.yml, from `start` upward."""
@@ -94,18 +107,33 @@ def load_project(root: Path, *, problems: ProblemList, cli_vars: Mapping[str, An
         return Project(root.name, tree, {}, "", {}, {}, cli_vars=given)
     targets = {target.name: target for target in _read_targets(node["targets"], problems)}
     values, required = _read_vars(node, given, problems)
+    models = {alias: model.value for alias, model in _entries(node, "models").items()}
     return Project(
         name=node["name"].value,
         tree=tree,
         targets=targets,
         default_target=_default_target(node, targets, problems),
         defaults=_entries(node, "defaults"),
-        models={alias: model.value for alias, model in _entries(node, "models").items()},
+        models=models,
         vars=values,
         required_vars=required,
         cli_vars=given,
         list_files=_entries(node, "lists"),
+        prices=_read_prices(node, models, problems),
+        target_prices={
+            name: _read_prices(settings, models, problems) for name, settings in _entries(node, "targets").items()
+        },
     )
+
+
+def _read_prices(
+    settings: ConfigNode, aliases: Mapping[str, str], problems: ProblemList
+) -> Mapping[str, Mapping[str, Any]]:
+    if "prices" not in settings:
+        return {}
+    from batchforge.own_prices import read_own_prices
+
+    return read_own_prices(settings["prices"], aliases, problems)
 
 
 def _entries(node: ConfigNode, name: str) -> Mapping[str, ConfigNode]:
