@@ -11,6 +11,16 @@
 
 `sending` is durable before the first byte leaves. After a crash, `intended` was surely not sent; `sending` is
 uncertain.
+
+A sync attempt is many small POSTs under one intention, each answer stored as it arrives:
+
+    intended ──► sending ──► closed                      (every request has a result)
+        │         ▲   │ └──► interrupted                 (the others are free to be asked again)
+        ▼         └───┘ its holder is still at it, and says so
+    withdrawn
+
+After a crash a sync attempt in `sending` is interrupted: what was answered is stored, so at most the requests that
+were under way are asked again.
 """
 
 from __future__ import annotations
@@ -38,6 +48,8 @@ class AttemptState(StrEnum):
     ASSUMED_LOST = "assumed_lost"
     GONE = "gone"
     """The batch was deleted or archived before its results were stored."""
+    INTERRUPTED = "interrupted"
+    """Sync only: stopped before all its requests were answered. The answers that came are stored."""
 
     @property
     def is_final(self) -> bool:
@@ -47,7 +59,12 @@ class AttemptState(StrEnum):
 
 LEGAL_MOVES: dict[AttemptState, frozenset[AttemptState]] = {
     AttemptState.INTENDED: frozenset({AttemptState.SENDING, AttemptState.WITHDRAWN}),
-    AttemptState.SENDING: frozenset({AttemptState.KNOWN, AttemptState.REJECTED, AttemptState.UNCERTAIN}),
+    AttemptState.SENDING: frozenset(
+        {
+            *(AttemptState.KNOWN, AttemptState.REJECTED, AttemptState.UNCERTAIN),
+            *(AttemptState.SENDING, AttemptState.CLOSED, AttemptState.INTERRUPTED),  # sync
+        }
+    ),
     AttemptState.KNOWN: frozenset({AttemptState.ENDED, AttemptState.GONE}),
     AttemptState.ENDED: frozenset({AttemptState.STORED, AttemptState.GONE, AttemptState.UNCERTAIN}),
     AttemptState.STORED: frozenset({AttemptState.CLOSED}),
