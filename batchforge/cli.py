@@ -23,6 +23,7 @@ COMMANDS = {
     "compile": "Render all requests and check them; sends nothing.",
     "emulator": "Run a stand-in for Claude's API on this machine.",
     "explain": "Explain an error code.",
+    "init": "Make a project that runs at once, from a file of yours.",
     "ls": "List jobs with their tags and descriptions.",
     "models": "List Claude models, their limits and prices.",
     "parse": "Check batchforge.yml and all job files.",
@@ -83,10 +84,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, _interrupt)
-    sys.exit(_run(sys.argv[1:]))
+    sys.exit(run_command(sys.argv[1:]))
 
 
-def _run(args: list[str]) -> int:
+def run_command(args: list[str]) -> int:
+    """The exit code of a command line; what is to be said has been said."""
     is_debug = "--debug" in args
     try:
         value: Any = batchforge.main(args, prog_name="batchforge", standalone_mode=False)

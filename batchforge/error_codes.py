@@ -801,6 +801,18 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "`batchforge run` plans anew and sends them as they are now.",
         "BF911 classify_tickets: 12 requests differ from those that run 20261124T071045-81e6d7 had planned",
     ),
+    "BF930": ErrorCode(
+        "Files are in the way of a new project",
+        "`init` never overwrites, and the folder has files of the same names already.",
+        "Name another folder, or move away what is named.",
+        "BF930 batchforge.yml is there already; nothing was written.",
+    ),
+    "BF931": ErrorCode(
+        "A file cannot be used for a new project",
+        "The file that --from names is not there, is a folder, or holds no rows.",
+        "Name a CSV, TSV, JSONL, JSON or Parquet file with at least one row.",
+        "BF931 There is no file tickets.cvs.",
+    ),
     "BF971": ErrorCode(
         "The emulator cannot listen",
         "Another program has the port, or the address is not one of this machine.",

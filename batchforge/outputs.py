@@ -37,6 +37,8 @@ _META_KINDS = {
     "_output_tokens": "integer",
 }
 EMULATED = "_emulated"
+OWN_COLUMNS = frozenset({*_META_KINDS, EMULATED})
+"""Columns of every output; no column of an input can have such a name."""
 OUTPUT_VERSION = 1
 """Raised when the same results would be written differently, so that outputs are written again."""
 
