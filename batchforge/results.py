@@ -47,6 +47,8 @@ class Usage:
     cache_read_tokens: int = 0
     cache_write_5m_tokens: int = 0
     cache_write_1h_tokens: int = 0
+    web_searches: int = 0
+    """Searches by the server's tool, each of which has a price of its own."""
 
     @property
     def prompt_tokens(self) -> int:
@@ -59,6 +61,7 @@ class Usage:
             self.cache_read_tokens + other.cache_read_tokens,
             self.cache_write_5m_tokens + other.cache_write_5m_tokens,
             self.cache_write_1h_tokens + other.cache_write_1h_tokens,
+            self.web_searches + other.web_searches,
         )
 
 

@@ -17,6 +17,10 @@ class _CacheCreation(msgspec.Struct):
     ephemeral_1h_input_tokens: int = 0
 
 
+class _ServerToolUse(msgspec.Struct):
+    web_search_requests: int | None = 0
+
+
 class _Usage(msgspec.Struct):
     input_tokens: int = 0
     output_tokens: int = 0
@@ -24,6 +28,7 @@ class _Usage(msgspec.Struct):
     cache_read_input_tokens: int | None = None
     cache_creation: _CacheCreation | None = None
     inference_geo: str | None = None
+    server_tool_use: _ServerToolUse | None = None
 
 
 class _Block(msgspec.Struct):
@@ -158,4 +163,5 @@ def _usage(usage: _Usage) -> Usage:
         usage.cache_read_input_tokens or 0,
         split.ephemeral_5m_input_tokens,
         split.ephemeral_1h_input_tokens,
+        (usage.server_tool_use.web_search_requests or 0) if usage.server_tool_use else 0,
     )

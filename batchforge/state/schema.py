@@ -50,6 +50,7 @@ MIGRATIONS: tuple[str, ...] = (
         kind TEXT NOT NULL, max_tokens INTEGER NOT NULL,
         input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cache_read_tokens INTEGER NOT NULL,
         cache_write_5m_tokens INTEGER NOT NULL, cache_write_1h_tokens INTEGER NOT NULL,
+        web_searches INTEGER NOT NULL, inference_geo TEXT,
         model TEXT, message_id TEXT, stop_reason TEXT, error_type TEXT, error_message TEXT, cost_pico_usd INTEGER,
         message_rowid INTEGER, stored_at TEXT NOT NULL,
         PRIMARY KEY (request_id, ordinal, attempt_id)

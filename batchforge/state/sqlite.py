@@ -40,7 +40,7 @@ from batchforge.target import Origin
 _ROWS_PER_STEP = 1_000
 _RESULT_COLUMNS = (
     "request_id, ordinal, attempt_id, kind, max_tokens, input_tokens, output_tokens, cache_read_tokens, "
-    "cache_write_5m_tokens, cache_write_1h_tokens, model, message_id, stop_reason, error_type, error_message, "
+    "cache_write_5m_tokens, cache_write_1h_tokens, web_searches, inference_geo, model, message_id, stop_reason, error_type, error_message, "
     "cost_pico_usd, message_rowid, stored_at"
 )
 _USAGE_COLUMNS = (
@@ -49,10 +49,12 @@ _USAGE_COLUMNS = (
     "cache_read_tokens",
     "cache_write_5m_tokens",
     "cache_write_1h_tokens",
+    "web_searches",
 )
 _PLAIN_RESULT_COLUMNS = (
     "message",
     "message_id",
+    "inference_geo",
     "model",
     "stop_reason",
     "error_type",
@@ -503,7 +505,7 @@ class SqliteState:
             message_rowid = self._db.execute("INSERT INTO messages (body) VALUES (?)", (result.message,)).lastrowid
         usage = result.usage
         self._db.execute(
-            f"INSERT INTO results ({_RESULT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO results ({_RESULT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *name,
                 attempt_id,
@@ -514,6 +516,8 @@ class SqliteState:
                 usage.cache_read_tokens,
                 usage.cache_write_5m_tokens,
                 usage.cache_write_1h_tokens,
+                usage.web_searches,
+                result.inference_geo,
                 result.model,
                 result.message_id,
                 result.stop_reason,
