@@ -1,0 +1,187 @@
+"""An SQLite file as all of state uses it: opened, brought up to date, read in steps, changed all or nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from batchforge.clock import Clock, SystemClock, iso
+from batchforge.errors import StateError, StateLocked
+from batchforge.state.schema import APPLICATION_ID, MIGRATIONS
+
+_ROWS_PER_STEP = 1_000
+
+
+class SqliteFile:
+    """Safe to use from several threads and, for reading, while another process writes."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        read_only: bool = False,
+        lock_timeout_s: float = 30.0,
+        clock: Clock | None = None,
+    ) -> None:
+        """Opens the file, and unless `read_only` makes it or brings it up to the present schema.
+
+        Raises:
+            StateError: BF501 newer schema, BF503 damaged or not ours, BF505 not writable.
+            StateLocked: BF502 another process holds it for longer than `lock_timeout_s`.
+        """
+        self.path = path
+        self._clock = clock or SystemClock()
+        self._lock = threading.RLock()
+        with self._named_errors():
+            self._db = self._connect(read_only, lock_timeout_s)
+            self._prepare(read_only)
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.path}"
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    # ---- for maintenance
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Any]:
+        """Rows of a query, in steps."""
+        return self._stream(sql, values)
+
+    def change(self, *steps: tuple[str, Sequence[Any]]) -> None:
+        """Statements, all or nothing."""
+        with self._transaction():
+            for sql, values in steps:
+                self._db.execute(sql, values)
+
+    @contextmanager
+    def scratch(self, create: str, index: str) -> Iterator[None]:
+        """A temporary table named `used`, outside the file, for as long as the block runs."""
+        with self._lock, self._named_errors():
+            self._db.execute(create)
+            self._db.execute(index)
+            try:
+                yield
+            finally:
+                self._db.execute("DROP TABLE temp.used")
+
+    def compact(self) -> None:
+        with self._lock, self._named_errors():
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    # ---- inside
+
+    def _connect(self, read_only: bool, lock_timeout_s: float) -> sqlite3.Connection:
+        if read_only:
+            address = f"file:{self.path}?mode=ro"
+        else:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if not self.path.exists():
+                self.path.touch(mode=0o600)
+            address = f"file:{self.path}"
+        return sqlite3.connect(address, uri=True, timeout=lock_timeout_s, isolation_level=None, check_same_thread=False)
+
+    def _prepare(self, read_only: bool) -> None:
+        self._db.execute("PRAGMA foreign_keys = ON")
+        version = self._one("PRAGMA user_version")[0]
+        marked = self._one("PRAGMA application_id")[0]
+        has_tables = self._one("SELECT count(*) FROM sqlite_master")[0] > 0
+        if has_tables and marked != APPLICATION_ID:
+            raise StateError(
+                "BF503",
+                f"{self.path} is an SQLite file, but not a BatchForge state",
+                hint="Point the target's `state:` at another file.",
+            )
+        if version > len(MIGRATIONS):
+            raise StateError(
+                "BF501",
+                f"the state {self.path} was written by a newer version of BatchForge (schema {version}; this one "
+                f"knows {len(MIGRATIONS)})",
+                hint="Upgrade BatchForge: pip install -U batchforge. Nothing was changed.",
+            )
+        if not read_only:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._migrate(version)
+
+    def _migrate(self, version: int) -> None:
+        for number, script in enumerate(MIGRATIONS[version:], version + 1):
+            with self._transaction():
+                if self._one("PRAGMA user_version")[0] >= number:
+                    continue  # another process was faster
+                for statement in script.split(";\n"):
+                    if statement.strip():
+                        self._db.execute(statement)
+                self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                self._db.execute(f"PRAGMA user_version = {number}")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._lock, self._named_errors():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK") if self._db.in_transaction else None
+                raise
+            self._db.execute("COMMIT")
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.DatabaseError as exc:
+            raise _named(exc, self.path) from exc
+
+    def _one(self, sql: str, values: Sequence[Any] = ()) -> Any:
+        with self._lock, self._named_errors():
+            return self._db.execute(sql, values).fetchone()
+
+    def _all(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        with self._lock, self._named_errors():
+            return self._db.execute(sql, values).fetchall()
+
+    def _stream(self, sql: str, values: Sequence[Any]) -> Iterator[Any]:
+        """Rows in steps, so that memory stays flat and the lock is not held between them."""
+        with self._named_errors(), closing(self._db.cursor()) as cursor:
+            with self._lock:
+                cursor.execute(sql, values)
+            while True:
+                with self._lock:
+                    rows = cursor.fetchmany(_ROWS_PER_STEP)
+                if not rows:
+                    return
+                yield from rows
+
+    def _stamp(self) -> str:
+        return iso(self._clock.now())
+
+
+def _named(exc: sqlite3.DatabaseError, path: Path) -> StateError | StateLocked:
+    text = str(exc)
+    if "locked" in text or "busy" in text:
+        return StateLocked(
+            "BF502",
+            f"the state {path} is held by another process",
+            hint="Wait until it has finished, or run again; nothing was lost.",
+        )
+    if "full" in text:
+        return StateError("BF504", f"no room on the disk of {path}", hint="Free some space and run again.")
+    if "readonly" in text or "unable to open" in text:
+        return StateError(
+            "BF505", f"the state {path} cannot be opened for writing: {text}", hint="Check its permissions."
+        )
+    return StateError(
+        "BF503",
+        f"the state {path} is damaged or not a state: {text}",
+        hint="Move it away and keep it: what was paid is still to be had from the API for 29 days.",
+    )
