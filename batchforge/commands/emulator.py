@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 from dataclasses import replace
@@ -51,6 +52,7 @@ DEFAULT_PORT = 8787
 )
 @click.option("--upstream", metavar="URL", help="Pass each request on to this server that speaks the Messages API.")
 @click.option("--upstream-model", metavar="MODEL", default="", help="The model to ask the upstream server for.")
+@click.option("--upstream-key-env", metavar="NAME", help="The environment variable with the upstream server's key.")
 @click.option("--api-key", "api_keys", multiple=True, help="Accept only this key; can be given more than once.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def command(
@@ -65,6 +67,7 @@ def command(
     answers_file: Path | None,
     upstream: str | None,
     upstream_model: str,
+    upstream_key_env: str | None,
     api_keys: tuple[str, ...],
     output: str,
 ) -> None:
@@ -83,7 +86,7 @@ def command(
         port=port,
         api_keys=frozenset(api_keys) or None,
         scenario=scenario,
-        answers=_answers(answers_file, upstream, upstream_model),
+        answers=_answers(answers_file, upstream, upstream_model, upstream_key_env),
     )
     _start(server, host, port)
     if speed is not None:
@@ -108,13 +111,14 @@ def _scenario(path: Path | None, options: dict[str, Any]) -> Scenario:
         ) from error
 
 
-def _answers(path: Path | None, upstream: str | None, upstream_model: str) -> AnswerSource:
+def _answers(path: Path | None, upstream: str | None, model: str, key_env: str | None) -> AnswerSource:
     from batchforge.emulator.rule_answers import RuleAnswers
     from batchforge.emulator.scripted_answers import AnswersFileError, read_answers
     from batchforge.emulator.upstream_answers import UpstreamAnswers
 
     try:
-        source: AnswerSource = UpstreamAnswers(upstream, model=upstream_model) if upstream else RuleAnswers()
+        key = os.environ.get(key_env, "") if key_env else ""
+        source: AnswerSource = UpstreamAnswers(upstream, api_key=key, model=model) if upstream else RuleAnswers()
         return source if path is None else read_answers(path, source)
     except (AnswersFileError, OSError) as error:
         raise UsageError(

@@ -119,10 +119,14 @@ def _message(checked: Checked, input_usage: InputUsage, message_id: str) -> dict
         "stop_reason": answer.stop_reason,
         "stop_sequence": answer.stop_sequence,
         "stop_details": answer.stop_details,
-        "container": None,
         "usage": _usage(checked, input_usage),
-        "diagnostics": None,
+        **_only_if_asked_for(checked.params),
     }
+
+
+def _only_if_asked_for(params: dict[str, Any]) -> dict[str, Any]:
+    """Fields that recorded answers lack unless the request has a word about them."""
+    return {name: None for name in ("container", "diagnostics") if params.get(name) is not None}
 
 
 def _usage(checked: Checked, input_usage: InputUsage) -> dict[str, Any]:

@@ -20,15 +20,15 @@ def show_clock(app: Application, request: Request, caller: Caller) -> Response:
 
 
 def move_clock(app: Application, request: Request, caller: Caller) -> Response:
-    """`now`, `advance_s` and `speed`, in this order, each if given."""
-    change = _known(json_object(request), ("now", "advance_s", "speed"))
+    """`speed`, `now` and `advance_s`, in this order, each if given."""
+    change = _known(json_object(request), ("speed", "now", "advance_s"))
     try:
+        if "speed" in change:
+            app.clock.speed = float(change["speed"])
         if "now" in change:
             app.clock.set(datetime.fromisoformat(change["now"]))
         if "advance_s" in change:
             app.clock.advance(float(change["advance_s"]))
-        if "speed" in change:
-            app.clock.speed = float(change["speed"])
     except (TypeError, ValueError) as error:
         raise Refused(invalid_request(f"clock: {error}")) from error
     app.background.wake()

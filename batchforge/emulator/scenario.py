@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import msgspec
 
@@ -154,17 +155,33 @@ def load_scenario(path: Path) -> Scenario:
     import yaml
 
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_yaml_loader())  # noqa: S506  (a SafeLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ScenarioError(f"{path}: {error}") from error
     return scenario_from({} if data is None else data, name=str(path))
+
+
+@cache
+def _yaml_loader() -> Any:
+    """A safe loader to which `on` is a word: only true and false are booleans."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        yaml_implicit_resolvers: ClassVar[Any] = {
+            first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":bool")]
+            for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
+    Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|false)$"), list("tf"))
+    return Loader
 
 
 def scenario_from(data: object, *, name: str = "scenario") -> Scenario:
     _check_names(data, Scenario, name)
     assert isinstance(data, dict)
     for key, kind in (("rows", RowRule), ("faults", Fault)):
-        for number, entry in enumerate(data.get(key) or ()):
+        entries = data.get(key)
+        for number, entry in enumerate(entries if isinstance(entries, list) else ()):
             _check_names(entry, kind, f"{name}: {key}[{number}]")
     return _converted(data, Scenario, name)
 

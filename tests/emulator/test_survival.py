@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
 
 from batchforge.emulator import EmulatorServer, Scenario
 from tests.emulator.conftest import Connect, StartEmulator
-from tests.emulator.wire import BATCHES, HEADERS, Wire, rows
-
-ROOT = Path(__file__).parents[2]
-COMMAND = "from batchforge.commands.emulator import command; command()"
-
-
-@contextmanager
-def process(database: Path, *options: str) -> Iterator[tuple[Wire, subprocess.Popen[str]]]:
-    """The emulator in a process of its own, as the command starts it."""
-    command = [sys.executable, "-c", COMMAND, "--port", "0", "--output", "json", "--database", str(database), *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as running:
-        assert running.stdout is not None
-        wire = Wire(json.loads(running.stdout.readline())["base_url"])
-        try:
-            yield wire, running
-        finally:
-            wire.close()
-            running.terminate()
+from tests.emulator.processes import process
+from tests.emulator.wire import BATCHES, HEADERS, rows
 
 
 def kill(running: subprocess.Popen[str]) -> None:
@@ -43,10 +23,10 @@ def kill(running: subprocess.Popen[str]) -> None:
 
 
 def test_a_batch_survives_a_kill(tmp_path: Path) -> None:
-    with process(tmp_path / "e.sqlite", "--processing-time", "3600") as (wire, running):
+    with process("--database", str(tmp_path / "e.sqlite"), "--processing-time", "3600") as (wire, running):
         batch = wire.create(rows(50))
         kill(running)
-    with process(tmp_path / "e.sqlite") as (wire, _):
+    with process("--database", str(tmp_path / "e.sqlite")) as (wire, _):
         assert wire.batch(batch["id"]) == batch
         wire.post("/emulator/clock", {"advance_s": 3600})
         assert wire.ended(batch["id"])["request_counts"]["succeeded"] == 50
@@ -58,14 +38,14 @@ def test_a_batch_survives_a_kill(tmp_path: Path) -> None:
 
 def test_kills_while_rows_are_answered_bill_each_row_once(tmp_path: Path) -> None:
     count = 6000
-    with process(tmp_path / "e.sqlite", "--processing-time", "0") as (wire, running):
+    with process("--database", str(tmp_path / "e.sqlite"), "--processing-time", "0") as (wire, running):
         batch_id = wire.create(rows(count))["id"]
         kill(running)
     for pause_s in (0.05, 0.1, 0.2, 0.3):
-        with process(tmp_path / "e.sqlite") as (_, running):
+        with process("--database", str(tmp_path / "e.sqlite")) as (_, running):
             time.sleep(pause_s)
             kill(running)
-    with process(tmp_path / "e.sqlite") as (wire, _):
+    with process("--database", str(tmp_path / "e.sqlite")) as (wire, _):
         assert wire.ended(batch_id)["request_counts"]["succeeded"] == count
         results = wire.results(batch_id)
         counters = wire.get("/emulator/counters").json()
@@ -79,7 +59,7 @@ def test_kills_while_rows_are_answered_bill_each_row_once(tmp_path: Path) -> Non
 
 def test_everything_answered_with_a_200_is_there_after_a_kill(tmp_path: Path) -> None:
     accepted: list[str] = []
-    with process(tmp_path / "e.sqlite", "--processing-time", "3600") as (wire, running):
+    with process("--database", str(tmp_path / "e.sqlite"), "--processing-time", "3600") as (wire, running):
 
         def create_until_it_dies() -> None:
             with httpx2.Client(base_url=wire.base_url, headers=HEADERS) as client:
@@ -95,7 +75,7 @@ def test_everything_answered_with_a_200_is_there_after_a_kill(tmp_path: Path) ->
             time.sleep(0.4)
             kill(running)
     assert accepted
-    with process(tmp_path / "e.sqlite") as (wire, _):
+    with process("--database", str(tmp_path / "e.sqlite")) as (wire, _):
         listed = {batch["id"] for batch in wire.get(BATCHES, params={"limit": 1000}).json()["data"]}
         assert set(accepted) <= listed
 
@@ -104,7 +84,7 @@ def test_two_processes_see_one_world(tmp_path: Path, start: StartEmulator, conne
     server = start(Scenario(processing_time_s=3600))
     here = connect(server)
     batch_id = here.create(rows(10))["id"]
-    with process(server.database) as (there, _):
+    with process("--database", str(server.database)) as (there, _):
         assert there.batch(batch_id)["processing_status"] == "in_progress"
         server.clock.advance(3600)
         assert there.ended(batch_id)["request_counts"]["succeeded"] == 10
