@@ -67,6 +67,10 @@ class CompiledJob:
         pieces = [b'"row"'] * len(self._row_templates)
         return _decode(self.template.skeleton.fill(pieces))
 
+    def empty_params(self) -> dict[str, Any]:
+        """What all rows share: the body of a request whose row-dependent texts are empty."""
+        return _decode(self.template.skeleton.fill([b'""'] * len(self._row_templates)))
+
     def params_of(self, request: MessageRequest) -> dict[str, Any]:
         """The body of one request, as a value and without cache breakpoints."""
         return _decode(self.template.skeleton.fill(request.pieces))

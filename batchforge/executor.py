@@ -5,13 +5,16 @@ Every step is durable before the next one begins; the order of steps is drawn in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from batchforge.backends.base import BatchBackend, BatchGone, BatchProgress, Rejected, Unavailable, Uncertain
 from batchforge.clock import Clock, iso, parse_iso
 from batchforge.errors import ApiError
+from batchforge.estimate import Phase
 from batchforge.events import Event, EventName, Listener, ignore
 from batchforge.fingerprint import custom_id
 from batchforge.packing import PackedBatch, pack, remove_left_over_bodies
@@ -21,7 +24,7 @@ from batchforge.results import Brought, RequestResult, ResultKind, brought_by
 from batchforge.settling import settle
 from batchforge.state.attempts import AttemptState
 from batchforge.state.holders import is_alive, this_holder
-from batchforge.state.records import AttemptRecord, BatchRecord, Intention, StateStore
+from batchforge.state.records import AttemptMoved, AttemptRecord, BatchRecord, Intention, StateStore
 from batchforge.streams import in_chunks
 
 _RESULTS_PER_STEP = 2_000
@@ -43,6 +46,38 @@ class Timing:
     poll_interval_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class RunOf:
+    """The run that requests are sent in."""
+
+    run_id: str
+    target: str
+    month_limit_pico_usd: int | None = None
+
+
+def intention_of(plan: JobPlan, phase: Phase, run: RunOf, request_count: int) -> Intention:
+    """What is written down before some of a phase's requests are sent; they reserve their share of the ceiling."""
+    spec, skeleton = plan.compiled.spec, plan.compiled.template.skeleton
+    share = request_count / plan.requests_to_send
+    ceiling = plan.estimate.ceiling_pico_usd
+    return Intention(
+        run_id=run.run_id,
+        job=spec.name,
+        target=run.target,
+        mode=plan.settings.mode,
+        model=spec.model,
+        max_tokens=spec.max_tokens,
+        skeleton_id=skeleton.skeleton_id,
+        skeleton=skeleton.text,
+        holder=this_holder(),
+        phase=phase.name,
+        caching=plan.caching_in(phase),
+        estimated_input_tokens=plan.estimated_input_tokens * share,
+        ceiling_pico_usd=None if ceiling is None else math.ceil(ceiling * share),
+        month_limit_pico_usd=run.month_limit_pico_usd,
+    )
+
+
 @dataclass(slots=True)
 class Executor:
     state: StateStore
@@ -60,71 +95,58 @@ class Executor:
     _polls: dict[int, int] = field(default_factory=dict)
     _failures: dict[int, int] = field(default_factory=dict)
 
-    def submit(self, plan: JobPlan, run_id: str, target: str) -> int:
-        """Send what the plan says is to be sent; returns the number of requests that were accepted.
+    def submit(self, plan: JobPlan, phase: Phase, run: RunOf) -> int:
+        """Send one phase of a plan; returns the number of requests that were accepted.
 
         Raises:
             ClaimTaken: another runner has begun to ask for one of them; plan again.
+            MonthBudgetTaken: other runs have reserved what is left of the month's budget.
             ApiError: the API refuses in a way that waiting does not mend.
         """
         remove_left_over_bodies(self.spool_folder)
-        compiled = plan.compiled
-        writer = compiled.template.body_writer({})
+        spec = plan.compiled.spec
         sent = 0
-        for packed in pack(plan.to_send(), writer, compiled.spec.batch, self.spool_folder):
+        for packed in pack(plan.bodies(phase.name), spec.batch, self.spool_folder):
             try:
-                self._send(packed, self._intention(plan, run_id, target), compiled.spec.betas)
+                self._send(packed, intention_of(plan, phase, run, len(packed.requests)), spec.betas)
             finally:
                 packed.discard()
             sent += len(packed.requests)
         return sent
 
-    def collect(self, jobs: Sequence[str] | None, *, wait: bool) -> list[AttemptRecord]:
-        """Take every open attempt of these jobs as far as it goes; returns those that are still open.
+    def collect(self, jobs: Sequence[str], *, wait: bool) -> list[AttemptRecord]:
+        """Take every open attempt that these jobs await as far as it goes; returns those that are still open.
 
-        Never sends a request that costs.
+        Never sends a request that costs. Several processes may collect at the same time.
         """
         while True:
-            for attempt in self.state.open_attempts(jobs):
-                self._advance(attempt)
-            still_open = self.state.open_attempts(jobs)
+            for attempt in self.state.awaited_attempts(jobs):
+                with suppress(AttemptMoved):
+                    self._advance(attempt)
+            still_open = self.state.awaited_attempts(jobs)
             if not still_open or not wait:
                 return still_open
             self.clock.sleep(self._until_next_poll(still_open))
 
     # ---- sending
 
-    def _intention(self, plan: JobPlan, run_id: str, target: str) -> Intention:
-        spec, skeleton = plan.compiled.spec, plan.compiled.template.skeleton
-        return Intention(
-            run_id=run_id,
-            job=spec.name,
-            target=target,
-            mode="batch",
-            model=spec.model,
-            max_tokens=spec.max_tokens,
-            skeleton_id=skeleton.skeleton_id,
-            skeleton=skeleton.text,
-            holder=this_holder(),
-        )
-
     def _send(self, packed: PackedBatch, intention: Intention, betas: Sequence[str]) -> None:
         """One batch, until it is accepted: rejected ones are tried again, uncertain ones are settled first."""
         for tries in range(_REJECTED_TRIES):
             self._wait_for_equal_counts(len(packed.requests))
-            attempt_id = self.state.intend(intention, packed.requests)
-            self._move(attempt_id, AttemptState.SENDING)
+            attempt = self.state.attempt(self.state.intend(intention, packed.requests))
+            attempt = self._move(attempt, AttemptState.SENDING)
             try:
                 batch = self.backend.submit(packed.body, betas)
             except Rejected as exc:
-                self._move(attempt_id, AttemptState.REJECTED, note=str(exc))
+                self._move(attempt, AttemptState.REJECTED, note=str(exc))
                 self._wait_or_raise(exc, tries, intention.job)
             except Uncertain as exc:
-                self._move(attempt_id, AttemptState.UNCERTAIN, note=str(exc))
-                if self._settle_until_known(attempt_id) is not AttemptState.ASSUMED_LOST:
+                self._move(attempt, AttemptState.UNCERTAIN, note=str(exc))
+                if self._settle_until_known(attempt.attempt_id) is not AttemptState.ASSUMED_LOST:
                     return
             else:
-                self._accepted(attempt_id, intention.job, batch, packed.size_bytes)
+                self._accepted(attempt, batch, packed.size_bytes)
                 return
         raise ApiError(
             "BF603",
@@ -132,12 +154,12 @@ class Executor:
             hint="Nothing of it was paid. Run again later: what was accepted before is kept.",
         )
 
-    def _accepted(self, attempt_id: int, job: str, batch: BatchProgress, size_bytes: int) -> None:
-        self._move(attempt_id, AttemptState.KNOWN, batch_id=batch.batch_id)
-        self._save(attempt_id, batch)
+    def _accepted(self, attempt: AttemptRecord, batch: BatchProgress, size_bytes: int) -> None:
+        self._move(attempt, AttemptState.KNOWN, batch_id=batch.batch_id)
+        self._save(attempt.attempt_id, batch)
         self._tell(
             EventName.BATCH_SUBMITTED,
-            job,
+            attempt.job,
             f"batch {batch.batch_id}: {_counted(batch.request_count, 'request')}, {size_bytes / 1e6:,.1f} MB",
             batch_id=batch.batch_id,
             requests=batch.request_count,
@@ -145,6 +167,12 @@ class Executor:
         )
 
     def _wait_or_raise(self, exc: Rejected, tries: int, job: str) -> None:
+        if exc.status in {401, 403}:
+            raise ApiError(
+                "BF601",
+                f"the API refused the credentials: {exc}",
+                hint="Check the target's `api_key` and workspace. What is in flight can be collected later.",
+            ) from exc
         if exc.is_final:
             raise ApiError(
                 "BF604",
@@ -173,7 +201,8 @@ class Executor:
 
     def _settle_until_known(self, attempt_id: int) -> AttemptState:
         while True:
-            self._settle(self.state.attempt(attempt_id))
+            with suppress(AttemptMoved):
+                self._settle(self.state.attempt(attempt_id))
             state = self.state.attempt(attempt_id).state
             if state is not AttemptState.UNCERTAIN:
                 return state
@@ -197,17 +226,16 @@ class Executor:
         if verdict.to_state is None:
             self._tell(EventName.WAITING, attempt.job, f"attempt {attempt.attempt_id} is uncertain: {verdict.note}")
         else:
-            self._move(attempt.attempt_id, verdict.to_state, batch_id=verdict.batch_id, note=verdict.note)
+            self._move(attempt, verdict.to_state, batch_id=verdict.batch_id, note=verdict.note)
 
     # ---- collecting
 
     def _advance(self, attempt: AttemptRecord) -> None:
         match attempt.state:
             case AttemptState.INTENDED if self._is_abandoned(attempt):
-                self._move(attempt.attempt_id, AttemptState.WITHDRAWN, note="its process ended before it was sent")
+                self._move(attempt, AttemptState.WITHDRAWN, note="its process ended before it was sent")
             case AttemptState.SENDING if self._is_abandoned(attempt):
-                self._move(attempt.attempt_id, AttemptState.UNCERTAIN, note="its process ended while it was sent")
-                self._advance(self.state.attempt(attempt.attempt_id))
+                self._advance(self._move(attempt, AttemptState.UNCERTAIN, note="its process ended while it was sent"))
             case AttemptState.UNCERTAIN if self._is_due(attempt.attempt_id):
                 self._settle(attempt)
                 self._due_in(attempt.attempt_id, min(_SETTLE_EVERY_S, self.timing.settle_after_s / 4))
@@ -216,7 +244,7 @@ class Executor:
             case AttemptState.ENDED:
                 self._store(attempt)
             case AttemptState.STORED:
-                self._move(attempt.attempt_id, AttemptState.CLOSED)
+                self._move(attempt, AttemptState.CLOSED)
             case _:
                 pass
 
@@ -251,8 +279,7 @@ class Executor:
             expired=batch.expired,
         )
         if batch.has_ended:
-            self._move(attempt_id, AttemptState.ENDED)
-            self._store(self.state.attempt(attempt_id))
+            self._store(self._move(attempt, AttemptState.ENDED))
         else:
             self._due_in(attempt_id, max(batch.retry_after_s or 0.0, self._poll_delay_s(attempt_id)))
 
@@ -275,8 +302,8 @@ class Executor:
             self._gone(attempt, str(exc))
             return
         self._name_missing(attempt, reading)
-        self._move(attempt.attempt_id, AttemptState.STORED)
-        self._move(attempt.attempt_id, AttemptState.CLOSED)
+        self.state.record_usage(attempt.attempt_id, reading.usage)
+        self._move(self._move(attempt, AttemptState.STORED), AttemptState.CLOSED)
 
     def _broke_off(self, attempt: AttemptRecord, exc: Unavailable) -> None:
         failures = self._failures[attempt.attempt_id] = self._failures.get(attempt.attempt_id, 0) + 1
@@ -293,8 +320,9 @@ class Executor:
     def _keep(self, attempt: AttemptRecord, reading: _Reading, results: Sequence[RequestResult]) -> None:
         asked, repeated, unasked = reading.sort(results)
         priced = [self.pricing.priced(result, is_batch=attempt.mode == "batch") for result in asked]
-        self.state.store_results(attempt.attempt_id, priced)
-        self.brought[attempt.job] = self.brought.get(attempt.job, Brought()) + brought_by(priced)
+        stored = self.state.store_results(attempt.attempt_id, priced).stored
+        self.brought[attempt.job] = self.brought.get(attempt.job, Brought()) + brought_by(stored)
+        reading.usage += brought_by(priced)
         for what, names in (("given twice", repeated), ("given without having been asked for", unasked)):
             if names:
                 message = f"{len(names)} results of {attempt.batch_id} were {what}, first {names[0]}; left out"
@@ -328,27 +356,36 @@ class Executor:
     def _disagrees(self, attempt: AttemptRecord) -> None:
         assert attempt.batch_id is not None
         note = f"{attempt.batch_id} holds custom_ids that were not asked for"
-        self._move(attempt.attempt_id, AttemptState.UNCERTAIN, note=note)
+        self._move(attempt, AttemptState.UNCERTAIN, note=note)
         self.state.disown_batch(attempt.batch_id, f"does not belong to attempt {attempt.attempt_id}")
 
     def _gone(self, attempt: AttemptRecord, reason: str) -> None:
-        self._move(attempt.attempt_id, AttemptState.GONE, note=reason)
+        self._move(attempt, AttemptState.GONE, note=reason)
         message = f"batch {attempt.batch_id} is gone before its results were stored: {reason}"
         self._tell(EventName.WARNING, attempt.job, message)
 
     # ---- small things
 
-    def _move(self, attempt_id: int, to_state: AttemptState, *, batch_id: str | None = None, note: str = "") -> None:
-        self.state.move(attempt_id, to_state, batch_id=batch_id, note=note)
+    def _move(
+        self, attempt: AttemptRecord, to_state: AttemptState, *, batch_id: str | None = None, note: str = ""
+    ) -> AttemptRecord:
+        """The attempt as it is then.
+
+        Raises:
+            AttemptMoved: another process was faster.
+        """
+        attempt_id = attempt.attempt_id
+        self.state.move(attempt_id, attempt.state, to_state, batch_id=batch_id, note=note)
         if to_state in {AttemptState.ASSUMED_LOST, AttemptState.WITHDRAWN}:
             self.lost_attempts.add(attempt_id)
         self._tell(
             EventName.ATTEMPT_MOVED,
-            self.state.attempt(attempt_id).job,
+            attempt.job,
             f"attempt {attempt_id}: {to_state}{f' ({note})' if note else ''}",
             attempt_id=attempt_id,
             state=to_state.value,
         )
+        return self.state.attempt(attempt_id)
 
     def _save(self, attempt_id: int, batch: BatchProgress) -> None:
         self.state.save_batch(
@@ -398,6 +435,7 @@ class _Reading:
         self.left = claimed
         self._names = {custom_id(*name): name for name in claimed}
         self.stored = 0
+        self.usage = Brought()
 
     @property
     def has_begun(self) -> bool:

@@ -133,6 +133,9 @@ class JobLoader:
             cache=read_cache(settings["cache"]) if "cache" in settings else CachePolicy(),
             batch=read_batch(settings["batch"]) if "batch" in settings else BatchLimits(),
             min_success=float(settings["min_success"].value) if "min_success" in settings else 0.95,
+            canary=_canary(settings["canary"]) if "canary" in settings else None,
+            max_cost_usd=float(settings["max_cost_usd"].value) if "max_cost_usd" in settings else None,
+            warn_cost_usd=float(settings["warn_cost_usd"].value) if "warn_cost_usd" in settings else None,
             description=settings["description"].value if "description" in settings else "",
             tags=_added_tags(layers),
             meta={key: node.data for key, node in _merged_entries(layers, "meta").items()},
@@ -200,6 +203,10 @@ def _added_tags(layers: Sequence[Layer]) -> tuple[str, ...]:
 
 def _merged_entries(layers: Sequence[Layer], setting: str) -> dict[str, ConfigNode]:
     return {name: node for layer in layers if setting in layer for name, node in layer[setting].entries.items()}
+
+
+def _canary(node: ConfigNode) -> int | None:
+    return {"auto": None, "off": 0}[node.value] if isinstance(node.value, str) else int(node.value)
 
 
 def _job_name(path: str, problems: ProblemList) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from batchforge.fingerprint import custom_id
-from batchforge.planner import PlannedRow
+from batchforge.plan_rows import PlannedRow
 from batchforge.spec import BatchLimits
 from batchforge.state.records import IntendedRequest
 
@@ -29,19 +29,17 @@ class PackedBatch:
         self.body.unlink(missing_ok=True)
 
 
-def pack(
-    rows: Iterable[PlannedRow], write_params: Callable[[Sequence[bytes]], bytes], limits: BatchLimits, folder: Path
-) -> Iterator[PackedBatch]:
+def pack(rows: Iterable[tuple[PlannedRow, bytes]], limits: BatchLimits, folder: Path) -> Iterator[PackedBatch]:
     """One batch at a time; a request that would break a limit opens the next one.
 
     Args:
-        write_params: a row's texts -> the JSON of its `params`.
+        rows: each row with the JSON of its `params`.
         folder: where bodies are spooled; each file belongs to whoever takes the batch.
     """
     packer = _Packer(folder)
     try:
-        for planned in rows:
-            request, line = _request_line(planned, write_params)
+        for planned, params in rows:
+            request, line = _request_line(planned, params)
             if not packer.fits(len(line), limits):
                 yield packer.finish()
             packer.add(request, line)
@@ -51,14 +49,12 @@ def pack(
         packer.abandon()
 
 
-def _request_line(
-    planned: PlannedRow, write_params: Callable[[Sequence[bytes]], bytes]
-) -> tuple[IntendedRequest, bytes]:
+def _request_line(planned: PlannedRow, params: bytes) -> tuple[IntendedRequest, bytes]:
     row, pieces = planned.row, planned.pieces
     assert row.request_id is not None
     assert pieces is not None
     name = custom_id(row.request_id, row.ordinal).encode()
-    line = b'{"custom_id":"%b","params":%b}' % (name, write_params(pieces))
+    line = b'{"custom_id":"%b","params":%b}' % (name, params)
     return IntendedRequest(row.request_id, row.ordinal, pieces), line
 
 

@@ -6,7 +6,7 @@ import getpass
 import os
 import secrets
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
@@ -16,19 +16,22 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from batchforge.artifacts import replace_file
+from batchforge.budget import Limits, check_gate, check_limits, cost_warnings, cost_words, needs_confirmation
 from batchforge.clock import Clock, SystemClock, iso
 from batchforge.compiler import CompiledJob, compile_job
-from batchforge.errors import BatchForgeError, ProblemList, UsageError
+from batchforge.errors import BatchForgeError, BudgetExceeded, ProblemList, UsageError
+from batchforge.estimate import Phase
 from batchforge.events import Event, EventName, Listener, ignore
 from batchforge.git_commit import describe_commit
 from batchforge.inputs import read_input
 from batchforge.outputs import OutputReport, check_columns, find_moved_rows, output_path, write_outputs, written_as
-from batchforge.planner import Action, JobPlan, Resend, plan_job
+from batchforge.plan_rows import Action
+from batchforge.planner import JobPlan, PlanSettings, Resend, plan_job
 from batchforge.project import Project
 from batchforge.request_checks import check_request
 from batchforge.results import Brought
 from batchforge.spec import JobSpec
-from batchforge.state.records import ClaimTaken, Manifest, RunRecord
+from batchforge.state.records import ClaimTaken, Manifest, MonthBudgetTaken, RunRecord
 from batchforge.summaries import JobSummary, RunSummary, status_of
 from batchforge.target import Target
 
@@ -52,6 +55,12 @@ class RunOptions:
     submitted_rows: bool = False
     """Write outputs of the rows as they were submitted, though the inputs have moved since."""
     allow_unknown_model: bool = False
+    yes: bool = False
+    """A person has agreed to the cost already."""
+    max_cost_usd: float | None = None
+    """The most that the whole run may cost."""
+    ask: Callable[[str], bool] | None = None
+    """Asks a person; None where nobody is there."""
     command: str = "run"
 
     @property
@@ -206,6 +215,7 @@ class _Runner:
     run_id: str = ""
     started_at: str = ""
     sent: dict[str, int] = field(default_factory=dict)
+    is_confirmed: bool = False
     must_check_rows: bool = False
     """True where time has passed since the rows were read."""
 
@@ -215,7 +225,7 @@ class _Runner:
             self.executor.collect(names, wait=False)
             for _ in range(_ROUNDS):
                 facts = self._send(compiled, approved_run)
-                if self.options.wait and self.opened.state.open_attempts(names):
+                if self.options.wait and self.opened.state.awaited_attempts(names):
                     self.must_check_rows = True
                     self.executor.collect(names, wait=True)
                 if not self.executor.lost_attempts:
@@ -229,7 +239,7 @@ class _Runner:
             self.must_check_rows = True
             by_name = {job.name: job for job in jobs}
             waiting = {manifest.job for manifest in self._unwritten(names)}
-            waiting |= {attempt.job for attempt in self.opened.state.open_attempts(names)}
+            waiting |= {name for name in names if self._in_flight(name)}
             return self._finish([self._deliver_stored(by_name[name]) for name in sorted(waiting)])
 
     # ---- sending
@@ -240,12 +250,15 @@ class _Runner:
             self.executor.lost_attempts.clear()
             with ExitStack() as stack:
                 plans = [stack.enter_context(self._plan(job, approved_run)) for job in compiled]
+                self._check_money(plans, is_approved=approved_run is not None)
                 for plan in plans:
                     self._remember_rows(plan)
                 try:
-                    for plan in plans:
-                        self._submit(plan)
+                    self._send_phases(plans)
                 except ClaimTaken:
+                    continue
+                except MonthBudgetTaken:
+                    check_limits(plans, self._limits, self._committed_pico_usd())
                     continue
                 return {plan.job: self._facts(plan) for plan in plans}
         raise BatchForgeError(
@@ -254,8 +267,65 @@ class _Runner:
             hint="Let it finish, then run again: what it gets answered is reused.",
         )
 
+    def _send_phases(self, plans: Sequence[JobPlan]) -> None:
+        """Phase by phase, all jobs at once; the next phase of a job follows when its gate has opened."""
+        left = {plan.job: list(plan.phases) for plan in plans}
+        while any(left.values()):
+            opened = [(plan, left[plan.job].pop(0)) for plan in plans if left[plan.job]]
+            before = {plan.job: self._brought(plan.job) for plan, _ in opened}
+            for plan, phase in opened:
+                self._submit(plan, phase)
+            waiting = [(plan, phase) for plan, phase in opened if left[plan.job]]
+            if not waiting:
+                continue
+            if not self.options.wait:
+                self._tell_left(waiting, left)
+                return
+            self.must_check_rows = True
+            self.executor.collect([plan.job for plan, _ in waiting], wait=True)
+            for plan, phase in waiting:
+                check_gate(plan, phase, before[plan.job], self._brought(plan.job))
+
+    def _tell_left(self, waiting: Sequence[tuple[JobPlan, Phase]], left: Mapping[str, Sequence[Phase]]) -> None:
+        for plan, phase in waiting:
+            rest = sum(each.requests for each in left[plan.job])
+            message = f"{phase.requests:,} rows went first ({phase.name}); `batchforge resume` sends the other {rest:,}"
+            self._warn(plan.job, message)
+
+    def _check_money(self, plans: Sequence[JobPlan], *, is_approved: bool) -> None:
+        """Limits hold, and a person has said yes where one must; once a run.
+
+        Raises:
+            BudgetExceeded
+        """
+        check_limits(plans, self._limits, self._committed_pico_usd())
+        for job, message in cost_warnings(plans):
+            self._warn(job, message)
+        limits, options = self._limits, self.options
+        has_budget = limits.run_usd is not None or limits.month_usd is not None
+        self.is_confirmed = self.is_confirmed or is_approved or options.yes or has_budget
+        if self.is_confirmed or self.opened.target.type == "emulator" or not needs_confirmation(plans, limits):
+            return
+        if options.ask is None:
+            raise BudgetExceeded(
+                "BF805",
+                f"this run needs a yes: {cost_words(plans)}, and confirm_above_usd is ${limits.confirm_above_usd:,.2f}",
+                hint="Give --yes, or a budget: --max-cost USD, or month_max_cost_usd in batchforge.yml.",
+            )
+        if not options.ask(f"{cost_words(plans)}. Send it?"):
+            raise BudgetExceeded("BF806", "not confirmed; nothing was sent")
+        self.is_confirmed = True
+
+    @property
+    def _limits(self) -> Limits:
+        project = self.project
+        return Limits(self.options.max_cost_usd, project.month_max_cost_usd, project.confirm_above_usd)
+
+    def _committed_pico_usd(self) -> int:
+        return self.opened.state.committed_pico_usd(f"{self.clock.now():%Y-%m}-01")
+
     def _plan(self, job: CompiledJob, approved_run: str | None) -> JobPlan:
-        plan = plan_job(job, self.opened.state, self.opened.target.name, resend=self.options.resend)
+        plan = plan_job(job, self.opened.state, self.opened.target.name, self._plan_settings())
         try:
             check_columns(job.spec, plan.columns, self.opened.target)
             if approved_run is not None:
@@ -269,6 +339,10 @@ class _Runner:
         if plan.row_count >= 10 and plan.distinct_requests < plan.row_count / 2:
             self._warn(plan.job, f"{plan.row_count:,} rows make only {plan.distinct_requests:,} distinct requests")
         return plan
+
+    def _plan_settings(self) -> PlanSettings:
+        prices = self.project.price_table(self.opened.target)
+        return PlanSettings(resend=self.options.resend, can_prime=self.options.wait, prices=prices)
 
     def _check_approved(self, plan: JobPlan, run_id: str) -> None:
         """Every request to be sent was among those that the run had planned."""
@@ -306,8 +380,11 @@ class _Runner:
         )
         state.save_manifest(manifest, plan.manifest_rows())
 
-    def _submit(self, plan: JobPlan) -> None:
-        sent = self.executor.submit(plan, self.run_id, self.opened.target.name)
+    def _submit(self, plan: JobPlan, phase: Phase) -> None:
+        from batchforge.executor import RunOf
+
+        run = RunOf(self.run_id, self.opened.target.name, self._limits.month_pico_usd)
+        sent = self.executor.submit(plan, phase, run)
         self.sent[plan.job] = self.sent.get(plan.job, 0) + sent
 
     def _facts(self, plan: JobPlan) -> JobSummary:
@@ -318,6 +395,8 @@ class _Runner:
             actions={action.value: count for action, count in plan.counts.items()},
             reasons=plan.reasons,
             requests_sent=self.sent.get(plan.job, 0),
+            estimated_pico_usd=plan.estimate.expected_pico_usd,
+            ceiling_pico_usd=plan.estimate.ceiling_pico_usd,
         )
 
     # ---- delivering
@@ -386,7 +465,7 @@ class _Runner:
         return replace(summary, problem=problem)
 
     def _in_flight(self, job: str) -> list[str]:
-        return [attempt.batch_id or attempt.state.value for attempt in self.opened.state.open_attempts([job])]
+        return [attempt.batch_id or attempt.state.value for attempt in self.opened.state.awaited_attempts([job])]
 
     def _unwritten(self, names: Sequence[str]) -> list[Manifest]:
         return [m for m in self.opened.state.unwritten_manifests(self.opened.target.name) if m.job in names]

@@ -6,37 +6,46 @@ The rows of a plan are kept in a private file, not in memory: a `JobPlan` can be
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from types import TracebackType
-from typing import BinaryIO, NamedTuple
+from typing import Literal
 
 import msgspec
 
+from batchforge.cache_groups import CacheGroups
+from batchforge.caching import (
+    COLD_BATCH_HIT_RATE,
+    PRIMED_HIT_RATE,
+    SYNC_HIT_RATE,
+    CacheDecision,
+    HitRates,
+    decide_caching,
+    smallest_primed_group,
+)
+from batchforge.claude_models import PriceTable, find_model, price_table
 from batchforge.compiler import CompiledJob
+from batchforge.errors import ProjectError
+from batchforge.estimate import (
+    CANARY_FROM_ROWS,
+    CANARY_ROWS,
+    JobEstimate,
+    Phase,
+    RequestSizes,
+    estimate_job,
+    make_phases,
+)
+from batchforge.plan_rows import Action, PlannedRow, RowSpool, SendOrder
 from batchforge.request import BlockedRow, MessageRequest
-from batchforge.results import CUT, TRANSIENT_ERRORS, ResultKind
+from batchforge.results import CUT, TRANSIENT_ERRORS, Learnt, ResultKind
 from batchforge.spill import SpillCounter
 from batchforge.state.records import Manifest, ManifestRow, RequestRecord, StateReader, StoredAnswer
 from batchforge.streams import in_chunks
 
 _ROWS_PER_LOOKUP = 2_000
-_READ_BYTES = 1 << 20
-
-
-class Action(StrEnum):
-    SUBMIT = "submit"
-    REUSE = "reuse"
-    WAIT = "wait"
-    """In flight already."""
-    FAILED = "failed"
-    """Asked and paid (or refused as invalid) before; only `retry` asks again."""
-    BLOCKED = "blocked"
-    """Cannot be asked at all."""
 
 
 class Resend(StrEnum):
@@ -57,14 +66,16 @@ class Decision:
     reason: str
 
 
-class PlannedRow(NamedTuple):
-    """A row and what is to become of it."""
+@dataclass(frozen=True, slots=True)
+class PlanSettings:
+    """What a plan depends on besides the rows and what is remembered of them."""
 
-    row: ManifestRow
-    action: Action
-    reason: str
-    pieces: tuple[bytes, ...] | None
-    """The row's own texts; None where the row is not the one that is sent for its request."""
+    resend: Resend = Resend.NOTHING_PAID
+    mode: Literal["batch", "sync"] = "batch"
+    can_prime: bool = True
+    """Whether a row may be sent ahead and waited for."""
+    prices: PriceTable | None = None
+    """None: the table of this version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,7 @@ class JobPlan:
     """What a run of one job would do. Close it (or use it as a context) to remove its file."""
 
     compiled: CompiledJob
+    settings: PlanSettings
     counts: Mapping[Action, int]
     """Rows by action."""
     reasons: Mapping[str, int]
@@ -85,7 +97,15 @@ class JobPlan:
     columns: tuple[str, ...]
     first_blocked: tuple[ManifestRow, ...]
     """A few, for the message."""
-    _spool: _RowSpool = field(repr=False)
+    gone_rows: int
+    """Rows of the last run that are not in the input any more."""
+    estimate: JobEstimate
+    caching: CacheDecision
+    phases: tuple[Phase, ...]
+    estimated_input_tokens: float
+    """Before anything was learnt from results: what results are held against."""
+    _spool: RowSpool = field(repr=False)
+    _order: SendOrder = field(repr=False)
 
     @property
     def job(self) -> str:
@@ -101,6 +121,23 @@ class JobPlan:
     def to_send(self) -> Iterator[PlannedRow]:
         """One row for each request that is to be sent."""
         return (planned for planned in self.rows() if planned.pieces is not None)
+
+    def bodies(self, phase: str) -> Iterator[tuple[PlannedRow, bytes]]:
+        """The requests of a phase in the order in which they are sent, each with its params and cache breakpoints."""
+        template = self.compiled.template
+        write, write_in_group = (template.body_writer(marks) for marks in self._order.marks)
+        for planned, is_in_primed_group in self._order.rows(phase, self._spool):
+            assert planned.pieces is not None
+            yield planned, (write_in_group if is_in_primed_group else write)(planned.pieces)
+
+    def caching_in(self, phase: Phase) -> str:
+        """Whether requests of a phase are meant to find their prefix in the cache: none, cold, priming, primed."""
+        if not any(self._order.marks):
+            return "none"
+        if phase.name.startswith("prime"):
+            return "priming"
+        is_primed = any(each.name.startswith("prime") for each in self.phases)
+        return "primed" if is_primed else "cold"
 
     def close(self) -> None:
         self._spool.close()
@@ -165,55 +202,135 @@ def _words(answer: StoredAnswer) -> str:
 
 
 def plan_job(
-    compiled: CompiledJob,
-    state: StateReader | None,
-    target: str,
-    *,
-    resend: Resend = Resend.NOTHING_PAID,
+    compiled: CompiledJob, state: StateReader | None, target: str, settings: PlanSettings | None = None
 ) -> JobPlan:
     """Decide on every row. Without state every row is new.
 
     Raises:
-        ProjectError: the input or a template is wrong in some row.
+        ProjectError: the input or a template is wrong in some row; BF801 rows of a group do not share a prefix.
     """
-    return _Planner(compiled, state, target, resend).plan()
+    return _Planner(compiled, state, target, settings or PlanSettings()).plan()
 
 
 class _Planner:
-    def __init__(self, compiled: CompiledJob, state: StateReader | None, target: str, resend: Resend) -> None:
-        self.compiled, self.state, self.resend = compiled, state, resend
-        self.before = state.manifest(target, compiled.spec.name) if state else None
+    def __init__(self, compiled: CompiledJob, state: StateReader | None, target: str, settings: PlanSettings) -> None:
+        self.compiled, self.state, self.settings = compiled, state, settings
+        spec = compiled.spec
+        self.before = state.manifest(target, spec.name) if state else None
+        self.prices = (settings.prices or price_table()).prices_of(spec.model)
+        self.model = find_model(spec.model)
+        self.sizes = RequestSizes(compiled, self.model, self.prices)
+        self.groups = CacheGroups(compiled.template) if spec.cache.per else None
         self.digest = hashlib.sha256()
         self.counts: Counter[Action] = Counter()
         self.reasons: Counter[str] = Counter()
-        self.row_count = self.to_send = 0
-        self.columns: dict[str, None] = dict.fromkeys(compiled.spec.output.columns or ())
+        self.row_count = 0
+        self.columns: dict[str, None] = dict.fromkeys(spec.output.columns or ())
         self.blocked: list[ManifestRow] = []
+        self.offsets = array("Q")
 
     def plan(self) -> JobPlan:
-        spool = _RowSpool()
+        spool = RowSpool()
         try:
             with SpillCounter() as seen:
                 for rows in in_chunks(self.compiled.requests(), _ROWS_PER_LOOKUP):
                     for planned in self._decide_rows(rows, seen):
-                        self._count(planned)
-                        spool.write(planned)
+                        offset = spool.write(planned)
+                        self._count(planned, offset)
                 distinct = seen.distinct()
+            return self._finished(spool, distinct)
         except BaseException:
             spool.close()
             raise
+
+    def _finished(self, spool: RowSpool, distinct: int) -> JobPlan:
+        learnt = self._learnt()
+        caching = self._caching(learnt)
+        order = self._order(caching, learnt)
+        spec = self.compiled.spec
+        estimate = estimate_job(
+            self.sizes,
+            caching,
+            learnt,
+            self.prices,
+            max_tokens=spec.max_tokens,
+            is_batch=self.settings.mode == "batch",
+            inference_geo=spec.params.get("inference_geo"),
+        )
         return JobPlan(
             compiled=self.compiled,
+            settings=self.settings,
             counts=dict(self.counts),
             reasons=dict(self.reasons),
             row_count=self.row_count,
-            requests_to_send=self.to_send,
+            requests_to_send=self.sizes.requests,
             distinct_requests=distinct,
             digest=self.digest.hexdigest(),
             columns=tuple(self.columns),
             first_blocked=tuple(self.blocked),
+            gone_rows=self._gone_rows(spool),
+            estimate=estimate,
+            caching=caching,
+            phases=order.phases,
+            estimated_input_tokens=self.sizes.input_tokens,
             _spool=spool,
+            _order=order,
         )
+
+    def _learnt(self) -> Learnt:
+        if self.state is None:
+            return Learnt()
+        return self.state.learnt(self.compiled.spec.name, self.compiled.spec.model, self.settings.mode)
+
+    def _caching(self, learnt: Learnt) -> CacheDecision:
+        is_batch = self.settings.mode == "batch"
+        cold = COLD_BATCH_HIT_RATE if is_batch else SYNC_HIT_RATE
+        rates = HitRates(
+            cold=cold if learnt.cold_hit_rate is None else learnt.cold_hit_rate,
+            primed=PRIMED_HIT_RATE if learnt.primed_hit_rate is None else learnt.primed_hit_rate,
+            learnt_from=learnt.results,
+        )
+        return decide_caching(
+            self.compiled.spec.cache,
+            self.compiled.slots,
+            self.sizes.prefix_tokens,
+            requests=self.sizes.requests,
+            tier=self.prices.tier_for(int(self.sizes.typical_prompt_tokens)) if self.prices else None,
+            min_tokens=self.model.min_cacheable_tokens if self.model else 0,
+            rates=rates,
+            can_prime=self.settings.can_prime,
+        )
+
+    def _order(self, caching: CacheDecision, learnt: Learnt) -> SendOrder:
+        canary = self._canary_rows(learnt)
+        if self.groups is None:
+            phases = make_phases(self.sizes.requests, is_primed=caching.is_primed, canary=canary)
+            return SendOrder.in_input_order(phases, caching.cache_control())
+        if self.groups.slot is None and self.groups.numbers and self.groups.first_difference:
+            raise ProjectError(
+                "BF801",
+                f"`cache: per: {self.compiled.spec.cache.per}` finds no block that the rows of a group share: "
+                f"{self.groups.first_difference}",
+                location=self.compiled.spec.locations.get("cache"),
+                hint="Put what the group shares into a content block of its own, before what differs by row.",
+            )
+        can_prime = self.settings.can_prime and self.compiled.spec.cache.mode != "off"
+        smallest = smallest_primed_group(self.prices) if can_prime else None
+        return SendOrder.by_group(self.groups, self.offsets, caching.cache_control(), smallest, canary)
+
+    def _canary_rows(self, learnt: Learnt) -> int:
+        asked = self.compiled.spec.canary
+        if asked is not None:
+            return asked
+        return CANARY_ROWS if not learnt.results and self.sizes.requests > CANARY_FROM_ROWS else 0
+
+    def _gone_rows(self, spool: RowSpool) -> int:
+        if self.before is None or self.state is None or self.before.digest == self.digest.hexdigest():
+            return 0
+        kept = 0
+        for rows in in_chunks(spool.read(), _ROWS_PER_LOOKUP):
+            kept += len(self.state.rows_by_key(self.before.manifest_id, [planned.row.key for planned in rows]))
+        return self.before.row_count - kept
 
     def _decide_rows(self, rows: Sequence[MessageRequest | BlockedRow], seen: SpillCounter) -> Iterator[PlannedRow]:
         ids = [row.request_id for row in rows if isinstance(row, MessageRequest)]
@@ -224,7 +341,7 @@ class _Planner:
             if isinstance(row, BlockedRow):
                 yield self._blocked(row)
                 continue
-            decision = decide(records.get(row.request_id), self.compiled.spec.max_tokens, self.resend)
+            decision = decide(records.get(row.request_id), self.compiled.spec.max_tokens, self.settings.resend)
             is_first = seen.add(row.request_id) == 0
             is_sent = decision.action is Action.SUBMIT and is_first
             reason = causes.get(row.position, decision.reason)
@@ -272,45 +389,17 @@ class _Planner:
             return msgspec.json.encode(values)
         return msgspec.json.encode({column: values.get(column) for column in wanted})
 
-    def _count(self, planned: PlannedRow) -> None:
+    def _count(self, planned: PlannedRow, offset: int) -> None:
         self.row_count += 1
         self.counts[planned.action] += 1
         row = planned.row
         if planned.action is Action.SUBMIT:
             self.reasons[planned.reason] += 1
         if planned.pieces is not None:
-            self.to_send += 1
+            self.sizes.add(planned.pieces)
+            if self.groups is not None:
+                column = self.compiled.spec.cache.per
+                value = msgspec.json.decode(row.values).get(column)
+                self.groups.add(str(value), planned.pieces)
+                self.offsets.append(offset)
         self.digest.update(b"%d %d %s " % (len(row.key), row.ordinal, row.request_id or b"") + row.key.encode())
-
-
-class _RowSpool:
-    """Planned rows in a private temporary file that has no name: written once, read as often as needed."""
-
-    def __init__(self) -> None:
-        self._file: BinaryIO = tempfile.TemporaryFile(prefix="batchforge-plan-")  # noqa: SIM115 - closed by close()
-        self._encode = msgspec.msgpack.Encoder().encode
-        self._decode = msgspec.msgpack.Decoder(PlannedRow).decode
-
-    def write(self, planned: PlannedRow) -> None:
-        data = self._encode(planned)
-        self._file.write(len(data).to_bytes(4, "big"))
-        self._file.write(data)
-
-    def read(self) -> Iterator[PlannedRow]:
-        self._file.flush()
-        buffer, offset = b"", 0
-        # Reads by offset, so that several passes can be under way at once.
-        while chunk := os.pread(self._file.fileno(), _READ_BYTES, offset):
-            offset += len(chunk)
-            buffer += chunk
-            start = 0
-            while len(buffer) - start >= 4:
-                end = start + 4 + int.from_bytes(buffer[start : start + 4], "big")
-                if end > len(buffer):
-                    break
-                yield self._decode(memoryview(buffer)[start + 4 : end])
-                start = end
-            buffer = buffer[start:]
-
-    def close(self) -> None:
-        self._file.close()

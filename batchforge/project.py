@@ -39,6 +39,9 @@ class Project:
     required_vars: Mapping[str, Location] = field(default_factory=dict)
     """Variables that a job or --vars has yet to give."""
     cli_vars: Mapping[str, Any] = field(default_factory=dict)
+    confirm_above_usd: float = 5.0
+    """A run that is expected to cost more asks first."""
+    month_max_cost_usd: float | None = None
     list_files: Mapping[str, ConfigNode] = field(default_factory=dict)
     """List name -> the node that names its file."""
     prices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -119,6 +122,8 @@ def load_project(root: Path, *, problems: ProblemList, cli_vars: Mapping[str, An
         required_vars=required,
         cli_vars=given,
         list_files=_entries(node, "lists"),
+        confirm_above_usd=float(node["confirm_above_usd"].value) if "confirm_above_usd" in node.entries else 5.0,
+        month_max_cost_usd=float(node["month_max_cost_usd"].value) if "month_max_cost_usd" in node.entries else None,
         prices=_read_prices(node, models, problems),
         target_prices={
             name: _read_prices(settings, models, problems) for name, settings in _entries(node, "targets").items()

@@ -167,6 +167,8 @@ class RequestTemplate:
         assert isinstance(first, bytes)
         self._prefix = hashlib.sha256(first)
         self._rest = canonical[1:]
+        self.holes_before_slot = _holes_before_slots(body)
+        """For each slot, how many of the row's texts stand before it."""
         self._system_holes = [n for n, part in enumerate(hole_parts) if part != "messages"]
         self._message_holes = [n for n, part in enumerate(hole_parts) if part == "messages"]
 
@@ -233,6 +235,16 @@ def _describe_slots(params: Mapping[str, Any], body: Segments) -> Iterable[Cache
             is_shared = False
         else:
             yield CacheSlot(parts[segment.index], is_shared, size)
+
+
+def _holes_before_slots(body: Segments) -> tuple[int, ...]:
+    holes, counts = 0, []
+    for segment in body:
+        if isinstance(segment, Hole):
+            holes += 1
+        elif isinstance(segment, Slot):
+            counts.append(holes)
+    return tuple(counts)
 
 
 def _slot_parts(params: Mapping[str, Any]) -> list[CacheablePart]:

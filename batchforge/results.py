@@ -5,7 +5,7 @@ Succeeded is not answered: the API's "succeeded" can hold a refusal, a cut answe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -93,9 +93,13 @@ class RequestResult:
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """What the results that came during a run amount to."""
+    """What some results amount to."""
 
     results: int = 0
+    billed: int = 0
+    answered: int = 0
+    cache_hits: int = 0
+    """Results that read something from the cache."""
     usage: Usage = Usage()
     cost_pico_usd: int = 0
     unpriced: int = 0
@@ -108,16 +112,44 @@ class Brought:
     def __add__(self, other: Brought) -> Brought:
         return Brought(
             self.results + other.results,
+            self.billed + other.billed,
+            self.answered + other.answered,
+            self.cache_hits + other.cache_hits,
             self.usage + other.usage,
             self.cost_pico_usd + other.cost_pico_usd,
             self.unpriced + other.unpriced,
         )
 
 
-def brought_by(results: Iterable[RequestResult]) -> Brought:
-    """What some results amount to."""
-    total = Brought()
-    for result in results:
-        is_unpriced = result.kind.is_billed and result.cost_pico_usd is None
-        total += Brought(1, result.usage, result.cost_pico_usd or 0, int(is_unpriced))
-    return total
+def brought_by(results: Sequence[RequestResult]) -> Brought:
+    """What these results amount to."""
+    billed = [result for result in results if result.kind.is_billed]
+    usages = [result.usage for result in billed]
+    return Brought(
+        results=len(results),
+        billed=len(billed),
+        answered=sum(result.kind is ResultKind.ANSWERED for result in billed),
+        cache_hits=sum(usage.cache_read_tokens > 0 for usage in usages),
+        usage=Usage(
+            sum(usage.input_tokens for usage in usages),
+            sum(usage.output_tokens for usage in usages),
+            sum(usage.cache_read_tokens for usage in usages),
+            sum(usage.cache_write_5m_tokens for usage in usages),
+            sum(usage.cache_write_1h_tokens for usage in usages),
+        ),
+        cost_pico_usd=sum(result.cost_pico_usd or 0 for result in billed),
+        unpriced=sum(result.cost_pico_usd is None for result in billed),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What a job's own results have taught; `results` is 0 where there are none."""
+
+    results: int = 0
+    input_ratio: float = 1.0
+    """Billed input tokens over estimated ones."""
+    output_tokens: float | None = None
+    """Mean length of an answer, thinking included."""
+    cold_hit_rate: float | None = None
+    primed_hit_rate: float | None = None

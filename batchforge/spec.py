@@ -124,6 +124,11 @@ class JobSpec:
     cache: CachePolicy = CachePolicy()
     batch: BatchLimits = BatchLimits()
     min_success: float = 0.95
+    canary: int | None = None
+    """Rows that go first; 0 for none, None for as many as the planner finds right."""
+    max_cost_usd: float | None = None
+    """The most that one run of the job may cost."""
+    warn_cost_usd: float | None = None
     description: str = ""
     tags: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)

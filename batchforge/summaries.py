@@ -22,6 +22,9 @@ class JobSummary:
     reasons: Mapping[str, int] = field(default_factory=dict)
     """Rows to be submitted, by why."""
     requests_sent: int = 0
+    estimated_pico_usd: int | None = None
+    """What the requests to be sent were expected to cost; None where no price is known."""
+    ceiling_pico_usd: int | None = None
     batches_in_flight: Sequence[str] = ()
     """Batch ids, or the state of an attempt that has none yet."""
     output: OutputReport | None = None
@@ -71,5 +74,8 @@ def status_of(jobs: Sequence[JobSummary]) -> str:
 def _job_json(job: JobSummary) -> dict[str, Any]:
     value = asdict(job)
     brought = value.pop("brought")
-    cost = {"cost_usd": round(job.brought.cost_usd, 9), "unpriced_results": job.brought.unpriced}
+    cost: dict[str, Any] = {"cost_usd": round(job.brought.cost_usd, 9), "unpriced_results": job.brought.unpriced}
+    for name in ("estimated", "ceiling"):
+        pico = value.pop(f"{name}_pico_usd")
+        cost[f"{name}_usd"] = None if pico is None else round(pico / 1e12, 9)
     return {**value, "results": brought["results"], "usage": brought["usage"], **cost, "is_failed": job.is_failed}

@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
-from batchforge.commands.running import choose, end, running_options, telling, telling_what_goes_on
+from batchforge.commands.running import asker, choose, end, running_options, telling, telling_what_goes_on
 
 
 @click.command(name="retry")
 @running_options
+@click.option("--max-cost", "max_cost_usd", type=click.FloatRange(min=0), metavar="USD", help="What the run may cost.")
+@click.option("--yes", is_flag=True, help="Do not ask, whatever it costs.")
 @click.option("--no-wait", is_flag=True, help="Submit and end; `batchforge collect` fetches the results later.")
 def command(
     job_names: tuple[str, ...],
@@ -22,6 +24,8 @@ def command(
     cli_vars: dict[str, Any],
     output: str,
     quiet: bool,
+    max_cost_usd: float | None,
+    yes: bool,
     no_wait: bool,
 ) -> None:
     """Run again, and ask rows once more that were refused, cut, or invalid.
@@ -32,7 +36,9 @@ def command(
     from batchforge.planner import Resend
 
     chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
-    options = pipeline.RunOptions(resend=Resend.FAILED, wait=not no_wait, command="retry")
+    options = pipeline.RunOptions(
+        resend=Resend.FAILED, wait=not no_wait, max_cost_usd=max_cost_usd, yes=yes, ask=asker(), command="retry"
+    )
     with telling(quiet) as progress, telling_what_goes_on(chosen):
         summary = pipeline.run(chosen.project, chosen.jobs, chosen.target, options, listen=progress)
     end(summary, output)

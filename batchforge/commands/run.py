@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from batchforge.commands.running import choose, end, narrowing_options, running_options, telling, telling_what_goes_on
+from batchforge.commands.running import (
+    asker,
+    choose,
+    end,
+    narrowing_options,
+    running_options,
+    telling,
+    telling_what_goes_on,
+)
 
 
 @click.command(name="run")
@@ -18,6 +26,8 @@ from batchforge.commands.running import choose, end, narrowing_options, running_
 @click.option(
     "--submitted-rows", is_flag=True, help="Write outputs of the rows as submitted, though inputs have moved since."
 )
+@click.option("--max-cost", "max_cost_usd", type=click.FloatRange(min=0), metavar="USD", help="What the run may cost.")
+@click.option("--yes", is_flag=True, help="Do not ask, whatever it costs.")
 @click.option("--allow-unknown-model", is_flag=True, help="Send models that this version does not know.")
 def command(
     job_names: tuple[str, ...],
@@ -33,6 +43,8 @@ def command(
     no_wait: bool,
     full_refresh: bool,
     submitted_rows: bool,
+    max_cost_usd: float | None,
+    yes: bool,
     allow_unknown_model: bool,
 ) -> None:
     """Send what is missing, wait for it, and write the outputs.
@@ -49,6 +61,9 @@ def command(
         sample=sample,
         wait=not no_wait,
         submitted_rows=submitted_rows,
+        max_cost_usd=max_cost_usd,
+        yes=yes,
+        ask=asker(),
         allow_unknown_model=allow_unknown_model,
     )
     with telling(quiet) as progress, telling_what_goes_on(chosen):

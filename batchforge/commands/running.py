@@ -93,6 +93,13 @@ def _check_job(name: str, jobs: dict[str, JobSpec]) -> None:
         raise UsageError("BF903", f"There is no job `{name}`.", hint=hint)
 
 
+def asker() -> Callable[[str], bool] | None:
+    """Asks on the terminal; None where there is none."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    return lambda question: click.confirm(question, err=True)
+
+
 @contextmanager
 def telling(quiet: bool) -> Iterator[Progress]:
     """A progress display on stderr for as long as the block runs."""
@@ -111,6 +118,7 @@ def telling_what_goes_on(chosen: Chosen) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        from batchforge.report import counted
         from batchforge.targets import read_state
 
         with read_state(chosen.project, chosen.target) as state:
@@ -118,7 +126,8 @@ def telling_what_goes_on(chosen: Chosen) -> Iterator[None]:
         requests = sum(attempt.request_count for attempt in open_attempts)
         if open_attempts:
             click.echo(
-                f"\n{requests:,} requests in {len(open_attempts)} batches are in flight; nothing was canceled.\n"
+                f"\n{counted(requests, 'request')} in {counted(len(open_attempts), 'batch')} in flight; "
+                "nothing was canceled.\n"
                 "`batchforge collect --wait` fetches them, `batchforge resume` goes on, `batchforge cancel` gives up.",
                 err=True,
             )
