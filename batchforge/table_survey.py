@@ -35,6 +35,8 @@ class TableSurvey:
     """The column that most likely holds what is to be read."""
     always_there: frozenset[str]
     """Columns that every row has; in JSON rows may lack some."""
+    is_named_by_ending: bool = True
+    """Whether the ending tells the format."""
     header_line: Mapping[str, str] = field(default_factory=dict)
     """A header that cannot be used is read as a row; this is what it holds."""
 
@@ -42,7 +44,7 @@ class TableSurvey:
     def settings(self) -> dict[str, Any]:
         """What `input:` has to say besides the file, in the order in which one writes it."""
         options = self.options
-        found: dict[str, Any] = {}
+        found: dict[str, Any] = {} if self.is_named_by_ending else {"format": options.format}
         if not options.header:
             found |= {"header": False, "columns": list(self.columns)}
         if options.delimiter not in (None, DELIMITERS.get(options.format)):
@@ -79,6 +81,7 @@ def survey_table(path: Path) -> TableSurvey:
         key=columns.key(),
         text=columns.text(),
         always_there=frozenset(name for name, count in columns.seen.items() if count == columns.row_count),
+        is_named_by_ending=path.suffix.lower() in FORMATS_BY_ENDING,
         header_line=header,
     )
 
