@@ -735,6 +735,60 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Leave one out with `output: {columns: [...]}`, or write JSONL or CSV.",
         "BF704 the columns 'Text' and 'text' differ only in case, which a Parquet output cannot hold",
     ),
+    "BF801": ErrorCode(
+        "Rows of a group share no block",
+        "`cache: per:` names a column whose rows should share a prefix, and the texts before the first "
+        "block's end differ between rows of one group.",
+        "Put what the group shares (the document) into a content block of its own, before what differs by "
+        "row (the question).",
+        "BF801 `cache: per: contract_id` finds no block that the rows of a group share: rows of the group "
+        "'c7' differ in text 1 from byte 120 on",
+    ),
+    "BF802": ErrorCode(
+        "A limit does not hold the most that the run can cost",
+        "The ceiling of what would be sent, with what is spent and reserved already, is higher than "
+        "max_cost_usd, --max-cost or month_max_cost_usd.",
+        "Send fewer rows (the hint says how many would fit), or raise the limit. Nothing was sent.",
+        "BF802 the run: at most $26.32, over the limit of $10.00",
+    ),
+    "BF803": ErrorCode(
+        "There is no upper bound on the cost",
+        "A limit is set, but the cost has no bound: server tools, documents by URL, or a model without a known price.",
+        "Leave the limit out, give the model's `prices:`, or leave out what has no bound.",
+        "BF803 the run: there is no upper bound on the cost (web_search can add any number of tokens), so "
+        "a limit cannot be kept",
+    ),
+    "BF804": ErrorCode(
+        "What went first did not go well",
+        "The rows that were sent ahead of the others failed, or cost more than was estimated.",
+        "Look at their reasons, mend the job, and run again. What was answered is kept; what was learnt is used.",
+        "BF804 classify_tickets: 18 of the 20 rows that went first failed, so the other 4,960 were not sent",
+    ),
+    "BF805": ErrorCode(
+        "A run needs a yes",
+        "It is expected to cost more than confirm_above_usd, nobody is at the terminal, and no budget is set.",
+        "Give --yes, --max-cost USD, or set month_max_cost_usd.",
+        "BF805 this run needs a yes: $6.87 expected, $26.32 at most, and confirm_above_usd is $5.00",
+    ),
+    "BF806": ErrorCode(
+        "Not confirmed",
+        "The question whether to send was answered with no.",
+        "Nothing was sent.",
+        "BF806 not confirmed; nothing was sent",
+    ),
+    "BF807": ErrorCode(
+        "A saved plan does not cover what would be sent",
+        "Since the plan was made, requests, prices or the target have changed, so that more would be sent "
+        "than was approved.",
+        "Make a new plan and have it approved.",
+        "BF807 classify_tickets: 12 requests are not in the plan",
+    ),
+    "BF808": ErrorCode(
+        "A saved plan cannot be read",
+        "The file is not a plan, or was made by another version.",
+        "Make it again: batchforge plan --out plan.json.",
+        "BF808 plan.json is not a plan",
+    ),
     "BF901": ErrorCode(
         "--vars cannot be read",
         "The value is neither KEY=VALUE nor a YAML or JSON mapping.",
