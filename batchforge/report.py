@@ -35,7 +35,8 @@ def printable_lines(lines: list[str]) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else plural}"
 
 
 def _job_lines(job: JobSummary) -> Iterator[str]:

@@ -124,9 +124,10 @@ def telling_what_goes_on(chosen: Chosen) -> Iterator[None]:
         with read_state(chosen.project, chosen.target) as state:
             open_attempts = state.open_attempts([job.name for job in chosen.jobs]) if state else []
         requests = sum(attempt.request_count for attempt in open_attempts)
+        batches = "batch is" if len(open_attempts) == 1 else "batches are"
         if open_attempts:
             click.echo(
-                f"\n{counted(requests, 'request')} in {counted(len(open_attempts), 'batch')} in flight; "
+                f"\n{counted(requests, 'request')} in {len(open_attempts)} {batches} in flight; "
                 "nothing was canceled.\n"
                 "`batchforge collect --wait` fetches them, `batchforge resume` goes on, `batchforge cancel` gives up.",
                 err=True,

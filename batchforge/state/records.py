@@ -178,11 +178,10 @@ class OutputRow(NamedTuple):
 class StoreReport:
     """What came of storing some results."""
 
-    stored: int
-    repeated: int
-    """Already there, word for word: a second reading changes nothing."""
+    stored: Sequence[RequestResult]
+    """Those that were new: a second reading changes nothing."""
     unasked: tuple[str, ...]
-    """custom_ids that the attempt did not ask for."""
+    """custom_ids that the attempt does not ask for, or not any more."""
 
 
 class StateReader(Protocol):
@@ -213,6 +212,10 @@ class StateReader(Protocol):
 
     def open_attempts(self, jobs: Sequence[str] | None = None) -> list[AttemptRecord]:
         """Attempts that are not final, oldest first."""
+        ...
+
+    def awaited_attempts(self, jobs: Sequence[str]) -> list[AttemptRecord]:
+        """Open attempts of these jobs, and those of other jobs that ask for one of their rows; oldest first."""
         ...
 
     def attempt(self, attempt_id: int) -> AttemptRecord: ...
@@ -257,10 +260,19 @@ class StateStore(StateReader, Protocol):
         """
         ...
 
-    def move(self, attempt_id: int, to_state: AttemptState, *, batch_id: str | None = None, note: str = "") -> None:
+    def move(
+        self,
+        attempt_id: int,
+        from_state: AttemptState,
+        to_state: AttemptState,
+        *,
+        batch_id: str | None = None,
+        note: str = "",
+    ) -> None:
         """Checks that the move is legal, records and logs it; a final state releases the claims.
 
         Raises:
+            AttemptMoved: it is not in `from_state` any more.
             IllegalMove: our own bug.
         """
         ...
@@ -278,3 +290,7 @@ class StateStore(StateReader, Protocol):
 
 class ClaimTaken(Exception):
     """A request is being asked by somebody else at this moment."""
+
+
+class AttemptMoved(Exception):
+    """Another process has taken the attempt further in the meantime."""

@@ -18,6 +18,7 @@ from batchforge.errors import StateError, StateLocked
 from batchforge.results import RequestResult, ResultKind, Usage
 from batchforge.state.attempts import AttemptState, check_move
 from batchforge.state.records import (
+    AttemptMoved,
     AttemptRecord,
     BatchRecord,
     ClaimTaken,
@@ -171,6 +172,20 @@ class SqliteState:
         attempts = [_attempt(row) for row in rows]
         return [a for a in attempts if jobs is None or a.job in jobs]
 
+    def awaited_attempts(self, jobs: Sequence[str]) -> list[AttemptRecord]:
+        attempts = self.open_attempts()
+        others = {attempt.attempt_id for attempt in attempts if attempt.job not in jobs}
+        if others:
+            marks = ",".join("?" * len(jobs))
+            rows = self._all(
+                "SELECT DISTINCT c.attempt_id FROM manifests m JOIN manifest_rows r USING (manifest_id) "
+                "JOIN claims c ON c.request_id = r.request_id AND c.ordinal = r.ordinal "
+                f"WHERE m.job IN ({marks})",
+                jobs,
+            )
+            others -= {row[0] for row in rows}
+        return [attempt for attempt in attempts if attempt.attempt_id not in others]
+
     def attempt(self, attempt_id: int) -> AttemptRecord:
         row = self._one(f"SELECT {_ATTEMPT_COLUMNS} FROM attempts WHERE attempt_id = ?", (attempt_id,))
         if row is None:
@@ -277,15 +292,27 @@ class SqliteState:
             )
         return attempt_id
 
-    def move(self, attempt_id: int, to_state: AttemptState, *, batch_id: str | None = None, note: str = "") -> None:
+    def move(
+        self,
+        attempt_id: int,
+        from_state: AttemptState,
+        to_state: AttemptState,
+        *,
+        batch_id: str | None = None,
+        note: str = "",
+    ) -> None:
+        check_move(attempt_id, from_state, to_state)
         with self._transaction():
-            from_state = self.attempt(attempt_id).state
-            check_move(attempt_id, from_state, to_state)
-            self._db.execute(
-                "UPDATE attempts SET state = ?1, note = ?2, batch_id = coalesce(?3, batch_id), "
-                "sent_at = CASE WHEN ?1 = 'sending' THEN ?4 ELSE sent_at END WHERE attempt_id = ?5",
-                (to_state.value, note, batch_id, self._stamp(), attempt_id),
-            )
+            if (state := self.attempt(attempt_id).state) is not from_state:
+                raise AttemptMoved(f"attempt {attempt_id} is {state} by now, not {from_state}")
+            try:
+                self._db.execute(
+                    "UPDATE attempts SET state = ?1, note = ?2, batch_id = coalesce(?3, batch_id), "
+                    "sent_at = CASE WHEN ?1 = 'sending' THEN ?4 ELSE sent_at END WHERE attempt_id = ?5",
+                    (to_state.value, note, batch_id, self._stamp(), attempt_id),
+                )
+            except sqlite3.IntegrityError as exc:
+                raise AttemptMoved(f"batch {batch_id} belongs to another attempt by now") from exc
             if to_state is AttemptState.UNCERTAIN:
                 # What it was taken for was not it.
                 self._db.execute("UPDATE attempts SET batch_id = NULL WHERE attempt_id = ?", (attempt_id,))
@@ -333,16 +360,16 @@ class SqliteState:
     def store_results(self, attempt_id: int, results: Sequence[RequestResult]) -> StoreReport:
         from batchforge.fingerprint import parse_custom_id
 
-        stored, unasked = 0, []
+        stored, unasked = [], []
         with self._transaction():
             max_tokens = self.attempt(attempt_id).max_tokens
             for result in results:
                 name = parse_custom_id(result.custom_id)
                 if name is None or not self._is_asked(attempt_id, name):
                     unasked.append(result.custom_id)
-                else:
-                    stored += self._insert_result(attempt_id, name, max_tokens, result)
-        return StoreReport(stored, len(results) - stored - len(unasked), tuple(unasked))
+                elif self._insert_result(attempt_id, name, max_tokens, result):
+                    stored.append(result)
+        return StoreReport(stored, tuple(unasked))
 
     # ---- for maintenance
 
@@ -494,12 +521,12 @@ class SqliteState:
         asked = self._db.execute("SELECT attempt_id FROM claims WHERE request_id = ? AND ordinal = ?", name).fetchone()
         return asked is not None and asked[0] == attempt_id
 
-    def _insert_result(self, attempt_id: int, name: tuple[bytes, int], max_tokens: int, result: RequestResult) -> int:
-        """1 where it was new, 0 where it was there already."""
+    def _insert_result(self, attempt_id: int, name: tuple[bytes, int], max_tokens: int, result: RequestResult) -> bool:
+        """Whether it was new."""
         if self._db.execute(
             "SELECT 1 FROM results WHERE request_id = ? AND ordinal = ? AND attempt_id = ?", (*name, attempt_id)
         ).fetchone():
-            return 0
+            return False
         message_rowid = None
         if result.message is not None:
             message_rowid = self._db.execute("INSERT INTO messages (body) VALUES (?)", (result.message,)).lastrowid
@@ -528,7 +555,7 @@ class SqliteState:
                 self._stamp(),
             ),
         )
-        return 1
+        return True
 
     def _stored_results(self, names: Sequence[tuple[bytes, int]]) -> dict[tuple[bytes, int], StoredResult]:
         """The result that counts for each (request_id, ordinal): the billed one, else the last."""
