@@ -151,23 +151,41 @@ class ProjectFiles:
 
     def cli(self, *words: str, timeout_s: float = 60, **env: str) -> Finished:
         """`batchforge` with these words, in the project's folder."""
-        process = self.start(*words, **env)
-        try:
-            stdout, stderr = process.communicate(timeout=timeout_s)
-        finally:
-            process.kill()
-        return Finished(process.returncode, stdout, stderr)
+        return run_cli(self.root, *words, timeout_s=timeout_s, **env)
 
     def start(self, *words: str, **env: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [*CLI, *words],
-            cwd=self.root,
-            env=child_environment(**env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return start_cli(self.root, *words, **env)
+
+
+def run_cli(folder: Path, *words: str, timeout_s: float = 60, **env: str) -> Finished:
+    with start_cli(folder, *words, **env) as process:
+        return end_of(process, timeout_s)
+
+
+def start_cli(folder: Path, *words: str, **env: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*CLI, *words],
+        cwd=folder,
+        env=child_environment(**env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def end_of(process: subprocess.Popen[str], timeout_s: float = 60) -> Finished:
+    try:
+        stdout, stderr = process.communicate(timeout=timeout_s)
+    finally:
+        process.kill()
+    return Finished(process.returncode, stdout, stderr)
+
+
+def interrupt(process: subprocess.Popen[str], timeout_s: float = 30) -> Finished:
+    """Ctrl-C, and what the process says to it."""
+    process.send_signal(signal.SIGINT)
+    return end_of(process, timeout_s)
 
 
 def child_environment(**changes: str) -> dict[str, str]:
@@ -180,10 +198,3 @@ def copy_example(name: str, root: Path) -> Path:
     """A copy of projects/<name>, without what a run leaves."""
     left_by_runs = shutil.ignore_patterns("target", ".batchforge")
     return Path(shutil.copytree(TREE / "projects" / name, root / name, ignore=left_by_runs))
-
-
-def interrupt(process: subprocess.Popen[str], timeout_s: float = 30) -> Finished:
-    """Ctrl-C, and what the process says to it."""
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=timeout_s)
-    return Finished(process.returncode, stdout, stderr)

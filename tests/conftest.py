@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ StartEmulator = Callable[..., EmulatorServer]
 @pytest.fixture
 def start_emulator(tmp_path: Path) -> Iterator[StartEmulator]:
     """Starts emulators whose batches end at once, unless the scenario's settings say otherwise."""
+    numbers = count()
     with ExitStack() as stack:
 
         def started(**settings: Any) -> EmulatorServer:
             scenario = Scenario(**{"processing_time_s": 0.0, "retry_after_s": None, **settings})
-            return stack.enter_context(EmulatorServer(tmp_path / "emulator.db", scenario=scenario))
+            database = tmp_path / f"emulator-{next(numbers)}.db"
+            return stack.enter_context(EmulatorServer(database, scenario=scenario))
 
         yield started
 
