@@ -314,6 +314,11 @@ def context_limit_tokens(model: ModelInfo) -> int:
     return model.context_window_tokens
 
 
+def web_search_usd() -> Decimal:
+    """What one search by the server's tool costs, in batches too as far as is known."""
+    return _load().web_search_usd_per_1000 / 1000
+
+
 def extended_output_beta() -> str:
     """The beta header that raises max_tokens in batches, for the models that take it."""
     return _load().extended_batch_beta
@@ -332,6 +337,7 @@ class _ModelTable:
     extended_batch_beta: str
     cache_write_5m_multiplier: Decimal
     cache_write_1h_multiplier: Decimal
+    web_search_usd_per_1000: Decimal
     models: tuple[ModelInfo, ...]
     retired: tuple[_RetiredModel, ...]
 
@@ -348,6 +354,7 @@ def _load() -> _ModelTable:
         extended_batch_beta=raw["extended_batch_beta"],
         cache_write_5m_multiplier=raw["multipliers"]["cache_write_5m"],
         cache_write_1h_multiplier=raw["multipliers"]["cache_write_1h"],
+        web_search_usd_per_1000=raw["web_search_usd_per_1000"],
         models=tuple(sorted(map(_model, raw["models"]), key=lambda m: m.released_on or date.min, reverse=True)),
         retired=msgspec.convert(raw["retired"], tuple[_RetiredModel, ...]),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from batchforge.claude_models import ModelPrices, PriceTable, PriceTier
+from batchforge.claude_models import ModelPrices, PriceTable, PriceTier, web_search_usd
 from batchforge.results import RequestResult, Usage
 
 
@@ -20,7 +20,7 @@ class TokenRates:
     output: int
 
     def cost_pico_usd(self, usage: Usage) -> int:
-        """Of one request, or of several within this tier."""
+        """Of the tokens of one request, or of several within this tier."""
         return (
             usage.input_tokens * self.input
             + usage.cache_write_5m_tokens * self.cache_write_5m
@@ -78,5 +78,10 @@ class Pricing:
         rates = self.rates(result.model, is_batch=is_batch, inference_geo=result.inference_geo)
         if rates is None:
             return replace(result, cost_pico_usd=None)
-        cost = rates_for(rates, result.usage.prompt_tokens).cost_pico_usd(result.usage)
-        return replace(result, cost_pico_usd=cost)
+        of_tokens = rates_for(rates, result.usage.prompt_tokens).cost_pico_usd(result.usage)
+        of_searches = result.usage.web_searches * web_search_pico_usd()
+        return replace(result, cost_pico_usd=of_tokens + of_searches)
+
+
+def web_search_pico_usd() -> int:
+    return int(web_search_usd().scaleb(12))
