@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from batchforge.results import RequestResult
 
@@ -82,6 +83,62 @@ class BatchGone(Exception):
     """The batch was deleted, or its results have been archived."""
 
 
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What is left of one rate limit, as an answer's headers said."""
+
+    kind: str
+    """requests, tokens, input-tokens or output-tokens."""
+    limit: int | None
+    remaining: int
+    resets: float
+    """By the server's clock, in seconds since 1970. It tells one window from the next."""
+    reset_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What an answer says about how fast to go on. Empty where the server says nothing."""
+
+    retry_after_s: float | None = None
+    quotas: tuple[Quota, ...] = ()
+
+
+class ReplyKind(StrEnum):
+    RESULT = "result"
+    """The request's result: an answer, or that this request is refused for good."""
+    SLOW_DOWN = "slow_down"
+    """Refused because of a limit or of load: nothing was paid, and the same request may be sent later."""
+    FAILED = "failed"
+    """Failed by chance; the same request may succeed."""
+    UNREACHABLE = "unreachable"
+    """Surely not sent: no connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came of one request to the Messages API."""
+
+    kind: ReplyKind
+    result: RequestResult
+    """What to store: at once for RESULT, else if the request is not tried again."""
+    pace: Pace = Pace()
+
+
+class MessagesBackend(Protocol):
+    """The Messages API, one request at a time. One object may be used from several threads."""
+
+    def ask(self, custom_id: str, body: bytes, betas: Sequence[str]) -> Reply:
+        """Send one request, once.
+
+        Raises:
+            ApiError: the API refuses in a way that holds for all requests, such as bad credentials.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
 class BatchBackend(Protocol):
     """The Message Batches API. One object may be used from several threads."""
 
@@ -112,6 +169,14 @@ class BatchBackend(Protocol):
 
     def list_recent(self, max_age_s: float) -> BatchListing:
         """All batches created within the last `max_age_s` seconds of the server's clock.
+
+        Raises:
+            Unavailable
+        """
+        ...
+
+    def count_tokens(self, params: Mapping[str, Any]) -> int:
+        """Input tokens of a request, counted by the API for nothing.
 
         Raises:
             Unavailable

@@ -12,7 +12,7 @@ import httpx2
 from batchforge.backends.base import BatchGone, Connection, Rejected, Unavailable, Uncertain
 from batchforge.errors import ApiError
 
-_NOTHING_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+NOTHING_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 """Failures before the first byte of a request: surely not accepted."""
 
 
@@ -43,11 +43,11 @@ def spending() -> Iterator[None]:
                 describe(exc),
                 status=exc.status_code,
                 retry_after_s=retry_after_s(exc.response.headers),
-                is_final=not _may_pass_later(exc),
+                is_final=not may_pass_later(exc),
             ) from exc
         raise Uncertain(describe(exc)) from exc
     except anthropic.APIConnectionError as exc:
-        if isinstance(exc.__cause__, _NOTHING_SENT):
+        if isinstance(exc.__cause__, NOTHING_SENT):
             raise Rejected(f"cannot connect: {exc.__cause__}", status=None, retry_after_s=None, is_final=False) from exc
         raise Uncertain(f"the connection broke: {type(exc.__cause__ or exc).__name__} {exc.__cause__ or exc}") from exc
     except (anthropic.AnthropicError, httpx2.HTTPError, httpx2.StreamError, ValueError) as exc:
@@ -86,7 +86,7 @@ def credentials_refused(what: str, message: str) -> ApiError:
 
 def describe(exc: anthropic.APIStatusError) -> str:
     """Status, type and message as the API gave them; never a header, so never a key."""
-    error = _error_body(exc)
+    error = error_body(exc)
     if error is None:
         return f"HTTP {exc.status_code}"
     return f"HTTP {exc.status_code} {error.get('type', '')}: {error.get('message', '')}"
@@ -101,7 +101,7 @@ def retry_after_s(headers: Any) -> float | None:
     return seconds if seconds >= 0 else None
 
 
-def _error_body(exc: anthropic.APIStatusError) -> dict[str, Any] | None:
+def error_body(exc: anthropic.APIStatusError) -> dict[str, Any] | None:
     body = exc.body
     error = body.get("error") if isinstance(body, dict) else None
     return error if isinstance(error, dict) else None
@@ -111,11 +111,11 @@ def _is_surely_refused(exc: anthropic.APIStatusError) -> bool:
     # 413 comes from the edge, before the API, often without an API error in its body.
     if exc.status_code == 413:
         return True
-    return (400 <= exc.status_code < 500 or exc.status_code == 529) and _error_body(exc) is not None
+    return (400 <= exc.status_code < 500 or exc.status_code == 529) and error_body(exc) is not None
 
 
-def _may_pass_later(exc: anthropic.APIStatusError) -> bool:
-    details = (_error_body(exc) or {}).get("details") or {}
+def may_pass_later(exc: anthropic.APIStatusError) -> bool:
+    details = (error_body(exc) or {}).get("details") or {}
     if details.get("error_code") == "enforced_spend_limit_reached":
         return False
     return exc.status_code in {409, 429, 529}

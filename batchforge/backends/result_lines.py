@@ -18,12 +18,14 @@ class _CacheCreation(msgspec.Struct):
 
 
 class _ServerToolUse(msgspec.Struct):
-    web_search_requests: int | None = 0
+    web_search_requests: int | None = None
 
 
 class _Usage(msgspec.Struct):
-    input_tokens: int = 0
-    output_tokens: int = 0
+    """Servers that only resemble the API leave fields out, or null."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     cache_creation: _CacheCreation | None = None
@@ -41,7 +43,7 @@ class _Message(msgspec.Struct):
     model: str | None = None
     content: list[_Block] = []
     stop_reason: str | None = None
-    usage: _Usage = msgspec.field(default_factory=_Usage)
+    usage: _Usage | None = None
 
 
 class _Error(msgspec.Struct):
@@ -120,15 +122,16 @@ def message_result(custom_id: str, message: bytes) -> RequestResult:
         msgspec.DecodeError: not a message.
     """
     decoded = _decode_message(message)
+    usage = decoded.usage or _Usage()
     return RequestResult(
         custom_id,
         _kind(decoded),
-        usage=_usage(decoded.usage),
+        usage=_usage(usage),
         message=message,
         message_id=decoded.id,
         model=decoded.model,
         stop_reason=decoded.stop_reason,
-        inference_geo=decoded.usage.inference_geo,
+        inference_geo=usage.inference_geo,
     )
 
 
@@ -158,8 +161,8 @@ def _usage(usage: _Usage) -> Usage:
     # A server that does not split its writes by life is taken to have written for five minutes, the default.
     split = usage.cache_creation or _CacheCreation(ephemeral_5m_input_tokens=written)
     return Usage(
-        usage.input_tokens,
-        usage.output_tokens,
+        usage.input_tokens or 0,
+        usage.output_tokens or 0,
         usage.cache_read_input_tokens or 0,
         split.ephemeral_5m_input_tokens,
         split.ephemeral_1h_input_tokens,
