@@ -11,29 +11,35 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from batchforge.artifacts import replace_file
 from batchforge.budget import Limits, check_gate, check_limits, cost_warnings, cost_words, needs_confirmation
+from batchforge.claude_models import find_model
 from batchforge.clock import Clock, SystemClock, iso
 from batchforge.compiler import CompiledJob, compile_job
-from batchforge.errors import BatchForgeError, BudgetExceeded, ProblemList, UsageError
+from batchforge.errors import BatchForgeError, BudgetExceeded, Problem, ProblemList, UsageError
 from batchforge.estimate import Phase
 from batchforge.events import Event, EventName, Listener, ignore
 from batchforge.git_commit import describe_commit
 from batchforge.inputs import read_input
 from batchforge.outputs import OutputReport, check_columns, find_moved_rows, output_path, write_outputs, written_as
+from batchforge.plan_file import SavedPlan, check_within
 from batchforge.plan_rows import Action
 from batchforge.planner import JobPlan, PlanSettings, Resend, plan_job
 from batchforge.project import Project
+from batchforge.request import MessageRequest
 from batchforge.request_checks import check_request
 from batchforge.results import Brought
 from batchforge.spec import JobSpec
-from batchforge.state.records import ClaimTaken, Manifest, MonthBudgetTaken, RunRecord
+from batchforge.state.records import ClaimTaken, Manifest, MonthBudgetTaken, RunRecord, StateReader
 from batchforge.summaries import JobSummary, RunSummary, status_of
 from batchforge.target import Target
+from batchforge.targets import read_state
+from batchforge.token_estimate import estimate_params_tokens
 
 if TYPE_CHECKING:
     from batchforge.executor import Executor
@@ -59,6 +65,10 @@ class RunOptions:
     """A person has agreed to the cost already."""
     max_cost_usd: float | None = None
     """The most that the whole run may cost."""
+    count_exactly: bool = False
+    """For a plan: let the API count the tokens of a few requests."""
+    saved_plan: SavedPlan | None = None
+    """What was approved: nothing beyond it is sent."""
     ask: Callable[[str], bool] | None = None
     """Asks a person; None where nobody is there."""
     command: str = "run"
@@ -128,6 +138,59 @@ def run(
     _tell_warnings(problems, listen)
     with _runner(project, target, options, listen, clock) as runner:
         return runner.run(compiled)
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectPlan:
+    """The plans of some jobs, and what they were made of."""
+
+    plans: Sequence[JobPlan]
+    state: StateReader | None
+    warnings: Sequence[Problem]
+
+
+@contextmanager
+def plan(
+    project: Project, jobs: Sequence[JobSpec], target: Target, options: RunOptions | None = None
+) -> Iterator[ProjectPlan]:
+    """What a run would do and cost. Offline, without a key, and without a write to state.
+
+    The plans' rows live in private files that go when the block ends.
+
+    Raises:
+        ProjectError: something in the files or rows is wrong.
+    """
+    options = options or RunOptions(command="plan")
+    problems = ProblemList()
+    compiled = compile_jobs(project, jobs, target, options, problems)
+    problems.raise_if_any()
+    settings = PlanSettings(resend=options.resend, can_prime=options.wait, prices=project.price_table(target))
+    with ExitStack() as stack:
+        state = stack.enter_context(read_state(project, target))
+        if options.count_exactly:
+            settings = replace(settings, counted_ratios=_count_tokens(project, compiled, target))
+        plans = [stack.enter_context(plan_job(job, state, target.name, settings)) for job in compiled]
+        for each in plans:
+            check_columns(each.compiled.spec, each.columns, target)
+        yield ProjectPlan(plans, state, problems.warnings)
+
+
+_COUNTED_REQUESTS = 5
+
+
+def _count_tokens(project: Project, jobs: Sequence[CompiledJob], target: Target) -> dict[str, float]:
+    """Job -> tokens of its first requests as the API counts them, over estimated ones."""
+    from batchforge.targets import open_target
+
+    ratios = {}
+    with open_target(project, target) as opened:
+        for job in jobs:
+            rows = islice((row for row in job.requests() if isinstance(row, MessageRequest)), _COUNTED_REQUESTS)
+            bodies = [job.params_of(row) for row in rows]
+            estimated = sum(estimate_params_tokens(body, find_model(job.spec.model)) for body in bodies)
+            if estimated:
+                ratios[job.spec.name] = sum(map(opened.backend.count_tokens, bodies)) / estimated
+    return ratios
 
 
 def resume(
@@ -293,11 +356,14 @@ class _Runner:
             self._warn(plan.job, message)
 
     def _check_money(self, plans: Sequence[JobPlan], *, is_approved: bool) -> None:
-        """Limits hold, and a person has said yes where one must; once a run.
+        """Limits hold, the saved plan covers it, and a person has said yes where one must.
 
         Raises:
             BudgetExceeded
         """
+        if self.options.saved_plan is not None:
+            check_within(self.options.saved_plan, plans, **plan_binding(self.project, self.opened.target, plans))
+            is_approved = True
         check_limits(plans, self._limits, self._committed_pico_usd())
         for job, message in cost_warnings(plans):
             self._warn(job, message)
@@ -519,6 +585,13 @@ class _Runner:
 
     def _warn(self, job: str, message: str) -> None:
         self.listen(Event(EventName.WARNING, job, message))
+
+
+def plan_binding(project: Project, target: Target, plans: Sequence[JobPlan]) -> dict[str, str]:
+    """What a saved plan holds besides its requests: target, origin and prices."""
+    models = [each.compiled.spec.model for each in plans]
+    prices = project.price_table(target).fingerprint(models)
+    return {"target": target.name, "origin": str(target.origin()), "prices": prices}
 
 
 def plan_words(plan: JobPlan) -> str:

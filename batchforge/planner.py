@@ -9,7 +9,7 @@ import hashlib
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from types import TracebackType
 from typing import Literal
@@ -76,6 +76,8 @@ class PlanSettings:
     """Whether a row may be sent ahead and waited for."""
     prices: PriceTable | None = None
     """None: the table of this version."""
+    counted_ratios: Mapping[str, float] = field(default_factory=dict)
+    """Job -> input tokens as the API counts them over estimated ones, where it was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,9 +280,10 @@ class _Planner:
         )
 
     def _learnt(self) -> Learnt:
-        if self.state is None:
-            return Learnt()
-        return self.state.learnt(self.compiled.spec.name, self.compiled.spec.model, self.settings.mode)
+        spec = self.compiled.spec
+        learnt = self.state.learnt(spec.name, spec.model, self.settings.mode) if self.state else Learnt()
+        counted = self.settings.counted_ratios.get(spec.name)
+        return learnt if counted is None else replace(learnt, input_ratio=counted)
 
     def _caching(self, learnt: Learnt) -> CacheDecision:
         is_batch = self.settings.mode == "batch"

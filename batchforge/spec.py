@@ -24,7 +24,7 @@ class TemplateSource:
     """The line of `path` on which the text begins, so that an error in line n of the text can be shown in the file."""
 
 
-ContentTree: TypeAlias = "TemplateSource | None | bool | int | float | list[ContentTree] | dict[str, ContentTree]"
+ContentTree: TypeAlias = "TemplateSource | bool | int | float | list[ContentTree] | dict[str, ContentTree] | None"
 """A content block as the API takes it, its strings being templates (`type`, `role`, and media types are plain `str`
 wrapped in a TemplateSource too: a template without any braces renders to itself)."""
 
@@ -116,8 +116,8 @@ class JobSpec:
     """As sent: aliases of the project are resolved, aliases of the API are not."""
     messages: tuple[MessageSpec, ...]
     params: Mapping[str, Any]
-    """All other body parameters exactly as the API takes them: max_tokens, thinking, tools, tool_choice, stop_sequences,
-    output_config (effort only; the format is made from `output.schema`), metadata, service_tier, inference_geo, ..."""
+    """All other body parameters exactly as the API takes them: max_tokens, thinking, tools, tool_choice, metadata, ...,
+    output_config (effort only; the format is made from `output.schema`)."""
     system: tuple[ContentTree, ...] = ()
     betas: tuple[str, ...] = ()
     output: OutputSpec = OutputSpec()

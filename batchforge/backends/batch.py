@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+from anthropic.types import MessageTokensCount
 from anthropic.types.messages import MessageBatch
 
 from batchforge.backends.base import BatchGone, BatchListing, BatchProgress, Connection, Unavailable
@@ -20,6 +22,7 @@ from batchforge.results import RequestResult
 
 _CHUNK_BYTES = 1 << 20
 _PAGE_SIZE = 100
+_COUNTED = ("model", "system", "messages", "tools", "tool_choice", "thinking", "output_config")
 
 
 class BatchApi:
@@ -76,6 +79,17 @@ class BatchApi:
             after = listed.last_id
             if not listed.has_more or not found or parse_iso(found[-1].created_at) < since:
                 return BatchListing(batches, server_time)
+
+    def count_tokens(self, params: Mapping[str, Any]) -> int:
+        body = msgspec.json.encode({name: params[name] for name in _COUNTED if name in params})
+        with reading("count of tokens"):
+            counted = self._client.post(
+                "/v1/messages/count_tokens",
+                content=body,
+                cast_to=MessageTokensCount,
+                options={"headers": {"Content-Type": "application/json"}},
+            )
+            return counted.input_tokens
 
     def cancel(self, batch_id: str) -> BatchProgress:
         with reading(f"cancel of batch {batch_id}"):

@@ -26,6 +26,12 @@ from batchforge.commands.running import (
 @click.option(
     "--submitted-rows", is_flag=True, help="Write outputs of the rows as submitted, though inputs have moved since."
 )
+@click.option(
+    "--plan",
+    "plan_path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Send only what this plan, made by `batchforge plan --out`, approved; refuse if more would be sent.",
+)
 @click.option("--max-cost", "max_cost_usd", type=click.FloatRange(min=0), metavar="USD", help="What the run may cost.")
 @click.option("--yes", is_flag=True, help="Do not ask, whatever it costs.")
 @click.option("--allow-unknown-model", is_flag=True, help="Send models that this version does not know.")
@@ -43,6 +49,7 @@ def command(
     no_wait: bool,
     full_refresh: bool,
     submitted_rows: bool,
+    plan_path: Path | None,
     max_cost_usd: float | None,
     yes: bool,
     allow_unknown_model: bool,
@@ -52,6 +59,7 @@ def command(
     Rows that were answered before are not asked again, whatever file they stand in.
     """
     from batchforge import pipeline
+    from batchforge.plan_file import read_plan
     from batchforge.planner import Resend
 
     chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
@@ -61,6 +69,7 @@ def command(
         sample=sample,
         wait=not no_wait,
         submitted_rows=submitted_rows,
+        saved_plan=read_plan(plan_path) if plan_path else None,
         max_cost_usd=max_cost_usd,
         yes=yes,
         ask=asker(),

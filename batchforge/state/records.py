@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from batchforge.results import RequestResult, ResultKind
+from batchforge.results import Brought, Learnt, RequestResult, ResultKind
 from batchforge.state.attempts import AttemptState
 from batchforge.target import Origin
 
@@ -81,8 +81,15 @@ class Intention:
     skeleton: bytes
     holder: str
     """Who sends: host, process id and its start time."""
-    ceiling_usd: float | None = None
-    """The most that the attempt can cost; None where no bound is known."""
+    phase: str = "rest"
+    """prime, prime groups, canary or rest."""
+    caching: str = "none"
+    """Whether its requests were meant to find their prefix in the cache: none (no marks), cold, priming or primed."""
+    estimated_input_tokens: float = 0.0
+    ceiling_pico_usd: int | None = None
+    """The most that the attempt can cost: reserved until its results settle it; None where no bound is known."""
+    month_limit_pico_usd: int | None = None
+    """What settled and reserved costs of this month may come to, this attempt included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +181,24 @@ class OutputRow(NamedTuple):
     stored: StoredResult | None
 
 
+class AskedRequest(NamedTuple):
+    """A request as it was asked: the body without cache breakpoints, under the max_tokens of its first time."""
+
+    skeleton_id: bytes
+    body: bytes
+
+
+class RowRequest(NamedTuple):
+    """A request that a row has, or had at some time."""
+
+    target: str
+    job: str
+    key: str
+    request_id: bytes
+    ordinal: int
+    first_run_id: str
+
+
 @dataclass(frozen=True, slots=True)
 class StoreReport:
     """What came of storing some results."""
@@ -210,6 +235,10 @@ class StateReader(Protocol):
 
     def output_rows(self, manifest_id: int) -> Iterator[OutputRow]: ...
 
+    def stored_results(self, names: Sequence[tuple[bytes, int]]) -> dict[tuple[bytes, int], StoredResult]:
+        """The result that counts for each (request_id, ordinal): the billed one, else the last."""
+        ...
+
     def open_attempts(self, jobs: Sequence[str] | None = None) -> list[AttemptRecord]:
         """Attempts that are not final, oldest first."""
         ...
@@ -232,8 +261,52 @@ class StateReader(Protocol):
 
     def runs(self, limit: int) -> list[RunRecord]: ...
 
+    def run(self, run_id: str) -> RunRecord | None: ...
+
+    def attempts_of_run(self, run_id: str) -> list[AttemptRecord]: ...
+
+    def attempt_of_batch(self, batch_id: str) -> AttemptRecord | None: ...
+
+    def undeleted_batches(self, target: str) -> list[str]:
+        """Batches of a target whose results are stored and that the API may still hold."""
+        ...
+
+    def manifests(self, job: str) -> list[Manifest]:
+        """Of all targets and scopes, the newest first."""
+        ...
+
+    def row_requests(self, target: str, job: str, key: str) -> list[RowRequest]:
+        """Every request that a row ever had."""
+        ...
+
+    def rows_of_request(self, request_id: bytes, ordinal: int) -> Iterator[RowRequest]:
+        """Every row that ever had this request."""
+        ...
+
+    def rows_of_attempt(self, attempt_id: int) -> Iterator[RowRequest]:
+        """Every row that ever had one of an attempt's requests."""
+        ...
+
+    def asked(self, request_id: bytes) -> AskedRequest | None: ...
+
+    def all_results(self, request_id: bytes, ordinal: int) -> list[StoredResult]:
+        """In the order in which they were asked for."""
+        ...
+
+    def name_of_message(self, message_id: str) -> tuple[bytes, int] | None:
+        """(request_id, ordinal) of the request that a message answers."""
+        ...
+
     def counts(self) -> dict[str, int]:
         """Table -> rows, for people."""
+        ...
+
+    def learnt(self, job: str, model: str, mode: str) -> Learnt:
+        """What the job's last results have taught about its requests."""
+        ...
+
+    def committed_pico_usd(self, since: str) -> int:
+        """What was spent since then, and what is reserved for attempts that are under way."""
         ...
 
 
@@ -257,6 +330,7 @@ class StateStore(StateReader, Protocol):
 
         Raises:
             ClaimTaken: somebody else holds one of the claims.
+            MonthBudgetTaken: the month's limit does not hold its ceiling.
         """
         ...
 
@@ -279,13 +353,25 @@ class StateStore(StateReader, Protocol):
 
     def save_batch(self, batch: BatchRecord) -> None: ...
 
+    def mark_deleted(self, batch_id: str) -> None:
+        """Remember that the API does not hold the batch any more."""
+        ...
+
     def disown_batch(self, batch_id: str, note: str) -> None:
         """Remember that a listed batch is not ours, so that it is not looked at again."""
         ...
 
     def store_results(self, attempt_id: int, results: Sequence[RequestResult]) -> StoreReport: ...
 
+    def record_usage(self, attempt_id: int, usage: Brought) -> None:
+        """Settles the attempt's reserved cost."""
+        ...
+
     def close(self) -> None: ...
+
+
+class MonthBudgetTaken(Exception):
+    """The month's budget does not hold the attempt: others have reserved it meanwhile."""
 
 
 class ClaimTaken(Exception):

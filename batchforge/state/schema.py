@@ -24,8 +24,12 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE attempts (
         attempt_id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, job TEXT NOT NULL, target TEXT NOT NULL,
         mode TEXT NOT NULL, model TEXT NOT NULL, max_tokens INTEGER NOT NULL, state TEXT NOT NULL,
-        request_count INTEGER NOT NULL, ceiling_usd REAL, holder TEXT NOT NULL, created_at TEXT NOT NULL,
-        sent_at TEXT, batch_id TEXT UNIQUE, note TEXT NOT NULL DEFAULT ''
+        request_count INTEGER NOT NULL, phase TEXT NOT NULL,
+        caching TEXT NOT NULL, estimated_input_tokens REAL NOT NULL, ceiling_pico_usd INTEGER, holder TEXT NOT NULL, created_at TEXT NOT NULL,
+        sent_at TEXT, batch_id TEXT UNIQUE, note TEXT NOT NULL DEFAULT '',
+        -- What its results came to, once they are stored.
+        billed_results INTEGER, prompt_tokens INTEGER, output_tokens INTEGER, cache_hits INTEGER,
+        cost_pico_usd INTEGER
     );
     CREATE INDEX attempts_by_state ON attempts (state);
 
@@ -40,7 +44,9 @@ MIGRATIONS: tuple[str, ...] = (
         batch_id TEXT PRIMARY KEY, attempt_id INTEGER, status TEXT NOT NULL,
         processing INTEGER NOT NULL, succeeded INTEGER NOT NULL, errored INTEGER NOT NULL,
         canceled INTEGER NOT NULL, expired INTEGER NOT NULL,
-        created_at TEXT NOT NULL, expires_at TEXT NOT NULL, ended_at TEXT, note TEXT NOT NULL DEFAULT ''
+        created_at TEXT NOT NULL, expires_at TEXT NOT NULL, ended_at TEXT, note TEXT NOT NULL DEFAULT '',
+        -- When we deleted it at the API, or found that it was not there any more.
+        deleted_at TEXT
     ) WITHOUT ROWID;
 
     -- Messages apart, so that what is looked up for every row stays small and close together.
@@ -71,6 +77,12 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (manifest_id, position)
     ) WITHOUT ROWID;
     CREATE INDEX manifest_rows_by_key ON manifest_rows (manifest_id, key);
+
+    -- Every request that a row ever had: manifests are replaced, this is not.
+    CREATE TABLE row_requests (
+        target TEXT NOT NULL, job TEXT NOT NULL, key TEXT NOT NULL, request_id BLOB NOT NULL, ordinal INTEGER NOT NULL,
+        first_run_id TEXT NOT NULL, PRIMARY KEY (target, job, key, request_id, ordinal)
+    ) WITHOUT ROWID;
 
     CREATE TABLE decisions (
         decision_id INTEGER PRIMARY KEY, decided_at TEXT NOT NULL, attempt_id INTEGER NOT NULL,

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from batchforge.clock import Clock, SystemClock, iso
-from batchforge.errors import StateError, StateLocked
-from batchforge.results import RequestResult, ResultKind, Usage
+from batchforge.results import Brought, Learnt, RequestResult, ResultKind
 from batchforge.state.attempts import AttemptState, check_move
 from batchforge.state.records import (
     AttemptMoved,
@@ -27,6 +22,7 @@ from batchforge.state.records import (
     LiveClaim,
     Manifest,
     ManifestRow,
+    MonthBudgetTaken,
     OutputRow,
     RequestRecord,
     RunRecord,
@@ -34,73 +30,26 @@ from batchforge.state.records import (
     StoredResult,
     StoreReport,
 )
-from batchforge.state.schema import APPLICATION_ID, MIGRATIONS
+from batchforge.state.sqlite_finding import SqliteFinding
+from batchforge.state.sqlite_records import (
+    ATTEMPT_COLUMNS,
+    MANIFEST_COLUMNS,
+    RESULT_COLUMNS,
+    SELECT_ROWS,
+    attempt_of,
+    counting_result,
+    json_text,
+    manifest_of,
+    stored_result_of,
+)
 from batchforge.streams import in_chunks
 from batchforge.target import Origin
 
 _ROWS_PER_STEP = 1_000
-_RESULT_COLUMNS = (
-    "request_id, ordinal, attempt_id, kind, max_tokens, input_tokens, output_tokens, cache_read_tokens, "
-    "cache_write_5m_tokens, cache_write_1h_tokens, web_searches, inference_geo, model, message_id, stop_reason, error_type, error_message, "
-    "cost_pico_usd, message_rowid, stored_at"
-)
-_USAGE_COLUMNS = (
-    "input_tokens",
-    "output_tokens",
-    "cache_read_tokens",
-    "cache_write_5m_tokens",
-    "cache_write_1h_tokens",
-    "web_searches",
-)
-_PLAIN_RESULT_COLUMNS = (
-    "message",
-    "message_id",
-    "inference_geo",
-    "model",
-    "stop_reason",
-    "error_type",
-    "error_message",
-    "cost_pico_usd",
-)
-_MANIFEST_COLUMNS = "manifest_id, job, target, scope, run_id, created_at, digest, row_count, parts, columns, written_as"
-_RUN_COLUMNS = "run_id, started_at, command, target, jobs, commit, started_by, status, ended_at, summary"
-_ATTEMPT_COLUMNS = (
-    "attempt_id, run_id, job, target, mode, state, request_count, holder, created_at, sent_at, batch_id, "
-    "max_tokens, note"
-)
 
 
-class SqliteState:
+class SqliteState(SqliteFinding):
     """A `StateStore` in a file. Safe to use from several threads and, for reading, while another process writes."""
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        read_only: bool = False,
-        lock_timeout_s: float = 30.0,
-        clock: Clock | None = None,
-    ) -> None:
-        """Opens the file, and unless `read_only` makes it or brings it up to the present schema.
-
-        Raises:
-            StateError: BF501 newer schema, BF503 damaged or not ours, BF505 not writable.
-            StateLocked: BF502 another process holds it for longer than `lock_timeout_s`.
-        """
-        self.path = path
-        self._clock = clock or SystemClock()
-        self._lock = threading.RLock()
-        with self._named_errors():
-            self._db = self._connect(read_only, lock_timeout_s)
-            self._prepare(read_only)
-
-    @property
-    def url(self) -> str:
-        return f"sqlite:///{self.path}"
-
-    def close(self) -> None:
-        with self._lock:
-            self._db.close()
 
     # ---- reading
 
@@ -133,43 +82,56 @@ class SqliteState:
 
     def manifest(self, target: str, job: str, scope: str = "") -> Manifest | None:
         row = self._one(
-            f"SELECT {_MANIFEST_COLUMNS} FROM manifests WHERE target = ? AND job = ? AND scope = ?",
+            f"SELECT {MANIFEST_COLUMNS} FROM manifests WHERE target = ? AND job = ? AND scope = ?",
             (target, job, scope),
         )
-        return _manifest(row) if row else None
+        return manifest_of(row) if row else None
 
     def unwritten_manifests(self, target: str) -> list[Manifest]:
         rows = self._all(
-            f"SELECT {_MANIFEST_COLUMNS} FROM manifests WHERE target = ? AND written_as IS NULL ORDER BY job, scope",
+            f"SELECT {MANIFEST_COLUMNS} FROM manifests WHERE target = ? AND written_as IS NULL ORDER BY job, scope",
             (target,),
         )
-        return [_manifest(row) for row in rows]
+        return [manifest_of(row) for row in rows]
 
     def manifest_rows(self, manifest_id: int) -> Iterator[ManifestRow]:
-        for row in self._stream(f"{_SELECT_ROWS} WHERE manifest_id = ? ORDER BY position", (manifest_id,)):
+        for row in self._stream(f"{SELECT_ROWS} WHERE manifest_id = ? ORDER BY position", (manifest_id,)):
             yield ManifestRow(*row)
 
     def rows_by_key(self, manifest_id: int, keys: Sequence[str]) -> dict[str, ManifestRow]:
         found: dict[str, ManifestRow] = {}
         for some in in_chunks(keys, 500):
             marks = ",".join("?" * len(some))
-            rows = self._all(f"{_SELECT_ROWS} WHERE manifest_id = ? AND key IN ({marks})", (manifest_id, *some))
+            rows = self._all(f"{SELECT_ROWS} WHERE manifest_id = ? AND key IN ({marks})", (manifest_id, *some))
             found |= {row[1]: ManifestRow(*row) for row in rows}
         return found
 
     def output_rows(self, manifest_id: int) -> Iterator[OutputRow]:
         for rows in in_chunks(self.manifest_rows(manifest_id), _ROWS_PER_STEP):
-            stored = self._stored_results([(row.request_id, row.ordinal) for row in rows if row.request_id])
+            stored = self.stored_results([(row.request_id, row.ordinal) for row in rows if row.request_id])
             for row in rows:
                 yield OutputRow(row, stored.get((row.request_id or b"", row.ordinal)))
+
+    def stored_results(self, names: Sequence[tuple[bytes, int]]) -> dict[tuple[bytes, int], StoredResult]:
+        found: dict[tuple[bytes, int], StoredResult] = {}
+        for some in in_chunks(sorted({request for request, _ in names}), 500):
+            marks = ",".join("?" * len(some))
+            columns = ", ".join(f"r.{column}" for column in RESULT_COLUMNS.split(", "))
+            rows = self._all(
+                f"SELECT {columns}, m.body, a.batch_id, a.run_id FROM results r JOIN attempts a USING (attempt_id) "
+                "LEFT JOIN messages m ON m.message_rowid = r.message_rowid "
+                f"WHERE r.request_id IN ({marks}) ORDER BY r.request_id, r.ordinal, r.attempt_id",
+                some,
+            )
+            for name, group in groupby(rows, key=lambda row: (row[0], row[1])):
+                found[name] = counting_result([stored_result_of(row) for row in group])
+        return found
 
     def open_attempts(self, jobs: Sequence[str] | None = None) -> list[AttemptRecord]:
         states = [state.value for state in AttemptState if not state.is_final]
         marks = ",".join("?" * len(states))
-        rows = self._all(
-            f"SELECT {_ATTEMPT_COLUMNS} FROM attempts WHERE state IN ({marks}) ORDER BY attempt_id", states
-        )
-        attempts = [_attempt(row) for row in rows]
+        rows = self._all(f"SELECT {ATTEMPT_COLUMNS} FROM attempts WHERE state IN ({marks}) ORDER BY attempt_id", states)
+        attempts = [attempt_of(row) for row in rows]
         return [a for a in attempts if jobs is None or a.job in jobs]
 
     def awaited_attempts(self, jobs: Sequence[str]) -> list[AttemptRecord]:
@@ -187,10 +149,10 @@ class SqliteState:
         return [attempt for attempt in attempts if attempt.attempt_id not in others]
 
     def attempt(self, attempt_id: int) -> AttemptRecord:
-        row = self._one(f"SELECT {_ATTEMPT_COLUMNS} FROM attempts WHERE attempt_id = ?", (attempt_id,))
+        row = self._one(f"SELECT {ATTEMPT_COLUMNS} FROM attempts WHERE attempt_id = ?", (attempt_id,))
         if row is None:
             raise KeyError(attempt_id)
-        return _attempt(row)
+        return attempt_of(row)
 
     def claimed(self, attempt_id: int) -> Iterator[tuple[bytes, int]]:
         yield from self._stream("SELECT request_id, ordinal FROM claims WHERE attempt_id = ?", (attempt_id,))
@@ -207,14 +169,41 @@ class SqliteState:
         rows = self._all("SELECT batch_id FROM batches UNION SELECT batch_id FROM attempts WHERE batch_id IS NOT NULL")
         return {row[0] for row in rows}
 
-    def runs(self, limit: int) -> list[RunRecord]:
-        columns = _RUN_COLUMNS.replace("commit", "git_commit")
-        rows = self._all(f"SELECT {columns} FROM runs ORDER BY started_at DESC, rowid DESC LIMIT ?", (limit,))
-        return [_run(row) for row in rows]
-
     def counts(self) -> dict[str, int]:
         tables = ("runs", "requests", "attempts", "claims", "batches", "results", "manifests")
         return {table: self._one(f"SELECT count(*) FROM {table}")[0] for table in tables}
+
+    def learnt(self, job: str, model: str, mode: str) -> Learnt:
+        row = self._one(
+            "SELECT sum(billed_results), sum(prompt_tokens), sum(estimated_input_tokens), sum(output_tokens), "
+            "sum(CASE caching WHEN 'cold' THEN cache_hits END), sum(CASE caching WHEN 'cold' THEN billed_results END), "
+            "sum(CASE caching WHEN 'primed' THEN cache_hits END), "
+            "sum(CASE caching WHEN 'primed' THEN billed_results END) FROM "
+            "(SELECT * FROM attempts WHERE job = ? AND model = ? AND mode = ? AND billed_results > 0 "
+            "ORDER BY attempt_id DESC LIMIT 50)",
+            (job, model, mode),
+        )
+        results, prompt, estimated, output, cold_hits, cold, primed_hits, primed = row
+        if not results:
+            return Learnt()
+        return Learnt(
+            results=results,
+            input_ratio=prompt / estimated if estimated else 1.0,
+            output_tokens=output / results,
+            cold_hit_rate=cold_hits / cold if cold else None,
+            primed_hit_rate=primed_hits / primed if primed else None,
+        )
+
+    def committed_pico_usd(self, since: str) -> int:
+        final = [state.value for state in AttemptState if state.is_final]
+        marks = ",".join("?" * len(final))
+        # Settled by its results; else reserved while it is under way; else it came to nothing.
+        row = self._one(
+            "SELECT sum(coalesce(cost_pico_usd, CASE WHEN state IN "
+            f"({marks}) THEN 0 ELSE coalesce(ceiling_pico_usd, 0) END)) FROM attempts WHERE created_at >= ?",
+            (*final, since),
+        )
+        return row[0] or 0
 
     # ---- writing
 
@@ -234,7 +223,7 @@ class SqliteState:
                     run.status,
                     run.command,
                     run.target,
-                    _json(run.jobs),
+                    json_text(run.jobs),
                     run.commit,
                     run.started_by,
                 ),
@@ -244,7 +233,7 @@ class SqliteState:
         with self._transaction():
             self._db.execute(
                 "UPDATE runs SET ended_at = ?, status = ?, summary = ? WHERE run_id = ?",
-                (self._stamp(), status, _json(summary), run_id),
+                (self._stamp(), status, json_text(summary), run_id),
             )
 
     def save_manifest(self, manifest: Manifest, rows: Iterable[ManifestRow]) -> int:
@@ -263,14 +252,20 @@ class SqliteState:
                     manifest.created_at,
                     manifest.digest,
                     manifest.row_count,
-                    _json(manifest.parts),
-                    _json(manifest.columns),
+                    json_text(manifest.parts),
+                    json_text(manifest.columns),
                 ),
             )
             manifest_id = cursor.lastrowid
             assert manifest_id is not None
             self._db.executemany(
                 "INSERT INTO manifest_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", ((manifest_id, *row) for row in rows)
+            )
+            # In the order of the table, so that each of its pages is touched once.
+            self._db.execute(
+                "INSERT OR IGNORE INTO row_requests SELECT ?, ?, key, request_id, ordinal, ? FROM manifest_rows "
+                "WHERE manifest_id = ? AND request_id IS NOT NULL ORDER BY +key",
+                (manifest.target, manifest.job, manifest.run_id, manifest_id),
             )
         return manifest_id
 
@@ -280,6 +275,7 @@ class SqliteState:
 
     def intend(self, intention: Intention, requests: Sequence[IntendedRequest]) -> int:
         with self._transaction():
+            self._check_month(intention)
             attempt_id = self._insert_attempt(intention, len(requests))
             self._insert_claims(attempt_id, requests)
             self._db.execute(
@@ -348,6 +344,10 @@ class SqliteState:
                 ),
             )
 
+    def mark_deleted(self, batch_id: str) -> None:
+        with self._transaction():
+            self._db.execute("UPDATE batches SET deleted_at = ? WHERE batch_id = ?", (self._stamp(), batch_id))
+
     def disown_batch(self, batch_id: str, note: str) -> None:
         with self._transaction():
             self._db.execute(
@@ -355,6 +355,21 @@ class SqliteState:
                 "canceled, expired, created_at, expires_at, note) "
                 "VALUES (?, NULL, 'foreign', 0, 0, 0, 0, 0, '', '', ?)",
                 (batch_id, note),
+            )
+
+    def record_usage(self, attempt_id: int, usage: Brought) -> None:
+        with self._transaction():
+            self._db.execute(
+                "UPDATE attempts SET billed_results = ?, prompt_tokens = ?, output_tokens = ?, cache_hits = ?, "
+                "cost_pico_usd = ? WHERE attempt_id = ?",
+                (
+                    usage.billed,
+                    usage.usage.prompt_tokens,
+                    usage.usage.output_tokens,
+                    usage.cache_hits,
+                    usage.cost_pico_usd,
+                    attempt_id,
+                ),
             )
 
     def store_results(self, attempt_id: int, results: Sequence[RequestResult]) -> StoreReport:
@@ -371,127 +386,13 @@ class SqliteState:
                     stored.append(result)
         return StoreReport(stored, tuple(unasked))
 
-    # ---- for maintenance
-
-    def query(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Any]:
-        """Rows of a query, in steps."""
-        return self._stream(sql, values)
-
-    def change(self, *steps: tuple[str, Sequence[Any]]) -> None:
-        """Statements, all or nothing."""
-        with self._transaction():
-            for sql, values in steps:
-                self._db.execute(sql, values)
-
-    @contextmanager
-    def scratch(self, create: str, index: str) -> Iterator[None]:
-        """A temporary table named `used`, outside the file, for as long as the block runs."""
-        with self._lock, self._named_errors():
-            self._db.execute(create)
-            self._db.execute(index)
-            try:
-                yield
-            finally:
-                self._db.execute("DROP TABLE temp.used")
-
-    def compact(self) -> None:
-        with self._lock, self._named_errors():
-            self._db.execute("VACUUM")
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
     # ---- inside
-
-    def _connect(self, read_only: bool, lock_timeout_s: float) -> sqlite3.Connection:
-        if read_only:
-            address = f"file:{self.path}?mode=ro"
-        else:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            if not self.path.exists():
-                self.path.touch(mode=0o600)
-            address = f"file:{self.path}"
-        return sqlite3.connect(address, uri=True, timeout=lock_timeout_s, isolation_level=None, check_same_thread=False)
-
-    def _prepare(self, read_only: bool) -> None:
-        self._db.execute("PRAGMA foreign_keys = ON")
-        version = self._one("PRAGMA user_version")[0]
-        marked = self._one("PRAGMA application_id")[0]
-        has_tables = self._one("SELECT count(*) FROM sqlite_master")[0] > 0
-        if has_tables and marked != APPLICATION_ID:
-            raise StateError(
-                "BF503",
-                f"{self.path} is an SQLite file, but not a BatchForge state",
-                hint="Point the target's `state:` at another file.",
-            )
-        if version > len(MIGRATIONS):
-            raise StateError(
-                "BF501",
-                f"the state {self.path} was written by a newer version of BatchForge (schema {version}; this one "
-                f"knows {len(MIGRATIONS)})",
-                hint="Upgrade BatchForge: pip install -U batchforge. Nothing was changed.",
-            )
-        if not read_only:
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._migrate(version)
-
-    def _migrate(self, version: int) -> None:
-        for number, script in enumerate(MIGRATIONS[version:], version + 1):
-            with self._transaction():
-                if self._one("PRAGMA user_version")[0] >= number:
-                    continue  # another process was faster
-                for statement in script.split(";\n"):
-                    if statement.strip():
-                        self._db.execute(statement)
-                self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                self._db.execute(f"PRAGMA user_version = {number}")
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._lock, self._named_errors():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK") if self._db.in_transaction else None
-                raise
-            self._db.execute("COMMIT")
-
-    @contextmanager
-    def _named_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.IntegrityError:
-            raise
-        except sqlite3.DatabaseError as exc:
-            raise _named(exc, self.path) from exc
-
-    def _one(self, sql: str, values: Sequence[Any] = ()) -> Any:
-        with self._lock, self._named_errors():
-            return self._db.execute(sql, values).fetchone()
-
-    def _all(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
-        with self._lock, self._named_errors():
-            return self._db.execute(sql, values).fetchall()
-
-    def _stream(self, sql: str, values: Sequence[Any]) -> Iterator[Any]:
-        """Rows in steps, so that memory stays flat and the lock is not held between them."""
-        with self._named_errors(), closing(self._db.cursor()) as cursor:
-            with self._lock:
-                cursor.execute(sql, values)
-            while True:
-                with self._lock:
-                    rows = cursor.fetchmany(_ROWS_PER_STEP)
-                if not rows:
-                    return
-                yield from rows
-
-    def _stamp(self) -> str:
-        return iso(self._clock.now())
 
     def _insert_attempt(self, intention: Intention, request_count: int) -> int:
         cursor = self._db.execute(
-            "INSERT INTO attempts (run_id, job, target, mode, model, max_tokens, state, request_count, ceiling_usd, "
-            "holder, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO attempts (run_id, job, target, mode, model, max_tokens, state, request_count, phase, "
+            "caching, estimated_input_tokens, ceiling_pico_usd, holder, created_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 intention.run_id,
                 intention.job,
@@ -501,13 +402,24 @@ class SqliteState:
                 intention.max_tokens,
                 AttemptState.INTENDED.value,
                 request_count,
-                intention.ceiling_usd,
+                intention.phase,
+                intention.caching,
+                intention.estimated_input_tokens,
+                intention.ceiling_pico_usd,
                 intention.holder,
                 self._stamp(),
             ),
         )
         assert cursor.lastrowid is not None
         return cursor.lastrowid
+
+    def _check_month(self, intention: Intention) -> None:
+        """In the transaction that reserves, so that two runners cannot spend one budget twice."""
+        if intention.month_limit_pico_usd is None:
+            return
+        month = f"{self._stamp()[:7]}-01"
+        if self.committed_pico_usd(month) + (intention.ceiling_pico_usd or 0) > intention.month_limit_pico_usd:
+            raise MonthBudgetTaken
 
     def _insert_claims(self, attempt_id: int, requests: Sequence[IntendedRequest]) -> None:
         try:
@@ -532,7 +444,7 @@ class SqliteState:
             message_rowid = self._db.execute("INSERT INTO messages (body) VALUES (?)", (result.message,)).lastrowid
         usage = result.usage
         self._db.execute(
-            f"INSERT INTO results ({_RESULT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO results ({RESULT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *name,
                 attempt_id,
@@ -556,84 +468,3 @@ class SqliteState:
             ),
         )
         return True
-
-    def _stored_results(self, names: Sequence[tuple[bytes, int]]) -> dict[tuple[bytes, int], StoredResult]:
-        """The result that counts for each (request_id, ordinal): the billed one, else the last."""
-        found: dict[tuple[bytes, int], StoredResult] = {}
-        for some in in_chunks(sorted({request for request, _ in names}), 500):
-            marks = ",".join("?" * len(some))
-            columns = ", ".join(f"r.{column}" for column in _RESULT_COLUMNS.split(", "))
-            rows = self._all(
-                f"SELECT {columns}, m.body, a.batch_id, a.run_id FROM results r JOIN attempts a USING (attempt_id) "
-                "LEFT JOIN messages m ON m.message_rowid = r.message_rowid "
-                f"WHERE r.request_id IN ({marks}) ORDER BY r.request_id, r.ordinal, r.attempt_id",
-                some,
-            )
-            for name, group in groupby(rows, key=lambda row: (row[0], row[1])):
-                found[name] = _counting_result([_stored_result(row) for row in group])
-        return found
-
-
-_SELECT_ROWS = (
-    "SELECT position, key, request_id, ordinal, row_hashes, row_values, blocked_code, blocked_reason, place "
-    "FROM manifest_rows"
-)
-
-
-def _attempt(row: Sequence[Any]) -> AttemptRecord:
-    fields = dict(zip(_ATTEMPT_COLUMNS.split(", "), row, strict=True))
-    return AttemptRecord(**fields | {"state": AttemptState(fields["state"])})
-
-
-def _manifest(row: Sequence[Any]) -> Manifest:
-    fields = dict(zip(_MANIFEST_COLUMNS.split(", "), row, strict=True))
-    decoded = {"parts": msgspec.json.decode(fields["parts"]), "columns": tuple(msgspec.json.decode(fields["columns"]))}
-    return Manifest(**fields | decoded)
-
-
-def _run(row: Sequence[Any]) -> RunRecord:
-    fields = dict(zip(_RUN_COLUMNS.split(", "), row, strict=True))
-    decoded = {"jobs": tuple(msgspec.json.decode(fields["jobs"])), "summary": msgspec.json.decode(fields["summary"])}
-    return RunRecord(**fields | decoded)
-
-
-def _stored_result(row: Sequence[Any]) -> StoredResult:
-    from batchforge.fingerprint import custom_id
-
-    fields = dict(zip((*_RESULT_COLUMNS.split(", "), "message", "batch_id", "run_id"), row, strict=True))
-    result = RequestResult(
-        custom_id=custom_id(fields["request_id"], fields["ordinal"]),
-        kind=ResultKind(fields["kind"]),
-        usage=Usage(*(fields[name] for name in _USAGE_COLUMNS)),
-        **{name: fields[name] for name in _PLAIN_RESULT_COLUMNS},
-    )
-    return StoredResult(result, fields["attempt_id"], fields["batch_id"], fields["run_id"], fields["stored_at"])
-
-
-def _counting_result(results: Sequence[StoredResult]) -> StoredResult:
-    return next((r for r in results if r.result.kind.is_billed), results[-1])
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-def _named(exc: sqlite3.DatabaseError, path: Path) -> StateError | StateLocked:
-    text = str(exc)
-    if "locked" in text or "busy" in text:
-        return StateLocked(
-            "BF502",
-            f"the state {path} is held by another process",
-            hint="Wait until it has finished, or run again; nothing was lost.",
-        )
-    if "full" in text:
-        return StateError("BF504", f"no room on the disk of {path}", hint="Free some space and run again.")
-    if "readonly" in text or "unable to open" in text:
-        return StateError(
-            "BF505", f"the state {path} cannot be opened for writing: {text}", hint="Check its permissions."
-        )
-    return StateError(
-        "BF503",
-        f"the state {path} is damaged or not a state: {text}",
-        hint="Move it away and keep it: what was paid is still to be had from the API for 29 days.",
-    )

@@ -2,8 +2,102 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterator
+
+from batchforge.request import Skeleton
+from batchforge.state.attempts import AttemptState
+from batchforge.state.records import AskedRequest, AttemptRecord, Manifest, RowRequest, RunRecord, StoredResult
 from batchforge.state.sqlite_file import SqliteFile
+from batchforge.state.sqlite_records import (
+    ATTEMPT_COLUMNS,
+    MANIFEST_COLUMNS,
+    RESULT_COLUMNS,
+    RUN_COLUMNS,
+    attempt_of,
+    manifest_of,
+    run_of,
+    stored_result_of,
+)
+
+_RUN_QUERY = f"SELECT {RUN_COLUMNS.replace('commit', 'git_commit')} FROM runs"
+_ROW_REQUEST_COLUMNS = "target, job, key, request_id, ordinal, first_run_id"
 
 
 class SqliteFinding(SqliteFile):
     """Reads only, and in no hurry: it may look through whole tables."""
+
+    def runs(self, limit: int) -> list[RunRecord]:
+        rows = self._all(f"{_RUN_QUERY} ORDER BY started_at DESC, rowid DESC LIMIT ?", (limit,))
+        return [run_of(row) for row in rows]
+
+    def run(self, run_id: str) -> RunRecord | None:
+        row = self._one(f"{_RUN_QUERY} WHERE run_id = ?", (run_id,))
+        return run_of(row) if row else None
+
+    def attempts_of_run(self, run_id: str) -> list[AttemptRecord]:
+        rows = self._all(f"SELECT {ATTEMPT_COLUMNS} FROM attempts WHERE run_id = ? ORDER BY attempt_id", (run_id,))
+        return [attempt_of(row) for row in rows]
+
+    def attempt_of_batch(self, batch_id: str) -> AttemptRecord | None:
+        row = self._one(f"SELECT {ATTEMPT_COLUMNS} FROM attempts WHERE batch_id = ?", (batch_id,))
+        return attempt_of(row) if row else None
+
+    def undeleted_batches(self, target: str) -> list[str]:
+        rows = self._all(
+            "SELECT b.batch_id FROM batches b JOIN attempts a ON a.batch_id = b.batch_id "
+            "WHERE a.target = ? AND a.state IN (?, ?) AND b.deleted_at IS NULL ORDER BY a.attempt_id",
+            (target, AttemptState.STORED, AttemptState.CLOSED),
+        )
+        return [row[0] for row in rows]
+
+    def manifests(self, job: str) -> list[Manifest]:
+        rows = self._all(
+            f"SELECT {MANIFEST_COLUMNS} FROM manifests WHERE job = ? ORDER BY created_at DESC, manifest_id DESC", (job,)
+        )
+        return [manifest_of(row) for row in rows]
+
+    def row_requests(self, target: str, job: str, key: str) -> list[RowRequest]:
+        rows = self._all(
+            f"SELECT {_ROW_REQUEST_COLUMNS} FROM row_requests WHERE target = ? AND job = ? AND key = ? "
+            "ORDER BY first_run_id, ordinal",
+            (target, job, key),
+        )
+        return [RowRequest(*row) for row in rows]
+
+    def rows_of_request(self, request_id: bytes, ordinal: int) -> Iterator[RowRequest]:
+        sql = f"SELECT {_ROW_REQUEST_COLUMNS} FROM row_requests WHERE request_id = ? AND ordinal = ?"
+        return (RowRequest(*row) for row in self._stream(sql, (request_id, ordinal)))
+
+    def rows_of_attempt(self, attempt_id: int) -> Iterator[RowRequest]:
+        sql = (
+            f"SELECT {_ROW_REQUEST_COLUMNS} FROM row_requests WHERE (request_id, ordinal) IN "
+            "(SELECT request_id, ordinal FROM results WHERE attempt_id = ?1 "
+            "UNION SELECT request_id, ordinal FROM claims WHERE attempt_id = ?1)"
+        )
+        return (RowRequest(*row) for row in self._stream(sql, (attempt_id,)))
+
+    def asked(self, request_id: bytes) -> AskedRequest | None:
+        row = self._one(
+            "SELECT skeleton_id, s.body, pieces FROM requests JOIN skeletons s USING (skeleton_id) "
+            "WHERE request_id = ?",
+            (request_id,),
+        )
+        if row is None:
+            return None
+        skeleton_id, skeleton, pieces = row
+        return AskedRequest(skeleton_id, Skeleton(zlib.decompress(skeleton)).fill(pieces.split(b"\0")))
+
+    def all_results(self, request_id: bytes, ordinal: int) -> list[StoredResult]:
+        columns = ", ".join(f"r.{column}" for column in RESULT_COLUMNS.split(", "))
+        rows = self._all(
+            f"SELECT {columns}, m.body, a.batch_id, a.run_id FROM results r JOIN attempts a USING (attempt_id) "
+            "LEFT JOIN messages m ON m.message_rowid = r.message_rowid "
+            "WHERE r.request_id = ? AND r.ordinal = ? ORDER BY r.attempt_id",
+            (request_id, ordinal),
+        )
+        return [stored_result_of(row) for row in rows]
+
+    def name_of_message(self, message_id: str) -> tuple[bytes, int] | None:
+        row = self._one("SELECT request_id, ordinal FROM results WHERE message_id = ?", (message_id,))
+        return (row[0], row[1]) if row else None

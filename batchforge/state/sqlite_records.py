@@ -14,8 +14,8 @@ from batchforge.state.records import AttemptRecord, Manifest, RunRecord, StoredR
 
 RESULT_COLUMNS = (
     "request_id, ordinal, attempt_id, kind, max_tokens, input_tokens, output_tokens, cache_read_tokens, "
-    "cache_write_5m_tokens, cache_write_1h_tokens, model, message_id, stop_reason, error_type, error_message, "
-    "cost_pico_usd, message_rowid, stored_at"
+    "cache_write_5m_tokens, cache_write_1h_tokens, web_searches, inference_geo, model, message_id, "
+    "stop_reason, error_type, error_message, cost_pico_usd, message_rowid, stored_at"
 )
 _USAGE_COLUMNS = (
     "input_tokens",
@@ -23,10 +23,12 @@ _USAGE_COLUMNS = (
     "cache_read_tokens",
     "cache_write_5m_tokens",
     "cache_write_1h_tokens",
+    "web_searches",
 )
 _PLAIN_RESULT_COLUMNS = (
     "message",
     "message_id",
+    "inference_geo",
     "model",
     "stop_reason",
     "error_type",

@@ -1,0 +1,36 @@
+"""`batchforge history JOB --key K`: every answer that a row ever had."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batchforge.commands.looking import looking_into, print_lines
+from batchforge.commands.options import output_option, project_options, target_option
+from batchforge.commands.running import choose
+
+
+@click.command(name="history")
+@click.argument("job_name", metavar="JOB")
+@click.option("--key", required=True, metavar="KEY", help="The row's key.")
+@target_option
+@project_options
+@output_option
+def command(
+    job_name: str, key: str, target_name: str | None, project_dir: Path | None, cli_vars: dict[str, Any], output: str
+) -> None:
+    """Show every answer that a row ever had: its request, commit, model, batch, tokens, price, who ran it, and when."""
+    from batchforge.found_text import history_lines
+    from batchforge.report import to_json
+    from batchforge.text_layout import terminal_columns
+
+    chosen = choose((job_name,), (), (), project_dir, cli_vars, target_name)
+    with looking_into(chosen.project, chosen.target) as looker:
+        past = looker.history(job_name, chosen.target.name, key)
+    if output == "json":
+        click.echo(to_json([asdict(entry) for entry in past]))
+    else:
+        print_lines(history_lines(past, terminal_columns()))

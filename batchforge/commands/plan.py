@@ -1,0 +1,139 @@
+"""`batchforge plan`: what a run would send, why, and what it costs; offline."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchforge.commands.options import project_options, selection_options, target_option
+from batchforge.commands.running import choose, jobs_argument, narrowing_options
+
+if TYPE_CHECKING:
+    from batchforge.commands.running import Chosen
+    from batchforge.pipeline import ProjectPlan
+
+
+@click.command(name="plan")
+@jobs_argument
+@selection_options
+@narrowing_options
+@target_option
+@project_options
+@click.option(
+    "--output",
+    type=click.Choice(["text", "json", "markdown"]),
+    default="text",
+    show_default=True,
+    help="Text for people, one JSON value, or a Markdown table.",
+)
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Save it for `run --plan`."
+)
+@click.option(
+    "--include-bodies", is_flag=True, help="Put every request into the saved plan, prompts and rows included."
+)
+@click.option("--why", "why_key", metavar="KEY", help="Tell for one row why it is sent or not, with what changed.")
+@click.option("--full-refresh", is_flag=True, help="Plan to ask every row again.")
+@click.option("--no-wait", is_flag=True, help="Plan for `run --no-wait`, in which no row can be sent ahead.")
+@click.option("--detailed-exitcode", is_flag=True, help="End with 10 where a run would change something.")
+@click.option("--exact", is_flag=True, help="Ask the API to count the tokens of a few requests; needs a key, is free.")
+@click.option("--allow-unknown-model", is_flag=True, help="Take models that this version does not know.")
+def command(
+    job_names: tuple[str, ...],
+    select: tuple[str, ...],
+    exclude: tuple[str, ...],
+    limit: int | None,
+    sample: int | None,
+    target_name: str | None,
+    project_dir: Path | None,
+    cli_vars: dict[str, Any],
+    output: str,
+    out: Path | None,
+    include_bodies: bool,
+    why_key: str | None,
+    full_refresh: bool,
+    no_wait: bool,
+    detailed_exitcode: bool,
+    exact: bool,
+    allow_unknown_model: bool,
+) -> None:
+    """Show what a run would send, why each row is sent, and what it would cost.
+
+    Needs no network and no key, and writes nothing but the file that --out names.
+    """
+    from batchforge import pipeline
+    from batchforge.plan_values import has_changes
+    from batchforge.planner import Resend
+    from batchforge.problem_text import render_problems
+    from batchforge.terminal import wants_color
+
+    chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
+    options = pipeline.RunOptions(
+        resend=Resend.ALL if full_refresh else Resend.NOTHING_PAID,
+        limit=limit,
+        sample=sample,
+        wait=not no_wait,
+        allow_unknown_model=allow_unknown_model,
+        count_exactly=exact,
+        command="plan",
+    )
+    with pipeline.plan(chosen.project, chosen.jobs, chosen.target, options) as planned:
+        if planned.warnings:
+            click.echo(render_problems(planned.warnings, color=wants_color(sys.stderr)) + "\n", err=True)
+        if out is not None:
+            _save(out, chosen, planned, include_bodies)
+        click.echo(_why(planned, chosen, why_key, output) if why_key else _rendered(planned, chosen, output))
+        changes = has_changes(planned.plans)
+    click.get_current_context().exit(10 if changes and detailed_exitcode else 0)
+
+
+def _document(chosen: Chosen, planned: ProjectPlan, bodies: bool) -> dict[str, Any]:
+    from batchforge.git_commit import describe_commit
+    from batchforge.pipeline import plan_binding
+    from batchforge.plan_file import plan_document
+
+    binding = plan_binding(chosen.project, chosen.target, planned.plans)
+    commit = describe_commit(chosen.project.root)
+    return plan_document(planned.plans, project=chosen.project.name, commit=commit, bodies=bodies, **binding)
+
+
+def _save(out: Path, chosen: Chosen, planned: ProjectPlan, bodies: bool) -> None:
+    from batchforge.artifacts import replace_file
+    from batchforge.report import to_json
+
+    document = _document(chosen, planned, bodies)
+    replace_file(out, (to_json(document) + "\n").encode())
+    click.echo(
+        f"Saved as {out}, plan {document['plan_hash'][:12]}. `batchforge run --plan {out}` keeps to it.", err=True
+    )
+
+
+def _rendered(planned: ProjectPlan, chosen: Chosen, output: str) -> str:
+    from batchforge.plan_values import render_markdown, render_plan
+    from batchforge.report import printable_lines, to_json
+
+    if output == "json":
+        return to_json(_document(chosen, planned, bodies=False))
+    if output == "markdown":
+        return render_markdown(planned.plans, target=chosen.target.name)
+    return printable_lines(render_plan(planned.plans, target=chosen.target.name, has_state=planned.state is not None))
+
+
+def _why(planned: ProjectPlan, chosen: Chosen, key: str, output: str) -> str:
+    from dataclasses import asdict
+
+    from batchforge.errors import UsageError
+    from batchforge.report import printable_lines, to_json
+    from batchforge.why import explain_row
+
+    for plan in planned.plans:
+        for row in plan.rows():
+            if row.row.key == key:
+                why = explain_row(plan, row, planned.state, chosen.target.name)
+                if output == "json":
+                    return to_json({"job": plan.job, **asdict(why)})
+                return printable_lines([f"{plan.job} {key} ({why.place}): {why.action}, {why.reason}", *why.diff])
+    raise UsageError("BF907", f"no job has a row with the key `{key}`.", hint="`batchforge render JOB` shows keys.")
