@@ -23,6 +23,8 @@ COMMANDS = {
     "compile": "Render all requests and check them; sends nothing.",
     "emulator": "Run a stand-in for Claude's API on this machine.",
     "explain": "Explain an error code.",
+    "find": "Find whose a custom_id, batch, message or run is.",
+    "history": "Show every answer that a row ever had.",
     "init": "Make a project that runs at once, from a file of yours.",
     "ls": "List jobs with their tags and descriptions.",
     "models": "List Claude models, their limits and prices.",
@@ -32,6 +34,8 @@ COMMANDS = {
     "resume": "Go on with the last run that did not end.",
     "retry": "Run again, asking failed rows once more.",
     "run": "Send what is missing, wait for it, write outputs.",
+    "runs": "List runs: what they sent, cost, and who ran them.",
+    "show": "Show rows with their requests and answers.",
     "state": "Look into the state, export it, prune it.",
     "status": "Show what is in flight.",
 }

@@ -867,6 +867,18 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Name a CSV, TSV, JSONL, JSON or Parquet file with at least one row.",
         "BF931 There is no file tickets.cvs.",
     ),
+    "BF940": ErrorCode(
+        "An id that nothing is known of",
+        "The id is cut or misspelt, belongs to another project, or its answers were pruned or erased.",
+        "Copy all of it: a custom_id is bf1_ and 43 characters, and perhaps an ordinal such as -001.",
+        "BF940 Nothing is known of `msgbatch_01` in the state of local, prod.",
+    ),
+    "BF941": ErrorCode(
+        "There is no such run",
+        "No run of this target has this id, or several begin with it.",
+        "`batchforge runs` lists the runs of a target.",
+        "BF941 There is no run `20261124T07`.",
+    ),
     "BF971": ErrorCode(
         "The emulator cannot listen",
         "Another program has the port, or the address is not one of this machine.",

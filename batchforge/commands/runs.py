@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,7 +104,9 @@ def _short(value: dict[str, Any]) -> dict[str, Any]:
     return {name: item for name, item in value.items() if name != "summary"}
 
 
-def _looker(target_name: str | None, project_dir: Path | None, cli_vars: dict[str, Any]) -> Any:
+def _looker(
+    target_name: str | None, project_dir: Path | None, cli_vars: dict[str, Any]
+) -> AbstractContextManager[StateLooker]:
     project, _, problems = load_files(project_dir, cli_vars)
     problems.raise_if_any()
     return looking_into(project, project.target(target_name))
