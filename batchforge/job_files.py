@@ -132,6 +132,7 @@ class JobLoader:
             output=self._output(settings),
             cache=read_cache(settings["cache"]) if "cache" in settings else CachePolicy(),
             batch=read_batch(settings["batch"]) if "batch" in settings else BatchLimits(),
+            mode=settings["mode"].value if "mode" in settings else None,
             min_success=float(settings["min_success"].value) if "min_success" in settings else 0.95,
             canary=_canary(settings["canary"]) if "canary" in settings else None,
             max_cost_usd=float(settings["max_cost_usd"].value) if "max_cost_usd" in settings else None,

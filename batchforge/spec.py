@@ -123,6 +123,8 @@ class JobSpec:
     output: OutputSpec = OutputSpec()
     cache: CachePolicy = CachePolicy()
     batch: BatchLimits = BatchLimits()
+    mode: Literal["batch", "sync"] | None = None
+    """How requests are delivered; None: as the target says. A compiled job has one."""
     min_success: float = 0.95
     canary: int | None = None
     """Rows that go first; 0 for none, None for as many as the planner finds right."""

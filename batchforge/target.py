@@ -15,6 +15,9 @@ from urllib.parse import urlsplit
 from batchforge.errors import Location, ProjectError
 from batchforge.nearest import did_you_mean
 
+Mode = Literal["batch", "sync"]
+"""How requests reach Claude: in batches at half price, or one by one at once. Never part of what is asked."""
+
 CLAUDE_URL = "https://api.anthropic.com"
 CLAUDE_HOST = "api.anthropic.com"
 ANTHROPIC_VERSION = "2026-10-21"
@@ -125,6 +128,17 @@ class Target:
     @property
     def poll_interval_s(self) -> float:
         return float(self.settings.get("poll_interval_s", 0.2 if self.type == "emulator" else 10))
+
+    @property
+    def mode(self) -> Mode | None:
+        """How requests are delivered, where neither the command nor the job says it."""
+        mode: Mode | None = self.settings.get("mode")
+        return mode
+
+    @property
+    def concurrency(self) -> int:
+        """Sync: how many requests are under way at the same time."""
+        return int(self.settings.get("concurrency", 8))
 
     @property
     def processing_s(self) -> float:

@@ -14,7 +14,7 @@ from batchforge.state.records import StateReader, StateStore
 from batchforge.target import Target
 
 if TYPE_CHECKING:
-    from batchforge.backends.base import BatchBackend, Connection
+    from batchforge.backends.base import BatchBackend, Connection, MessagesBackend
     from batchforge.emulator import Scenario
 
 
@@ -25,6 +25,7 @@ class OpenTarget:
     target: Target
     state: StateStore
     backend: BatchBackend
+    messages: MessagesBackend
 
 
 @contextmanager
@@ -36,13 +37,16 @@ def open_target(project: Project, target: Target) -> Iterator[OpenTarget]:
         ProjectError: the key is missing, or may not be sent to the target's host.
     """
     from batchforge.backends.batch import BatchApi
+    from batchforge.backends.sync import MessagesApi
 
     with ExitStack() as stack:
         state = open_state(project, target)
         stack.callback(state.close)
-        backend = BatchApi(stack.enter_context(_connection(project, target)))
+        connection = stack.enter_context(_connection(project, target))
+        backend, messages = BatchApi(connection), MessagesApi(connection)
         stack.callback(backend.close)
-        yield OpenTarget(target, state, backend)
+        stack.callback(messages.close)
+        yield OpenTarget(target, state, backend, messages)
 
 
 def open_state(project: Project, target: Target) -> StateStore:
