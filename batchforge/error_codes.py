@@ -711,6 +711,12 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Run `batchforge collect` later: what was read is kept, and results stay readable for 29 days.",
         "BF605 the results of msgbatch_01... cannot be read, 8 times in a row",
     ),
+    "BF690": ErrorCode(
+        "The target's server cannot be reached",
+        "`debug` asked it for its models, and there was no answer: a wrong address, no network, a proxy between.",
+        "Look at the target's base_url and at the network. Nothing was sent that costs.",
+        "BF690 The server of target `prod` cannot be reached: ConnectError Connection refused",
+    ),
     "BF701": ErrorCode(
         "An output file cannot be written",
         "The disk is full, the folder may not be written to, or a folder has the file's name.",

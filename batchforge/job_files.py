@@ -81,6 +81,11 @@ class JobLoader:
         job = self._build(name, path, settings, layers)
         return job if len(self.problems.errors) == before else None
 
+    def setting_layers(self, path: str) -> list[Layer]:
+        """Where the settings of a job file come from: the project's defaults, each folder's, the file itself."""
+        node = read_config_file(self.project.tree, path, "job.schema.json", self.problems)
+        return [*self._layers(path.rpartition("/")[0]), node.entries if node is not None else {}]
+
     def _layers(self, folder: str) -> list[Layer]:
         """Defaults from the outermost to the innermost: the project's, then each folder's."""
         if not folder:

@@ -107,10 +107,17 @@ def _connection(project: Project, target: Target) -> Iterator[Connection]:
         with _emulator(project, target) as base_url:
             yield Connection(base_url, "emulator", target.timeout_s)
         return
+    yield connection_of(target)
+
+
+def connection_of(target: Target) -> Connection:
+    """How a server that is not embedded is spoken to."""
+    from batchforge.backends.base import Connection
+
     headers = target.headers()
     if target.workspace_id:
         headers["anthropic-workspace-id"] = target.workspace_id
-    yield Connection(target.base_url(), target.api_key(), target.timeout_s, target.anthropic_version, headers)
+    return Connection(target.base_url(), target.api_key(), target.timeout_s, target.anthropic_version, headers)
 
 
 @contextmanager

@@ -79,12 +79,16 @@ def choose(
     project, jobs, problems = load_files(project_dir, cli_vars)
     problems.raise_if_any()
     for name in job_names:
-        _check_job(name, jobs)
+        check_job(name, jobs)
     names = selection.select(jobs, selection.parse_selection((*select, *job_names), exclude))
     return Chosen(project, project.target(target_name), [jobs[name] for name in names])
 
 
-def _check_job(name: str, jobs: dict[str, JobSpec]) -> None:
+def check_job(name: str, jobs: dict[str, JobSpec]) -> None:
+    """
+    Raises:
+        UsageError: BF903 there is no such job.
+    """
     from batchforge.errors import UsageError
     from batchforge.nearest import did_you_mean
 
