@@ -16,6 +16,7 @@ from batchforge.emulator.rules import check_params
 from batchforge.emulator.scenario import Scenario
 
 Endpoint = Literal["messages", "batch"]
+FORMAT_BETA_PREFIX = "structured-outputs-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class Answering:
 
     def prepare(self, params: dict[str, Any], sender: Sender, custom_id: str | None = None) -> Checked | ApiFault:
         """What may take long: it touches neither cache nor bill."""
+        params = _with_format_in_place(params, sender.betas)
         fault = check_params(params, api_version=sender.api_version, endpoint=sender.endpoint, betas=sender.betas)
         if fault is None:
             fault = check_files(params, sender.workspace, self._files)
@@ -105,6 +107,14 @@ class Answering:
             started_s=moment.started_s,
             answer_begins_s=moment.answer_begins_s,
         )
+
+
+def _with_format_in_place(params: dict[str, Any], betas: frozenset[str]) -> dict[str, Any]:
+    """Clients from before the general release send `output_format`, and a beta header with it."""
+    if "output_format" not in params or not any(beta.startswith(FORMAT_BETA_PREFIX) for beta in betas):
+        return params
+    rest = {key: value for key, value in params.items() if key != "output_format"}
+    return {**rest, "output_config": {**(params.get("output_config") or {}), "format": params["output_format"]}}
 
 
 def _message(checked: Checked, input_usage: InputUsage, message_id: str) -> dict[str, Any]:

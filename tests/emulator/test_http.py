@@ -211,3 +211,20 @@ def test_refused_bodies_are_not_kept(wire: Wire, emulator: EmulatorServer) -> No
     wire.send("POST", "/v1/unknown", content=b"x" * 3_000)
     wire.send("POST", BATCHES, content=b"x" * 3_000_000, headers={"x-api-key": ""})
     assert list(emulator.database.with_name("emulator.sqlite.bodies").iterdir()) == []
+
+
+def test_the_format_of_answers_can_be_asked_for_as_before_its_release(wire: Wire) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"color": {"type": "string"}},
+        "required": ["color"],
+        "additionalProperties": False,
+    }
+    asked = params(output_format={"type": "json_schema", "schema": schema})
+    beta = {"anthropic-beta": "structured-outputs-2025-11-13"}
+    answer = wire.post("/v1/messages", asked, headers=beta).json()
+    assert list(json.loads(answer["content"][0]["text"])) == ["color"]
+    refused = wire.post("/v1/messages", asked)
+    assert refused.json()["error"]["message"] == "output_format: Extra inputs are not permitted"
+    batch_id = wire.create([row("a", output_format=asked["output_format"])], headers=beta)["id"]
+    assert wire.ended(batch_id)["request_counts"]["succeeded"] == 1
