@@ -22,6 +22,7 @@ COMMANDS = {
     "collect": "Fetch what is in flight and write outputs; never sends.",
     "compile": "Render all requests and check them; sends nothing.",
     "debug": "Show versions, project, target, state, and what is wrong.",
+    "cost": "Show what was spent, by job, day, model and more.",
     "emulator": "Run a stand-in for Claude's API on this machine.",
     "explain": "Explain an error code.",
     "find": "Find whose a custom_id, batch, message or run is.",

@@ -711,6 +711,12 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Run `batchforge collect` later: what was read is kept, and results stay readable for 29 days.",
         "BF605 the results of msgbatch_01... cannot be read, 8 times in a row",
     ),
+    "BF620": ErrorCode(
+        "The list of models cannot be had",
+        "The API did not answer, or the server that stands in for it has no list of models.",
+        "Try again later. Without --check nobody is asked.",
+        "BF620 the list of models cannot be had: HTTP 404 not_found_error: Not found",
+    ),
     "BF690": ErrorCode(
         "The target's server cannot be reached",
         "`debug` asked it for its models, and there was no answer: a wrong address, no network, a proxy between.",
@@ -794,6 +800,24 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "The file is not a plan, or was made by another version.",
         "Make it again: batchforge plan --out plan.json.",
         "BF808 plan.json is not a plan",
+    ),
+    "BF820": ErrorCode(
+        "A file is no usage export",
+        "It is not there, is not CSV, or has no column for the day, the model, or tokens and costs.",
+        "Export usage or cost as CSV from the Console; docs/cost.md lists the columns that are read.",
+        "BF820 usage.csv has no column for the day; its columns are: model, tokens",
+    ),
+    "BF821": ErrorCode(
+        "A line of a usage export cannot be read",
+        "Its day is no day, or a number is none.",
+        "Export the file again, and compare it before a spreadsheet has changed it.",
+        "BF821 usage.csv:3: this line of the usage export cannot be read: `n/a` is not a number",
+    ),
+    "BF822": ErrorCode(
+        "A day cannot be read",
+        "--since and --until take a day, or how many days ago it was.",
+        "Write 2026-11-01, or 7d.",
+        "BF822 --since `last week` is not a day.",
     ),
     "BF901": ErrorCode(
         "--vars cannot be read",

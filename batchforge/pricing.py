@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from batchforge.claude_models import ModelPrices, PriceTable, PriceTier, web_search_usd
+from batchforge.claude_models import ModelPrices, PriceTable, PriceTier, all_models, web_search_usd
 from batchforge.results import RequestResult, Usage
 
 
@@ -85,3 +85,9 @@ class Pricing:
 
 def web_search_pico_usd() -> int:
     return int(web_search_usd().scaleb(12))
+
+
+def tier_limits() -> tuple[int, ...]:
+    """Every prompt size above which some model has another price, rising."""
+    tiers = (tier for model in all_models() if model.prices for tier in model.prices.tiers)
+    return tuple(sorted({tier.prompt_tokens_max for tier in tiers if tier.prompt_tokens_max is not None}))
