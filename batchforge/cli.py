@@ -17,6 +17,7 @@ from batchforge.errors import BatchForgeError
 EXIT_INTERRUPTED, EXIT_OUR_BUG = 130, 70
 
 COMMANDS = {
+    "adopt": "Take a batch for the uncertain attempt that sent it.",
     "cancel": "Cancel the batches that are in flight.",
     "clean": "Remove target/, which can be made again.",
     "collect": "Fetch what is in flight and write outputs; never sends.",

@@ -711,6 +711,21 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Run `batchforge collect` later: what was read is kept, and results stay readable for 29 days.",
         "BF605 the results of msgbatch_01... cannot be read, 8 times in a row",
     ),
+    "BF606": ErrorCode(
+        "A batch is undecided",
+        "It may have been accepted (the connection broke, or the process died, while it was sent), it was "
+        "not listed in time, and it can cost more than may be risked.",
+        "Look at the workspace's batches in the console. `batchforge adopt BATCH_ID` takes one for it; "
+        "`batchforge run --resend-and-risk-paying-twice` sends it again.",
+        "BF606 attempt 7 of classify_tickets (20,000 requests, sent 2026-11-24T07:31:02Z) may have been "
+        "accepted: not listed 900 s after it was sent",
+    ),
+    "BF607": ErrorCode(
+        "The API asks to wait for long",
+        "Its retry-after is longer than a run waits.",
+        "Run again after that time. Nothing of the batch was paid; what was accepted before is kept.",
+        "BF607 the API asks to wait 60 minutes before the next batch (HTTP 429 rate_limit_error: ...)",
+    ),
     "BF620": ErrorCode(
         "The list of models cannot be had",
         "The API did not answer, or the server that stands in for it has no list of models.",
@@ -884,6 +899,18 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Prompts or inputs have changed since the run that is to be resumed.",
         "`batchforge run` plans anew and sends them as they are now.",
         "BF911 classify_tickets: 12 requests differ from those that run 20261124T071045-81e6d7 had planned",
+    ),
+    "BF912": ErrorCode(
+        "No uncertain attempt can have sent a batch",
+        "`adopt` was given a batch whose count or custom_ids belong to none of the attempts that are uncertain.",
+        "`batchforge status` shows the uncertain ones with their counts.",
+        "BF912 no uncertain attempt can have sent msgbatch_01... (20,000 requests)",
+    ),
+    "BF913": ErrorCode(
+        "A file is not an export",
+        "A line is not one that `batchforge state export` prints.",
+        "Make the file with `batchforge state export > FILE`.",
+        "BF913 line 1 is not a line of an export",
     ),
     "BF930": ErrorCode(
         "Files are in the way of a new project",

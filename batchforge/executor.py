@@ -6,7 +6,7 @@ Every step is durable before the next one begins; the order of steps is drawn in
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,9 +32,13 @@ _LEASE_SLACK_S = 60.0
 _REJECTED_TRIES = 8
 _READING_TRIES = 8
 _LONGEST_BACKOFF_S = 60.0
+_LONGEST_WAIT_S = 900.0
+"""A longer retry-after ends the run with a message instead of keeping a machine waiting."""
 _SETTLE_EVERY_S = 5.0
 MISSING_RESULT = "missing_result"
 """Error type of a request that its batch gave no result for."""
+RESULT_GONE = "result_gone"
+"""Error type of a request whose batch was deleted or archived before its results were read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,9 @@ class Executor:
     timing: Timing
     pricing: Pricing
     spool_folder: Path
+    on_uncertain: OnUncertain
+    max_in_flight_requests: int | None = None
+    """How many requests may be in flight at once; None: as many as there are."""
     listen: Listener = ignore
     lost_attempts: set[int] = field(default_factory=set)
     """Attempts that turned out not to have been accepted: their requests are to be planned again."""
@@ -124,15 +131,17 @@ class Executor:
                 with suppress(AttemptMoved):
                     self._advance(attempt)
             still_open = self.state.awaited_attempts(jobs)
-            if not still_open or not wait:
+            moving = [attempt for attempt in still_open if attempt.state is not AttemptState.AMBIGUOUS]
+            if not moving or not wait:
                 return still_open
-            self.clock.sleep(self._until_next_poll(still_open))
+            self.clock.sleep(self._until_next_poll(moving))
 
     # ---- sending
 
     def _send(self, packed: PackedBatch, intention: Intention, betas: Sequence[str]) -> None:
         """One batch, until it is accepted: rejected ones are tried again, uncertain ones are settled first."""
         for tries in range(_REJECTED_TRIES):
+            self._wait_for_room(len(packed.requests))
             self._wait_for_equal_counts(len(packed.requests))
             attempt = self.state.attempt(self.state.intend(intention, packed.requests))
             attempt = self._move(attempt, AttemptState.SENDING)
@@ -180,6 +189,12 @@ class Executor:
                 hint="Nothing of it was paid. Mend what it names and run again.",
             ) from exc
         seconds = exc.retry_after_s if exc.retry_after_s is not None else min(2.0**tries, _LONGEST_BACKOFF_S)
+        if seconds > _LONGEST_WAIT_S:
+            raise ApiError(
+                "BF607",
+                f"the API asks to wait {seconds / 60:,.0f} minutes before the next batch ({exc})",
+                hint="Nothing of this batch was paid. Run again then; what was accepted before is kept.",
+            ) from exc
         self._tell(EventName.WAITING, job, f"not accepted ({exc}); trying again in {seconds:.0f} s", seconds=seconds)
         self.clock.sleep(seconds)
 
@@ -195,7 +210,21 @@ class Executor:
             if not unresolved:
                 return
             for attempt in unresolved:
+                if attempt.state is AttemptState.AMBIGUOUS:
+                    raise undecided(attempt)
                 self._settle_until_known(attempt.attempt_id)
+
+    def _wait_for_room(self, request_count: int) -> None:
+        """The account's queue holds so many requests; the rest waits its turn, and what ends meanwhile is stored."""
+        while self.max_in_flight_requests is not None:
+            attempts = self.state.open_attempts()
+            in_flight = sum(attempt.request_count for attempt in attempts)
+            if not in_flight or in_flight + request_count <= self.max_in_flight_requests:
+                return
+            for attempt in attempts:
+                with suppress(AttemptMoved):
+                    self._advance(attempt)
+            self.clock.sleep(self._until_next_poll(attempts))
 
     # ---- settling
 
@@ -217,6 +246,7 @@ class Executor:
                 self.clock,
                 settle_after_s=self.timing.settle_after_s,
                 timeout_s=self.timing.timeout_s,
+                may_resend=self.on_uncertain.may_resend(attempt.ceiling_pico_usd),
             )
         except Unavailable as exc:
             self._tell(EventName.WAITING, attempt.job, f"attempt {attempt.attempt_id} is uncertain; no list: {exc}")
@@ -232,11 +262,14 @@ class Executor:
 
     def _advance(self, attempt: AttemptRecord) -> None:
         match attempt.state:
+            case AttemptState.SENDING if attempt.mode == "sync":
+                if self._is_abandoned(attempt):
+                    self._release(attempt)
             case AttemptState.INTENDED if self._is_abandoned(attempt):
                 self._move(attempt, AttemptState.WITHDRAWN, note="its process ended before it was sent")
             case AttemptState.SENDING if self._is_abandoned(attempt):
                 self._advance(self._move(attempt, AttemptState.UNCERTAIN, note="its process ended while it was sent"))
-            case AttemptState.UNCERTAIN if self._is_due(attempt.attempt_id):
+            case AttemptState.UNCERTAIN | AttemptState.AMBIGUOUS if self._is_due(attempt.attempt_id):
                 self._settle(attempt)
                 self._due_in(attempt.attempt_id, min(_SETTLE_EVERY_S, self.timing.settle_after_s / 4))
             case AttemptState.KNOWN | AttemptState.ADOPTED if self._is_due(attempt.attempt_id):
@@ -247,6 +280,14 @@ class Executor:
                 self._move(attempt, AttemptState.CLOSED)
             case _:
                 pass
+
+    def _release(self, attempt: AttemptRecord) -> None:
+        """A sync attempt of a dead process: its answers are stored, the other requests may be asked again."""
+        names = list(self.state.claimed(attempt.attempt_id))
+        stored = self.state.stored_results(names).values()
+        usage = brought_by([each.result for each in stored if each.attempt_id == attempt.attempt_id])
+        self.state.record_usage(attempt.attempt_id, usage)
+        self._move(attempt, AttemptState.INTERRUPTED, note="its process ended")
 
     def _is_abandoned(self, attempt: AttemptRecord) -> bool:
         since = parse_iso(attempt.sent_at or attempt.created_at)
@@ -336,19 +377,22 @@ class Executor:
         )
 
     def _name_missing(self, attempt: AttemptRecord, reading: _Reading) -> None:
-        missing = sorted(reading.left)
-        if not missing:
+        if not reading.left:
             return
-        message = f"{len(missing)} requests of {attempt.batch_id} have no result, first {custom_id(*missing[0])}"
+        first = custom_id(*min(reading.left))
+        message = f"{len(reading.left)} requests of {attempt.batch_id} have no result, first {first}"
         self._tell(EventName.WARNING, attempt.job, message)
+        self._store_errors(
+            attempt, reading.left, MISSING_RESULT, f"batch {attempt.batch_id} ended without a result for it"
+        )
+
+    def _store_errors(
+        self, attempt: AttemptRecord, names: Collection[tuple[bytes, int]], error_type: str, message: str
+    ) -> None:
+        """Results for requests that have none and may have been paid: a plain run does not ask them again."""
         results = (
-            RequestResult(
-                custom_id(*name),
-                ResultKind.ERRORED,
-                error_type=MISSING_RESULT,
-                error_message=f"batch {attempt.batch_id} ended without a result for it",
-            )
-            for name in missing
+            RequestResult(custom_id(*name), ResultKind.ERRORED, error_type=error_type, error_message=message)
+            for name in sorted(names)
         )
         for chunk in in_chunks(results, _RESULTS_PER_STEP):
             self.state.store_results(attempt.attempt_id, chunk)
@@ -360,6 +404,8 @@ class Executor:
         self.state.disown_batch(attempt.batch_id, f"does not belong to attempt {attempt.attempt_id}")
 
     def _gone(self, attempt: AttemptRecord, reason: str) -> None:
+        names = set(self.state.claimed(attempt.attempt_id))
+        self._store_errors(attempt, names, RESULT_GONE, f"batch {attempt.batch_id} is gone: {reason}")
         self._move(attempt, AttemptState.GONE, note=reason)
         message = f"batch {attempt.batch_id} is gone before its results were stored: {reason}"
         self._tell(EventName.WARNING, attempt.job, message)
@@ -376,7 +422,7 @@ class Executor:
         """
         attempt_id = attempt.attempt_id
         self.state.move(attempt_id, attempt.state, to_state, batch_id=batch_id, note=note)
-        if to_state in {AttemptState.ASSUMED_LOST, AttemptState.WITHDRAWN}:
+        if to_state in {AttemptState.ASSUMED_LOST, AttemptState.WITHDRAWN, AttemptState.INTERRUPTED}:
             self.lost_attempts.add(attempt_id)
         self._tell(
             EventName.ATTEMPT_MOVED,
@@ -426,6 +472,30 @@ class Executor:
 
 def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+@dataclass(frozen=True, slots=True)
+class OnUncertain:
+    """What is done with a batch that may have been accepted, and was not listed in time."""
+
+    asks_always: bool = False
+    ask_above_usd: float = 10.0
+    """A batch that can cost more than this is never sent again without a person's word."""
+
+    def may_resend(self, ceiling_pico_usd: int | None) -> bool:
+        if self.asks_always or ceiling_pico_usd is None:
+            return False
+        return ceiling_pico_usd <= self.ask_above_usd * 1e12
+
+
+def undecided(attempt: AttemptRecord) -> ApiError:
+    return ApiError(
+        "BF606",
+        f"attempt {attempt.attempt_id} of {attempt.job} ({attempt.request_count:,} requests, sent {attempt.sent_at}) "
+        f"may have been accepted: {attempt.note}",
+        hint="Look at the batches of the workspace. `batchforge adopt BATCH_ID` takes one for it; "
+        "`batchforge run --resend-and-risk-paying-twice` sends it again.",
+    )
 
 
 class _Reading:

@@ -6,7 +6,7 @@ import getpass
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from batchforge.artifacts import replace_file
+from batchforge.brake import Brake
 from batchforge.budget import Limits, check_gate, check_limits, cost_warnings, cost_words, needs_confirmation
 from batchforge.claude_models import find_model
 from batchforge.clock import Clock, SystemClock, iso
@@ -37,12 +38,14 @@ from batchforge.results import Brought
 from batchforge.spec import JobSpec
 from batchforge.state.records import ClaimTaken, Manifest, MonthBudgetTaken, RunRecord, StateReader
 from batchforge.summaries import JobSummary, RunSummary, status_of
-from batchforge.target import Target
+from batchforge.target import Mode, Target
 from batchforge.targets import read_state
 from batchforge.token_estimate import estimate_params_tokens
 
 if TYPE_CHECKING:
     from batchforge.executor import Executor
+    from batchforge.recovery import Recovered
+    from batchforge.sync_executor import SyncExecutor
     from batchforge.targets import OpenTarget
 
 _ROUNDS = 5
@@ -65,12 +68,16 @@ class RunOptions:
     """A person has agreed to the cost already."""
     max_cost_usd: float | None = None
     """The most that the whole run may cost."""
+    resend_uncertain: bool = False
+    """Send uncertain batches again, on a person's word."""
     count_exactly: bool = False
     """For a plan: let the API count the tokens of a few requests."""
     saved_plan: SavedPlan | None = None
     """What was approved: nothing beyond it is sent."""
     ask: Callable[[str], bool] | None = None
     """Asks a person; None where nobody is there."""
+    mode: Mode | None = None
+    """batch or sync, before what the job and the target say."""
     command: str = "run"
 
     @property
@@ -98,14 +105,15 @@ def compile_jobs(
 def _compile_checked(
     project: Project, spec: JobSpec, target: Target, options: RunOptions, problems: ProblemList
 ) -> CompiledJob:
-    spec = replace(spec, betas=tuple(dict.fromkeys([*spec.betas, *target.betas])))
+    mode: Mode = options.mode or spec.mode or target.mode or "batch"
+    spec = replace(spec, betas=tuple(dict.fromkeys([*spec.betas, *target.betas])), mode=mode)
     rows = partial(read_input, spec.input, project.tree, spec.vars, limit=options.limit, sample=options.sample)
     compiled = compile_job(spec, project.tree, rows)
     check_request(
         compiled.sample_params(),
         betas=spec.betas,
         api_version=target.anthropic_version,
-        mode="batch",
+        mode=mode,
         locations=spec.locations,
         problems=problems,
         today=date.today(),
@@ -169,10 +177,16 @@ def plan(
         state = stack.enter_context(read_state(project, target))
         if options.count_exactly:
             settings = replace(settings, counted_ratios=_count_tokens(project, compiled, target))
-        plans = [stack.enter_context(plan_job(job, state, target.name, settings)) for job in compiled]
+        plans = [stack.enter_context(plan_job(job, state, target.name, _in_mode(job, settings))) for job in compiled]
         for each in plans:
             check_columns(each.compiled.spec, each.columns, target)
         yield ProjectPlan(plans, state, problems.warnings)
+
+
+def _in_mode(job: CompiledJob, settings: PlanSettings) -> PlanSettings:
+    """With the job's way of delivery, in which a sync phase is always waited for."""
+    mode: Mode = job.spec.mode or "batch"
+    return replace(settings, mode=mode, can_prime=settings.can_prime or mode == "sync")
 
 
 _COUNTED_REQUESTS = 5
@@ -249,20 +263,49 @@ def cancel(project: Project, jobs: Sequence[JobSpec], target: Target, *, listen:
         return batch_ids
 
 
+def recover_batches(project: Project, target: Target, *, listen: Listener = ignore) -> Recovered:
+    """Read our batches of the last 29 days that state does not know back from the API. Costs nothing."""
+    options = RunOptions(command="state recover")
+    with _runner(project, target, options, listen, None) as runner, runner._recorded([]):
+        return runner.recover()
+
+
+def import_answers(project: Project, target: Target, lines: Iterable[bytes]) -> tuple[int, int]:
+    """Take the answers of an export; returns how many were read, and how many of them were new."""
+    from batchforge import recovery
+
+    options = RunOptions(command="state import")
+    with _runner(project, target, options, ignore, None) as runner, runner._recorded([]):
+        return recovery.import_answers(runner.opened.state, lines, runner.run_id)
+
+
 @contextmanager
 def _runner(
     project: Project, target: Target, options: RunOptions, listen: Listener, clock: Clock | None
 ) -> Iterator[_Runner]:
-    from batchforge.executor import Executor, Timing
+    from batchforge.executor import Executor, OnUncertain, Timing
     from batchforge.pricing import Pricing
+    from batchforge.sync_executor import SyncExecutor
     from batchforge.targets import open_target
 
     clock = clock or SystemClock()
     with open_target(project, target) as opened:
         timing = Timing(target.timeout_s, target.settle_after_s, target.poll_interval_s)
         pricing, spool = Pricing(project.price_table(target)), project.state_folder / "spool"
-        executor = Executor(opened.state, opened.backend, clock, timing, pricing, spool, listen)
-        yield _Runner(project, opened, executor, options, clock, listen)
+        executor = Executor(
+            opened.state,
+            opened.backend,
+            clock,
+            timing,
+            pricing,
+            spool,
+            OnUncertain(target.asks_when_uncertain, target.ask_above_usd),
+            target.max_in_flight_requests,
+            listen,
+        )
+        brake = Brake(target.concurrency)
+        sync = SyncExecutor(opened.state, opened.messages, clock, timing, pricing, brake, listen, executor.brought)
+        yield _Runner(project, opened, executor, sync, options, clock, listen)
 
 
 @dataclass(slots=True)
@@ -272,6 +315,7 @@ class _Runner:
     project: Project
     opened: OpenTarget
     executor: Executor
+    sync: SyncExecutor
     options: RunOptions
     clock: Clock
     listen: Listener
@@ -285,6 +329,9 @@ class _Runner:
     def run(self, compiled: Sequence[CompiledJob], approved_run: str | None = None) -> RunSummary:
         names = [job.spec.name for job in compiled]
         with self._recorded(names):
+            self._recover_at_first()
+            if self.options.resend_uncertain:
+                self._give_up_uncertain(names)
             self.executor.collect(names, wait=False)
             for _ in range(_ROUNDS):
                 facts = self._send(compiled, approved_run)
@@ -304,6 +351,37 @@ class _Runner:
             waiting = {manifest.job for manifest in self._unwritten(names)}
             waiting |= {name for name in names if self._in_flight(name)}
             return self._finish([self._deliver_stored(by_name[name]) for name in sorted(waiting)])
+
+    # ---- before anything is sent
+
+    def recover(self) -> Recovered:
+        from batchforge import recovery
+
+        return recovery.recover(self.opened.state, self.opened.backend, self.executor.pricing, self.run_id)
+
+    def _recover_at_first(self) -> None:
+        """A state that has sent nothing yet may be one that was lost: what it paid for is read back first."""
+        from batchforge.backends.base import BatchGone, Unavailable
+
+        if self.opened.target.type == "emulator" or self.opened.state.counts()["attempts"]:
+            return
+        try:
+            found = self.recover()
+        except (Unavailable, BatchGone) as exc:
+            self._warn("", f"the API's batches cannot be listed, to look for lost answers: {exc}")
+            return
+        if found.answers:
+            self._warn("", f"recovered {found.answers:,} answers of {found.batches:,} earlier batches from the API")
+        if found.in_progress:
+            self._warn("", f"{found.in_progress:,} batches that this state does not know are in progress")
+
+    def _give_up_uncertain(self, names: list[str]) -> None:
+        from batchforge import recovery
+
+        for attempt in recovery.give_up_uncertain(self.opened.state, names):
+            self._warn(
+                attempt.job, f"attempt {attempt.attempt_id} is taken for lost on your word; it may be paid twice"
+            )
 
     # ---- sending
 
@@ -391,7 +469,8 @@ class _Runner:
         return self.opened.state.committed_pico_usd(f"{self.clock.now():%Y-%m}-01")
 
     def _plan(self, job: CompiledJob, approved_run: str | None) -> JobPlan:
-        plan = plan_job(job, self.opened.state, self.opened.target.name, self._plan_settings())
+        settings = _in_mode(job, self._plan_settings())
+        plan = plan_job(job, self.opened.state, self.opened.target.name, settings)
         try:
             check_columns(job.spec, plan.columns, self.opened.target)
             if approved_run is not None:
@@ -450,7 +529,9 @@ class _Runner:
         from batchforge.executor import RunOf
 
         run = RunOf(self.run_id, self.opened.target.name, self._limits.month_pico_usd)
-        sent = self.executor.submit(plan, phase, run)
+        is_sync = plan.settings.mode == "sync"
+        sent = self.sync.submit(plan, phase, run) if is_sync else self.executor.submit(plan, phase, run)
+        self.must_check_rows = self.must_check_rows or (is_sync and sent > 0)
         self.sent[plan.job] = self.sent.get(plan.job, 0) + sent
 
     def _facts(self, plan: JobPlan) -> JobSummary:

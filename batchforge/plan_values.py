@@ -116,7 +116,8 @@ def _job_lines(plan: JobPlan) -> Iterator[str]:
     counts = [f"{symbol} {value['rows'][name]:,} {word}" for name, symbol, word in _SYMBOLS if value["rows"][name]]
     yield f"  {'  '.join(counts) or 'no rows'}"
     if value["rerun_because"]:
-        yield f"  rerun because: {', '.join(f'{reason} ({count:,})' for reason, count in value['rerun_because'].items())}"
+        because = ", ".join(f"{reason} ({count:,})" for reason, count in value["rerun_because"].items())
+        yield f"  rerun because: {because}"
     if not plan.requests_to_send:
         return
     batches = (

@@ -37,11 +37,13 @@ def settle(
     *,
     settle_after_s: float,
     timeout_s: float,
+    may_resend: bool,
 ) -> Verdict:
     """Look for the batch of an attempt whose POST got no clear answer.
 
     A batch is a candidate if it was created while the POST was under way, by the server's clock, holds as many
-    requests, and belongs to no other attempt.
+    requests, and belongs to no other attempt. Where none has appeared in time, the requests are free to be sent again
+    if `may_resend`; else a person decides.
 
     Raises:
         Unavailable: the list cannot be had now.
@@ -59,7 +61,10 @@ def settle(
     if waited_s < settle_after_s:
         left_s = settle_after_s - waited_s
         return Verdict(None, f"not listed yet; taken for lost in {left_s:.0f} s if it does not appear", None, foreign)
-    return Verdict(AttemptState.ASSUMED_LOST, f"not listed {waited_s:.0f} s after it was sent", None, foreign)
+    note = f"not listed {waited_s:.0f} s after it was sent"
+    if attempt.state is AttemptState.AMBIGUOUS:
+        return Verdict(None, f"{note}; a person decides", None, foreign)
+    return Verdict(AttemptState.ASSUMED_LOST if may_resend else AttemptState.AMBIGUOUS, note, None, foreign)
 
 
 def _candidates(

@@ -141,6 +141,18 @@ class Target:
         return int(self.settings.get("concurrency", 8))
 
     @property
+    def asks_when_uncertain(self) -> bool:
+        return bool(self.settings.get("on_uncertain", "resend") == "ask")
+
+    @property
+    def ask_above_usd(self) -> float:
+        return float(self.settings.get("ask_above_usd", 10))
+
+    @property
+    def max_in_flight_requests(self) -> int | None:
+        return self.settings.get("max_in_flight_requests")
+
+    @property
     def processing_s(self) -> float:
         """Emulator: how long a batch takes."""
         return float(self.settings.get("processing_s", 0))

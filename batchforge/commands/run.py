@@ -34,6 +34,12 @@ from batchforge.commands.running import (
 )
 @click.option("--max-cost", "max_cost_usd", type=click.FloatRange(min=0), metavar="USD", help="What the run may cost.")
 @click.option("--yes", is_flag=True, help="Do not ask, whatever it costs.")
+@click.option(
+    "--resend-and-risk-paying-twice",
+    "resend_uncertain",
+    is_flag=True,
+    help="Send batches again whose acceptance is uncertain, without waiting for them to appear.",
+)
 @click.option("--allow-unknown-model", is_flag=True, help="Send models that this version does not know.")
 def command(
     job_names: tuple[str, ...],
@@ -52,6 +58,7 @@ def command(
     plan_path: Path | None,
     max_cost_usd: float | None,
     yes: bool,
+    resend_uncertain: bool,
     allow_unknown_model: bool,
 ) -> None:
     """Send what is missing, wait for it, and write the outputs.
@@ -69,6 +76,7 @@ def command(
         sample=sample,
         wait=not no_wait,
         submitted_rows=submitted_rows,
+        resend_uncertain=resend_uncertain,
         saved_plan=read_plan(plan_path) if plan_path else None,
         max_cost_usd=max_cost_usd,
         yes=yes,

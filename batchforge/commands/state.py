@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -95,6 +95,47 @@ def prune(
     )
     if not yes and found.answers:
         click.echo("If one of these requests is asked again, it is paid again. --yes removes them.")
+
+
+@command.command(name="recover")
+@target_option
+@project_options
+@output_option
+def recover(target_name: str | None, project_dir: Path | None, cli_vars: dict[str, Any], output: str) -> None:
+    """Read our batches of the last 29 days back from the API, for a state that was lost or that never knew them.
+
+    Costs nothing. What is recovered is reused by the next run, as if it had been stored all along.
+    """
+    from dataclasses import asdict
+
+    from batchforge.pipeline import recover_batches
+    from batchforge.report import to_json
+
+    project, _, problems = load_files(project_dir, cli_vars)
+    problems.raise_if_any()
+    found = recover_batches(project, project.target(target_name))
+    if output == "json":
+        click.echo(to_json(asdict(found)))
+        return
+    click.echo(f"Recovered {found.answers:,} results of {found.batches:,} batches.")
+    if found.in_progress:
+        click.echo(f"{found.in_progress:,} batches are in progress; run this again when they have ended.")
+    if found.unreadable:
+        click.echo(f"Not readable now: {', '.join(found.unreadable)}. Run this again.")
+
+
+@command.command(name="import")
+@click.argument("file", type=click.File("rb"))
+@target_option
+@project_options
+def import_(file: BinaryIO, target_name: str | None, project_dir: Path | None, cli_vars: dict[str, Any]) -> None:
+    """Take the answers of an export (`state export > FILE`) into the state. A second time changes nothing."""
+    from batchforge.pipeline import import_answers
+
+    project, _, problems = load_files(project_dir, cli_vars)
+    problems.raise_if_any()
+    read, stored = import_answers(project, project.target(target_name), file)
+    click.echo(f"Read {read:,} answers, {stored:,} of them new.")
 
 
 @contextmanager

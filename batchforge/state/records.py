@@ -106,6 +106,7 @@ class AttemptRecord:
     sent_at: str | None
     batch_id: str | None
     max_tokens: int
+    ceiling_pico_usd: int | None = None
     note: str = ""
 
 
@@ -309,6 +310,10 @@ class StateReader(Protocol):
         """What was spent since then, and what is reserved for attempts that are under way."""
         ...
 
+    def unfinished_recoveries(self) -> set[str]:
+        """Batch ids whose recovery was begun and did not end."""
+        ...
+
 
 class StateStore(StateReader, Protocol):
     """Memory, for the executor: each method is one durable step."""
@@ -362,6 +367,16 @@ class StateStore(StateReader, Protocol):
         ...
 
     def store_results(self, attempt_id: int, results: Sequence[RequestResult]) -> StoreReport: ...
+
+    def begin_recovery(self, run_id: str, batch: BatchRecord) -> int:
+        """An attempt for a batch that nothing was known of; returns its id, also where it was begun before."""
+        ...
+
+    def store_recovered(self, attempt_id: int, results: Sequence[RequestResult]) -> list[RequestResult]:
+        """Stores what is new, and returns it. Nothing was claimed, so everything is taken."""
+        ...
+
+    def end_recovery(self, attempt_id: int) -> None: ...
 
     def record_usage(self, attempt_id: int, usage: Brought) -> None:
         """Settles the attempt's reserved cost."""

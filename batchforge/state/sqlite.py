@@ -47,6 +47,9 @@ from batchforge.target import Origin
 
 _ROWS_PER_STEP = 1_000
 
+_RECOVERING = "being recovered"
+"""Note of an attempt whose results are being read into a state that did not know it."""
+
 
 class SqliteState(SqliteFinding):
     """A `StateStore` in a file. Safe to use from several threads and, for reading, while another process writes."""
@@ -205,6 +208,9 @@ class SqliteState(SqliteFinding):
         )
         return row[0] or 0
 
+    def unfinished_recoveries(self) -> set[str]:
+        return {row[0] for row in self._all("SELECT batch_id FROM attempts WHERE note = ?", (_RECOVERING,))}
+
     # ---- writing
 
     def set_origin(self, origin: Origin) -> None:
@@ -356,6 +362,46 @@ class SqliteState(SqliteFinding):
                 "VALUES (?, NULL, 'foreign', 0, 0, 0, 0, 0, '', '', ?)",
                 (batch_id, note),
             )
+
+    def begin_recovery(self, run_id: str, batch: BatchRecord) -> int:
+        with self._transaction():
+            name = batch.batch_id or None
+            begun = self._one("SELECT attempt_id FROM attempts WHERE batch_id = ?", (name,))
+            if begun is not None:
+                return int(begun[0])
+            count = batch.succeeded + batch.errored + batch.canceled + batch.expired
+            cursor = self._db.execute(
+                "INSERT INTO attempts (run_id, job, target, mode, model, max_tokens, state, request_count, phase, "
+                "caching, estimated_input_tokens, holder, created_at, batch_id, note) "
+                "VALUES (?, '', '', 'batch', '', 0, ?, ?, 'rest', 'none', 0, '', ?, ?, ?)",
+                (run_id, AttemptState.CLOSED.value, count, batch.created_at, name, _RECOVERING),
+            )
+            assert cursor.lastrowid is not None
+            return cursor.lastrowid
+
+    def store_recovered(self, attempt_id: int, results: Sequence[RequestResult]) -> list[RequestResult]:
+        from batchforge.fingerprint import parse_custom_id
+
+        stored = []
+        with self._transaction():
+            for result in results:
+                name = parse_custom_id(result.custom_id)
+                # What it was asked under is not known. It was at least as much as came.
+                if name is None or self._holds_message(name, result.message_id):
+                    continue
+                if self._insert_result(attempt_id, name, result.usage.output_tokens, result):
+                    stored.append(result)
+        return stored
+
+    def _holds_message(self, name: tuple[bytes, int], message_id: str | None) -> bool:
+        held = self._one(
+            "SELECT 1 FROM results WHERE request_id = ? AND ordinal = ? AND message_id = ?", (*name, message_id)
+        )
+        return held is not None
+
+    def end_recovery(self, attempt_id: int) -> None:
+        with self._transaction():
+            self._db.execute("UPDATE attempts SET note = 'recovered' WHERE attempt_id = ?", (attempt_id,))
 
     def record_usage(self, attempt_id: int, usage: Brought) -> None:
         with self._transaction():

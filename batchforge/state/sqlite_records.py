@@ -39,7 +39,7 @@ MANIFEST_COLUMNS = "manifest_id, job, target, scope, run_id, created_at, digest,
 RUN_COLUMNS = "run_id, started_at, command, target, jobs, commit, started_by, status, ended_at, summary"
 ATTEMPT_COLUMNS = (
     "attempt_id, run_id, job, target, mode, state, request_count, holder, created_at, sent_at, batch_id, "
-    "max_tokens, note"
+    "max_tokens, ceiling_pico_usd, note"
 )
 SELECT_ROWS = (
     "SELECT position, key, request_id, ordinal, row_hashes, row_values, blocked_code, blocked_reason, place "
