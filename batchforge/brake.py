@@ -109,14 +109,16 @@ class Brake:
             self._probing_until = now + _PROBE_S
         return self._epoch
 
-    def answered(self, epoch: int, now: float, pace: Pace, usage: Usage) -> None:
+    def answered(self, epoch: int, now: float, pace: Pace, usage: Usage | None) -> None:
+        """`usage` is None where nothing was billed."""
         self.in_flight -= 1
         if epoch == self._epoch:
             self._answers += 1
             self.refusals, self._probing_until = 0, 0.0
         elif self._allowance is not None:
             self._allowance += 1
-        self._measure(usage)
+        if usage is not None:
+            self._measure(usage)
         self._take_in(pace, now)
 
     def failed(self, now: float, pace: Pace) -> None:

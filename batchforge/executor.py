@@ -13,7 +13,8 @@ from pathlib import Path
 
 from batchforge.backends.base import BatchBackend, BatchGone, BatchProgress, Rejected, Unavailable, Uncertain
 from batchforge.clock import Clock, iso, parse_iso
-from batchforge.errors import ApiError
+from batchforge.disk_room import release, release_all_but, reserve
+from batchforge.errors import ApiError, StateError
 from batchforge.estimate import Phase
 from batchforge.events import Event, EventName, Listener, ignore
 from batchforge.fingerprint import custom_id
@@ -111,6 +112,7 @@ class Executor:
             ApiError: the API refuses in a way that waiting does not mend.
         """
         remove_left_over_bodies(self.spool_folder)
+        release_all_but(self.spool_folder, {attempt.attempt_id for attempt in self.state.open_attempts()})
         spec = plan.compiled.spec
         sent = 0
         for packed in pack(plan.bodies(phase.name), spec.batch, self.spool_folder):
@@ -144,6 +146,7 @@ class Executor:
             self._wait_for_room(len(packed.requests))
             self._wait_for_equal_counts(len(packed.requests))
             attempt = self.state.attempt(self.state.intend(intention, packed.requests))
+            self._reserve_room(attempt)
             attempt = self._move(attempt, AttemptState.SENDING)
             try:
                 batch = self.backend.submit(packed.body, betas)
@@ -162,6 +165,13 @@ class Executor:
             f"the API did not accept a batch of {len(packed.requests):,} requests in {_REJECTED_TRIES} tries",
             hint="Nothing of it was paid. Run again later: what was accepted before is kept.",
         )
+
+    def _reserve_room(self, attempt: AttemptRecord) -> None:
+        try:
+            reserve(self.spool_folder, attempt.attempt_id, attempt.request_count)
+        except StateError:
+            self._move(attempt, AttemptState.WITHDRAWN, note="no room on the disk")
+            raise
 
     def _accepted(self, attempt: AttemptRecord, batch: BatchProgress, size_bytes: int) -> None:
         self._move(attempt, AttemptState.KNOWN, batch_id=batch.batch_id)
@@ -329,6 +339,7 @@ class Executor:
         assert attempt.batch_id is not None
         if not self._is_due(attempt.attempt_id):
             return
+        release(self.spool_folder, attempt.attempt_id)
         reading = _Reading(set(self.state.claimed(attempt.attempt_id)))
         try:
             for results in in_chunks(self.backend.results(attempt.batch_id), _RESULTS_PER_STEP):
