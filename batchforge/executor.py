@@ -433,6 +433,8 @@ class Executor:
         """
         attempt_id = attempt.attempt_id
         self.state.move(attempt_id, attempt.state, to_state, batch_id=batch_id, note=note)
+        if to_state.is_final:
+            release(self.spool_folder, attempt_id)
         if to_state in {AttemptState.ASSUMED_LOST, AttemptState.WITHDRAWN, AttemptState.INTERRUPTED}:
             self.lost_attempts.add(attempt_id)
         self._tell(
