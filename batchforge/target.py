@@ -153,6 +153,11 @@ class Target:
         return self.settings.get("max_in_flight_requests")
 
     @property
+    def deletes_remote(self) -> bool:
+        """Whether batches are deleted at the API once their results are stored."""
+        return bool(self.settings.get("delete_remote", "never") == "after_collect")
+
+    @property
     def processing_s(self) -> float:
         """Emulator: how long a batch takes."""
         return float(self.settings.get("processing_s", 0))

@@ -185,4 +185,12 @@ class BatchBackend(Protocol):
 
     def cancel(self, batch_id: str) -> BatchProgress: ...
 
+    def delete(self, batch_id: str) -> None:
+        """Delete a batch that has ended, with its requests and results.
+
+        Raises:
+            Unavailable, BatchGone
+        """
+        ...
+
     def close(self) -> None: ...

@@ -95,6 +95,10 @@ class BatchApi:
         with reading(f"cancel of batch {batch_id}"):
             return _progress(self._client.messages.batches.cancel(batch_id))
 
+    def delete(self, batch_id: str) -> None:
+        with reading(f"deletion of batch {batch_id}"):
+            self._client.messages.batches.delete(batch_id)
+
     def close(self) -> None:
         self._client.close()
 
