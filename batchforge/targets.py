@@ -16,6 +16,7 @@ from batchforge.target import Target
 if TYPE_CHECKING:
     from batchforge.backends.base import BatchBackend, Connection, MessagesBackend
     from batchforge.emulator import Scenario
+    from batchforge.model_check import LiveModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,18 @@ def read_state(project: Project, target: Target) -> Iterator[StateReader | None]
         state.close()
 
 
+def live_models(project: Project | None, target: Target) -> list[LiveModel]:
+    """What the target's API lists now; a target outside of any project can only be Claude's API.
+
+    Raises:
+        ApiError: it gives no list.
+    """
+    from batchforge.backends.models import list_models
+
+    with _connection(project, target) as connection:
+        return list_models(connection)
+
+
 def state_path(project: Project, target: Target) -> Path:
     return Path(target.state_url(project).removeprefix("sqlite:///"))
 
@@ -100,10 +113,10 @@ def _other_origin(held: str, wanted: str, target: Target) -> StateError:
 
 
 @contextmanager
-def _connection(project: Project, target: Target) -> Iterator[Connection]:
+def _connection(project: Project | None, target: Target) -> Iterator[Connection]:
     from batchforge.backends.base import Connection
 
-    if target.type == "emulator":
+    if project is not None and target.type == "emulator":
         with _emulator(project, target) as base_url:
             yield Connection(base_url, "emulator", target.timeout_s)
         return

@@ -18,21 +18,21 @@ def test_every_model_has_a_line_of_limits_and_prices() -> None:
 
 
 def test_a_second_price_tier_has_a_line_of_its_own() -> None:
-    listed = rows(all_models(), date(2026, 11, 24))
+    listed = rows(all_models(), price_table(), date(2026, 11, 24))
     first = next(number for number, row in enumerate(listed) if row[0] == "claude-haiku-5-5")
     assert listed[first][5:] == ("0.10", "0.50", "0.125", "0.20", "0.01")
     assert listed[first + 1] == ("  prompts over 100,000", "", "", "", "", "0.50", "2.50", "0.625", "1.00", "0.05")
 
 
 def test_doubtful_prices_and_missing_ones_are_marked() -> None:
-    by_name = {row[0]: row for row in rows(all_models(), date(2026, 11, 24))}
+    by_name = {row[0]: row for row in rows(all_models(), price_table(), date(2026, 11, 24))}
     assert by_name["claude-fable-5-2"][5] == "8.00?"
     assert by_name["claude-mythos-preview"][5:] == ("-",) * 5
 
 
 def test_a_day_of_retirement_is_shown_and_counts_once_it_has_come() -> None:
     def status_on(day: date) -> str:
-        return next(row[1] for row in rows(all_models(), day) if row[0] == "claude-sonnet-4-5-20250929")
+        return next(row[1] for row in rows(all_models(), price_table(), day) if row[0] == "claude-sonnet-4-5-20250929")
 
     assert status_on(date(2026, 11, 29)) == "deprecated, ends 2026-11-30"
     assert status_on(date(2026, 11, 30)) == "retired 2026-11-30"
