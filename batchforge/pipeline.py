@@ -649,6 +649,8 @@ class _Runner:
             raise
 
     def _finish(self, jobs: Sequence[JobSummary]) -> RunSummary:
+        if self.opened.target.deletes_remote:
+            self._delete_remote()
         summary = RunSummary(
             run_id=self.run_id,
             target=self.opened.target.name,
@@ -663,6 +665,13 @@ class _Runner:
         replace_file(self.project.run_results_path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
         self.opened.state.end_run(self.run_id, summary.status, value)
         return summary
+
+    def _delete_remote(self) -> None:
+        from batchforge.remote_deletion import delete_stored
+
+        deleted = delete_stored(self.opened.state, self.opened.backend, self.opened.target.name)
+        for batch_id, reason in deleted.failures.items():
+            self._warn("", f"batch {batch_id} could not be deleted at the API, the next run tries again: {reason}")
 
     def _warn(self, job: str, message: str) -> None:
         self.listen(Event(EventName.WARNING, job, message))
