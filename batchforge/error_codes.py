@@ -723,7 +723,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "BF607": ErrorCode(
         "The API asks to wait for long",
         "Its retry-after is longer than a run waits.",
-        "Run again after that time. Nothing of the batch was paid; what was accepted before is kept.",
+        "Run again after that time. Nothing of what it refused was paid; what was accepted or answered before is kept.",
         "BF607 the API asks to wait 60 minutes before the next batch (HTTP 429 rate_limit_error: ...)",
     ),
     "BF620": ErrorCode(
@@ -731,6 +731,19 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "The API did not answer, or the server that stands in for it has no list of models.",
         "Try again later. Without --check nobody is asked.",
         "BF620 the list of models cannot be had: HTTP 404 not_found_error: Not found",
+    ),
+    "BF630": ErrorCode(
+        "The API refuses every request",
+        "The refusal is not about one row: the plan's limit of spending is reached, payment is due, or the target's "
+        "address has no Messages API.",
+        "Mend what the message names, then run again: what was answered is stored and not asked again.",
+        "BF630 the API refuses every request: HTTP 404",
+    ),
+    "BF631": ErrorCode(
+        "The server answers nothing",
+        "It cannot be reached, or refused or failed many requests in a row, however long they waited.",
+        "Check the target's `base_url` and whether the server runs and has room; lower `concurrency`; run again later.",
+        "BF631 the server answers nothing, 6 times in a row: cannot connect: [Errno 111] Connection refused",
     ),
     "BF690": ErrorCode(
         "The target's server cannot be reached",

@@ -116,7 +116,9 @@ class Progress:
     def __call__(self, event: Event) -> None:
         if event.name is EventName.WARNING:
             self._line(f"warning: {_prefixed(event)}")
-        elif event.name is EventName.BATCH_PROGRESS and not self.is_quiet:
+        elif event.name is EventName.STOPPED:
+            self._line(_prefixed(event))
+        elif event.name in _LIVE and not self.is_quiet:
             self._progress(event)
         elif event.name in _TOLD and not self.is_quiet:
             self._line(_prefixed(event))
@@ -148,6 +150,7 @@ class Progress:
         return f"{seconds // 60}:{seconds % 60:02d}"
 
 
+_LIVE = frozenset({EventName.BATCH_PROGRESS, EventName.ANSWERS_STORED})
 _TOLD = frozenset({EventName.JOB_PLANNED, EventName.BATCH_SUBMITTED, EventName.WAITING})
 
 

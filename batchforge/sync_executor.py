@@ -35,6 +35,7 @@ _FAILED_TRIES = 4
 _UNREACHABLE_PULLS = 6
 _REFUSED_PULLS = 20
 """How often in a row the brake is pulled before the run gives up."""
+_LONGEST_WAIT_S = 900.0
 _GRACE_S = 5.0
 """How long an interrupted run waits for the answers that are under way."""
 _LOOK_S = 0.05
@@ -275,6 +276,8 @@ class _Sending:
         if self.brake.refusals >= pulls:
             self.error = self.error or _gives_up(reason, self.brake.refusals)
         seconds = self.brake.held_until - now
+        if seconds > _LONGEST_WAIT_S:
+            self.error = self.error or _asks_to_wait(reason, seconds)
         self._tell(EventName.WAITING, f"{reason}; going on in {seconds:,.1f} s", seconds=seconds)
 
     def _failed(self, ask: _Ask, reply: Reply, now: float) -> RequestResult | None:
@@ -413,9 +416,17 @@ def _chunks(rows: Iterable[tuple[PlannedRow, bytes]]) -> Iterator[list[tuple[Int
         yield chunk
 
 
-def _gives_up(reason: str, times: int) -> ApiError:
+def _asks_to_wait(reason: str, seconds: float) -> ApiError:
     return ApiError(
         "BF607",
+        f"the API asks to wait {seconds / 60:,.0f} minutes before the next request ({reason})",
+        hint="What was answered is stored. Run again then.",
+    )
+
+
+def _gives_up(reason: str, times: int) -> ApiError:
+    return ApiError(
+        "BF631",
         f"the server answers nothing, {times} times in a row: {reason}",
         hint="What was answered is stored. Check the target's address and the server's load, and run again later.",
     )

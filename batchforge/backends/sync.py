@@ -112,7 +112,7 @@ def _refused_for_all(exc: anthropic.APIStatusError) -> ApiError:
     if exc.status_code in {401, 403}:
         return credentials_refused("messages", describe(exc))
     return ApiError(
-        "BF606",
+        "BF630",
         f"the API refuses every request: {describe(exc)}",
         hint="What was answered is stored. Mend what it names (address, plan or spend limit) and run again.",
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from batchforge.commands.options import project_options, selection_options, target_option
-from batchforge.commands.running import choose, jobs_argument, narrowing_options
+from batchforge.commands.running import choose, jobs_argument, mode_option, narrowing_options
 
 if TYPE_CHECKING:
     from batchforge.commands.running import Chosen
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 )
 @click.option("--why", "why_key", metavar="KEY", help="Tell for one row why it is sent or not, with what changed.")
 @click.option("--full-refresh", is_flag=True, help="Plan to ask every row again.")
+@mode_option
 @click.option("--no-wait", is_flag=True, help="Plan for `run --no-wait`, in which no row can be sent ahead.")
 @click.option("--detailed-exitcode", is_flag=True, help="End with 10 where a run would change something.")
 @click.option("--exact", is_flag=True, help="Ask the API to count the tokens of a few requests; needs a key, is free.")
@@ -55,6 +56,7 @@ def command(
     include_bodies: bool,
     why_key: str | None,
     full_refresh: bool,
+    mode: Literal["batch", "sync"] | None,
     no_wait: bool,
     detailed_exitcode: bool,
     exact: bool,
@@ -75,6 +77,7 @@ def command(
         resend=Resend.ALL if full_refresh else Resend.NOTHING_PAID,
         limit=limit,
         sample=sample,
+        mode=mode,
         wait=not no_wait,
         allow_unknown_model=allow_unknown_model,
         count_exactly=exact,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
-from batchforge.commands.running import asker, choose, end, running_options, telling, telling_what_goes_on
+from batchforge.commands.running import asker, choose, end, mode_option, running_options, telling, telling_what_goes_on
 
 
 @click.command(name="retry")
 @running_options
 @click.option("--max-cost", "max_cost_usd", type=click.FloatRange(min=0), metavar="USD", help="What the run may cost.")
 @click.option("--yes", is_flag=True, help="Do not ask, whatever it costs.")
+@mode_option
 @click.option("--no-wait", is_flag=True, help="Submit and end; `batchforge collect` fetches the results later.")
 def command(
     job_names: tuple[str, ...],
@@ -26,6 +27,7 @@ def command(
     quiet: bool,
     max_cost_usd: float | None,
     yes: bool,
+    mode: Literal["batch", "sync"] | None,
     no_wait: bool,
 ) -> None:
     """Run again, and ask rows once more that were refused, cut, or invalid.
@@ -37,7 +39,13 @@ def command(
 
     chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
     options = pipeline.RunOptions(
-        resend=Resend.FAILED, wait=not no_wait, max_cost_usd=max_cost_usd, yes=yes, ask=asker(), command="retry"
+        resend=Resend.FAILED,
+        mode=mode,
+        wait=not no_wait,
+        max_cost_usd=max_cost_usd,
+        yes=yes,
+        ask=asker(),
+        command="retry",
     )
     with telling(quiet) as progress, telling_what_goes_on(chosen):
         summary = pipeline.run(chosen.project, chosen.jobs, chosen.target, options, listen=progress)

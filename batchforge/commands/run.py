@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -11,6 +11,7 @@ from batchforge.commands.running import (
     asker,
     choose,
     end,
+    mode_option,
     narrowing_options,
     running_options,
     telling,
@@ -21,6 +22,7 @@ from batchforge.commands.running import (
 @click.command(name="run")
 @running_options
 @narrowing_options
+@mode_option
 @click.option("--no-wait", is_flag=True, help="Submit and end; `batchforge collect` fetches the results later.")
 @click.option("--full-refresh", is_flag=True, help="Ask every row again and pay again. Old answers are kept.")
 @click.option(
@@ -52,6 +54,7 @@ def command(
     quiet: bool,
     limit: int | None,
     sample: int | None,
+    mode: Literal["batch", "sync"] | None,
     no_wait: bool,
     full_refresh: bool,
     submitted_rows: bool,
@@ -74,6 +77,7 @@ def command(
         resend=Resend.ALL if full_refresh else Resend.NOTHING_PAID,
         limit=limit,
         sample=sample,
+        mode=mode,
         wait=not no_wait,
         submitted_rows=submitted_rows,
         resend_uncertain=resend_uncertain,

@@ -61,6 +61,15 @@ def narrowing_options(function: Function) -> Function:
     return limit(sample(function))
 
 
+def mode_option(function: Function) -> Function:
+    """`mode: Literal["batch", "sync"] | None`."""
+    return click.option(
+        "--mode",
+        type=click.Choice(["batch", "sync"]),
+        help="batch: at half price, within a day. sync: one by one, at once. Default: as the job or target says.",
+    )(function)
+
+
 def choose(
     job_names: tuple[str, ...],
     select: tuple[str, ...],

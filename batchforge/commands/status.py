@@ -70,5 +70,7 @@ def _words(attempt: AttemptRecord, batch: BatchRecord | None) -> str:
     if batch is not None:
         done = attempt.request_count - batch.processing
         return f"{batch.status}, {done:,} done when last asked; expires {batch.expires_at}"
+    if attempt.mode == "sync":
+        return f"asked one by one by {attempt.holder.rsplit(':', 1)[0]}, since {attempt.sent_at or attempt.created_at}"
     note = f" ({attempt.note})" if attempt.note else ""
     return f"{attempt.state}{note}; `batchforge collect` settles it"
