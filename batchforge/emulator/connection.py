@@ -29,6 +29,10 @@ class ConnectionCut(Exception):
     """The connection ends here, by the client's doing or by a fault that was asked for."""
 
 
+class AnswerCut(Exception):
+    """As much of the answer went out as it was told to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """A request before its body."""
@@ -215,7 +219,7 @@ class _Sender:
             return
         self._left -= len(piece)
         if not self._left:
-            raise ConnectionCut
+            raise AnswerCut
 
     def send_file(self, part: FilePart) -> None:
         with part.path.open("rb") as file:

@@ -48,7 +48,12 @@ class EmulatorServer:
 
     @property
     def base_url(self) -> str:
-        return f"http://{self._host}:{self._port}"
+        host = f"[{self._host}]" if self._family == socket.AF_INET6 else self._host
+        return f"http://{host}:{self._port}"
+
+    @property
+    def _family(self) -> socket.AddressFamily:
+        return socket.AF_INET6 if ":" in self._host else socket.AF_INET
 
     @property
     def clock(self) -> ServerClock:
@@ -66,7 +71,7 @@ class EmulatorServer:
         return self._app.log.read(endpoint=endpoint)
 
     def start(self) -> EmulatorServer:
-        self._listener = socket.create_server((self._host, self._port), backlog=BACKLOG)
+        self._listener = socket.create_server((self._host, self._port), family=self._family, backlog=BACKLOG)
         self._port = self._listener.getsockname()[1]
         self._app.background.start()
         self._thread(self._accept, "emulator-accept")

@@ -13,7 +13,7 @@ from random import Random
 from batchforge.emulator.api_fault import ApiFault, fault_of_status, internal, not_found, too_large
 from batchforge.emulator.application import Application
 from batchforge.emulator.batch_endpoints import result_lines
-from batchforge.emulator.connection import Connection, ConnectionCut, Head
+from batchforge.emulator.connection import AnswerCut, Connection, ConnectionCut, Head
 from batchforge.emulator.gate import DEFAULT_WORKSPACE, Caller, let_in
 from batchforge.emulator.http_messages import FilePart, Refused, Request, Response, fault_response, with_body
 from batchforge.emulator.routes import CONTROL_PREFIX, Match, find_route, is_known_path
@@ -37,6 +37,9 @@ class Service:
                 pass
         except (ConnectionCut, StoreClosed):
             connection.reset()
+        except AnswerCut:
+            # Closed the soft way, so that the client sees every byte up to here and none behind it.
+            connection.close()
         else:
             connection.close()
 

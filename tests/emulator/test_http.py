@@ -181,6 +181,12 @@ def test_a_tier_is_known_by_its_name(start: StartEmulator, connect: Connect) -> 
     assert wire.get(BATCHES).headers["anthropic-ratelimit-requests-limit"] == "2000"
 
 
+def test_an_ipv6_address_can_be_listened_on(connect: Connect) -> None:
+    with EmulatorServer(host="::1") as server:
+        assert server.base_url.startswith("http://[::1]:")
+        assert connect(server).get("/v1/models").status_code == 200
+
+
 def events_of(text: str) -> list[tuple[str, dict[str, object]]]:
     events = [block.split("\n") for block in text.strip().split("\n\n")]
     return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in events]
