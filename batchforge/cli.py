@@ -41,6 +41,7 @@ COMMANDS = {
     "show": "Show rows with their requests and answers.",
     "state": "Look into the state, export it, prune it.",
     "status": "Show what is in flight.",
+    "try": "Answer a few rows at once, with their price.",
 }
 """Command -> its line in --help, held here so that --help need not load the commands."""
 

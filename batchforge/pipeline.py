@@ -26,7 +26,7 @@ from batchforge.errors import BatchForgeError, BudgetExceeded, Problem, ProblemL
 from batchforge.estimate import Phase
 from batchforge.events import Event, EventName, Listener, ignore
 from batchforge.git_commit import describe_commit
-from batchforge.inputs import read_input
+from batchforge.inputs import InputRow, read_input
 from batchforge.outputs import OutputReport, check_columns, find_moved_rows, output_path, write_outputs, written_as
 from batchforge.plan_file import SavedPlan, check_within
 from batchforge.plan_rows import Action
@@ -41,6 +41,7 @@ from batchforge.summaries import JobSummary, RunSummary, status_of
 from batchforge.target import Mode, Target
 from batchforge.targets import read_state
 from batchforge.token_estimate import estimate_params_tokens
+from batchforge.tried import TriedRow, TrySummary, tried_rows
 
 if TYPE_CHECKING:
     from batchforge.executor import Executor
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from batchforge.sync_executor import SyncExecutor
     from batchforge.targets import OpenTarget
 
+_SENDING = frozenset({"run", "retry", "resume"})
+"""Commands that send what all rows of a job need."""
 _ROUNDS = 5
 """How often a run plans again because something it had counted on was lost or taken."""
 
@@ -76,6 +79,8 @@ class RunOptions:
     """What was approved: nothing beyond it is sent."""
     ask: Callable[[str], bool] | None = None
     """Asks a person; None where nobody is there."""
+    keys: tuple[str, ...] = ()
+    """Only the rows with these keys; for `try`, which writes no output."""
     mode: Mode | None = None
     """batch or sync, before what the job and the target say."""
     command: str = "run"
@@ -108,7 +113,7 @@ def _compile_checked(
     mode: Mode = options.mode or spec.mode or target.mode or "batch"
     spec = replace(spec, betas=tuple(dict.fromkeys([*spec.betas, *target.betas])), mode=mode)
     rows = partial(read_input, spec.input, project.tree, spec.vars, limit=options.limit, sample=options.sample)
-    compiled = compile_job(spec, project.tree, rows)
+    compiled = compile_job(spec, project.tree, partial(_with_keys, rows, options.keys) if options.keys else rows)
     check_request(
         compiled.sample_params(),
         betas=spec.betas,
@@ -121,6 +126,21 @@ def _compile_checked(
         prices=project.price_table(target),
     )
     return compiled
+
+
+def _with_keys(read_rows: Callable[[], Iterator[InputRow]], keys: Sequence[str]) -> Iterator[InputRow]:
+    """
+    Raises:
+        UsageError: BF907 there is no row with one of the keys.
+    """
+    left = set(keys)
+    for row in read_rows():
+        if row.key in left:
+            left.discard(row.key)
+            yield row
+        if not left:
+            return
+    raise UsageError("BF907", f"no row has the key `{min(left)}`.", hint="`batchforge render JOB` shows keys.")
 
 
 def run(
@@ -207,6 +227,31 @@ def _count_tokens(project: Project, jobs: Sequence[CompiledJob], target: Target)
     return ratios
 
 
+def try_rows(
+    project: Project,
+    job: JobSpec,
+    target: Target,
+    options: RunOptions | None = None,
+    *,
+    listen: Listener = ignore,
+    clock: Clock | None = None,
+) -> TrySummary:
+    """Answer a few rows at once, one request each, and keep the answers: a later run does not pay for them again.
+
+    Writes no output.
+
+    Raises:
+        ProjectError, ApiError, KeyboardInterrupt: as `run`. UsageError: BF907 there is no row with a wanted key.
+    """
+    options = replace(options or RunOptions(limit=5), mode="sync", command="try")
+    problems = ProblemList()
+    compiled = compile_jobs(project, [job], target, options, problems)
+    problems.raise_if_any()
+    _tell_warnings(problems, listen)
+    with _runner(project, target, options, listen, clock) as runner:
+        return runner.try_rows(compiled[0])
+
+
 def resume(
     project: Project,
     jobs: Sequence[JobSpec],
@@ -223,7 +268,8 @@ def resume(
     """
     options = replace(options or RunOptions(), command="resume")
     with _runner(project, target, options, listen, clock) as runner:
-        unfinished = next((r for r in runner.opened.state.runs(100) if r.target == target.name), None)
+        runs = (r for r in runner.opened.state.runs(100) if r.target == target.name and r.command in _SENDING)
+        unfinished = next(runs, None)
         if unfinished is None or unfinished.status == "ok":
             raise UsageError("BF910", "there is no unfinished run to resume", hint="`batchforge run` starts one.")
         chosen = [spec for spec in jobs if spec.name in unfinished.jobs]
@@ -342,6 +388,32 @@ class _Runner:
                     break
             return self._finish([self._deliver(job, facts[job.spec.name]) for job in compiled])
 
+    def try_rows(self, compiled: CompiledJob) -> TrySummary:
+        job = compiled.spec.name
+        with self._recorded([job]):
+            self.executor.collect([job], wait=False)
+            rows = self._tried(compiled)
+            target = self.opened.target
+            summary = TrySummary(
+                run_id=self.run_id,
+                job=job,
+                target=target.name,
+                is_emulated=target.type == "emulator",
+                started_at=self.started_at,
+                ended_at=iso(self.clock.now()),
+                rows=rows,
+            )
+            self.opened.state.end_run(self.run_id, summary.status, summary.to_json())
+            return summary
+
+    def _tried(self, compiled: CompiledJob) -> list[TriedRow]:
+        for _ in range(_ROUNDS):
+            with self._plan(compiled, None) as plan:
+                self._check_money([plan], is_approved=False)
+                if self._is_sent([plan]):
+                    return tried_rows(plan, self.opened.state, self.run_id)
+        raise _rows_taken()
+
     def collect(self, jobs: Sequence[JobSpec], *, wait: bool) -> RunSummary:
         names = [job.name for job in jobs]
         with self._recorded(names):
@@ -394,19 +466,20 @@ class _Runner:
                 self._check_money(plans, is_approved=approved_run is not None)
                 for plan in plans:
                     self._remember_rows(plan)
-                try:
-                    self._send_phases(plans)
-                except ClaimTaken:
-                    continue
-                except MonthBudgetTaken:
-                    check_limits(plans, self._limits, self._committed_pico_usd())
-                    continue
-                return {plan.job: self._facts(plan) for plan in plans}
-        raise BatchForgeError(
-            "BF507",
-            "another process keeps asking for the same rows",
-            hint="Let it finish, then run again: what it gets answered is reused.",
-        )
+                if self._is_sent(plans):
+                    return {plan.job: self._facts(plan) for plan in plans}
+        raise _rows_taken()
+
+    def _is_sent(self, plans: Sequence[JobPlan]) -> bool:
+        """False where others were faster, and it is to be planned again."""
+        try:
+            self._send_phases(plans)
+        except ClaimTaken:
+            return False
+        except MonthBudgetTaken:
+            check_limits(plans, self._limits, self._committed_pico_usd())
+            return False
+        return True
 
     def _send_phases(self, plans: Sequence[JobPlan]) -> None:
         """Phase by phase, all jobs at once; the next phase of a job follows when its gate has opened."""
@@ -707,6 +780,14 @@ def _plan_data(plan: JobPlan) -> dict[str, object]:
         "actions": {action.value: count for action, count in plan.counts.items()},
         "reasons": dict(plan.reasons),
     }
+
+
+def _rows_taken() -> BatchForgeError:
+    return BatchForgeError(
+        "BF507",
+        "another process keeps asking for the same rows",
+        hint="Let it finish, then run again: what it gets answered is reused.",
+    )
 
 
 def narrowing_of(scope: str) -> dict[str, int]:

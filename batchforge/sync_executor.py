@@ -196,8 +196,9 @@ class _Sending:
         if chunk is None:
             self._has_rows = False
             return
-        intention = intention_of(self.plan, self.phase, self.run, len(chunk))
-        record = self.state.attempt(self.state.intend(intention, [request for request, _ in chunk]))
+        requests = [request for request, _ in chunk]
+        intention = intention_of(self.plan, self.phase, self.run, requests)
+        record = self.state.attempt(self.state.intend(intention, requests))
         attempt = _OpenAttempt(record, len(chunk), self._now())
         self._attempts.append(attempt)
         self._move(attempt, AttemptState.SENDING)

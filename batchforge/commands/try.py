@@ -1,0 +1,64 @@
+"""`batchforge try JOB`: a few real answers at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batchforge.commands.options import output_option, project_options, target_option
+from batchforge.commands.running import asker, choose, telling
+
+
+@click.command(name="try")
+@click.argument("job_name", metavar="JOB")
+@click.option("--limit", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="How many rows.")
+@click.option("--key", "keys", multiple=True, metavar="KEY", help="The row with this key. Can be given several times.")
+@target_option
+@project_options
+@output_option
+@click.option("--quiet", "-q", is_flag=True, help="Only the result and warnings, no progress.")
+@click.option("--max-cost", "max_cost_usd", type=click.FloatRange(min=0), metavar="USD", help="What it may cost.")
+@click.option("--yes", is_flag=True, help="Do not ask, whatever it costs.")
+@click.option("--allow-unknown-model", is_flag=True, help="Send models that this version does not know.")
+def command(
+    job_name: str,
+    limit: int,
+    keys: tuple[str, ...],
+    target_name: str | None,
+    project_dir: Path | None,
+    cli_vars: dict[str, Any],
+    output: str,
+    quiet: bool,
+    max_cost_usd: float | None,
+    yes: bool,
+    allow_unknown_model: bool,
+) -> None:
+    """Ask for a few rows at once and show the answers beside their inputs, with their price.
+
+    The answers are kept: `batchforge run` does not pay for them again. No output file is written.
+    Ends with 1 where a row has no answer, with 3 where one is in flight already.
+    """
+    from batchforge import pipeline
+    from batchforge.report import EMULATED_NOTICE, to_json
+    from batchforge.text_layout import terminal_columns
+    from batchforge.tried_text import try_lines
+
+    chosen = choose((job_name,), (), (), project_dir, cli_vars, target_name)
+    options = pipeline.RunOptions(
+        limit=None if keys else limit,
+        keys=keys,
+        max_cost_usd=max_cost_usd,
+        yes=yes,
+        ask=asker(),
+        allow_unknown_model=allow_unknown_model,
+    )
+    with telling(quiet) as progress:
+        summary = pipeline.try_rows(chosen.project, chosen.jobs[0], chosen.target, options, listen=progress)
+    if output == "json":
+        click.echo(to_json(summary.to_json()))
+    else:
+        notice = ["", EMULATED_NOTICE] if summary.is_emulated and summary.rows else []
+        click.echo("\n".join([*try_lines(summary, terminal_columns()), *notice]))
+    click.get_current_context().exit(summary.exit_code)
