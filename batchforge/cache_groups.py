@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from batchforge.request import RequestTemplate
@@ -16,11 +16,21 @@ from batchforge.request import RequestTemplate
 @dataclass(slots=True)
 class _Group:
     number: int
-    rows: int
-    pieces: tuple[bytes, ...]
-    """Of its first row."""
+    first_row: int
     prefix_hashes: list[bytes]
     """Of its first row, up to each slot that depends on the row."""
+    piece_bytes: list[int]
+    """Of its first row's own texts before each of these slots."""
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Two rows of one group that do not agree, by their numbers in the order in which they were added."""
+
+    group: str
+    first_row: int
+    other_row: int
 
 
 @dataclass(slots=True)
@@ -31,7 +41,8 @@ class CacheGroups:
     _groups: dict[str, _Group] = field(default_factory=dict)
     _last_equal: int | None = None
     """Index into `slots` of the last one up to which all groups agree so far."""
-    _first_difference: str = ""
+    first_difference: Difference | None = None
+    """That because of which the shared part is no longer."""
     numbers: array[int] = field(default_factory=lambda: array("L"))
     """Group of each row, in the order in which they were added."""
 
@@ -40,20 +51,25 @@ class CacheGroups:
         """(slot, holes before it) for slots that stand behind at least one row-dependent text."""
         return [(slot, holes) for slot, holes in enumerate(self.template.holes_before_slot) if holes]
 
-    def add(self, group: str, pieces: Sequence[bytes]) -> None:
-        hashes = [_hash(pieces[:holes]) for _, holes in self.slots]
-        held = self._groups.get(group)
-        if held is None:
-            held = self._groups[group] = _Group(len(self._groups), 0, tuple(pieces), hashes)
-        held.rows += 1
-        self.numbers.append(held.number)
+    def add(self, name: str, pieces: Sequence[bytes]) -> None:
+        slots = self.slots
+        hashes = [_hash(pieces[:holes]) for _, holes in slots]
+        group = self._groups.get(name)
+        if group is None:
+            sizes = [sum(map(len, pieces[:holes])) for _, holes in slots]
+            group = self._groups[name] = _Group(len(self._groups), len(self.numbers), hashes, sizes)
+        group.rows += 1
+        self._compare(name, group, hashes)
+        self.numbers.append(group.number)
+
+    def _compare(self, name: str, group: _Group, hashes: Sequence[bytes]) -> None:
         equal = 0
-        while equal < len(hashes) and hashes[equal] == held.prefix_hashes[equal]:
+        while equal < len(hashes) and hashes[equal] == group.prefix_hashes[equal]:
             equal += 1
         if self._last_equal is None or equal - 1 < self._last_equal:
             self._last_equal = equal - 1
             if equal < len(hashes):
-                self._first_difference = _difference(group, held.pieces, pieces)
+                self.first_difference = Difference(name, group.first_row, len(self.numbers))
 
     @property
     def slot(self) -> int | None:
@@ -62,33 +78,32 @@ class CacheGroups:
             return None
         return self.slots[self._last_equal][0]
 
-    @property
-    def first_difference(self) -> str:
-        """In words: which rows of which group differ, from which byte on."""
-        return self._first_difference
-
-    def sizes(self) -> list[int]:
-        """Rows of each group, by number."""
-        return [group.rows for group in self._groups.values()]
+    def sizes(self) -> list[tuple[int, int]]:
+        """(rows, bytes of the row's own texts before `slot`) of each group, by number."""
+        if self.slot is None:
+            return [(group.rows, 0) for group in self._groups.values()]
+        assert self._last_equal is not None
+        return [(group.rows, group.piece_bytes[self._last_equal]) for group in self._groups.values()]
 
 
-def order_of_sending(numbers: Sequence[int], primed: Mapping[int, bool]) -> Iterator[tuple[str, int]]:
-    """(phase, row) for every row: one row of all first, then one of each group that is primed, then group by group.
+def order_of_sending(numbers: Sequence[int], primed: Sequence[bool], *, is_primed: bool) -> Iterator[tuple[str, int]]:
+    """(phase, row) for every row: where all are primed one of them first, then one of each primed group, then the rest
+    group by group.
 
     `numbers` holds each row's group; `primed` says of each group whether it is worth a row ahead.
     """
-    rows = range(len(numbers))
-    if not numbers:
-        return
-    yield "prime", 0
-    opened = {numbers[0]}
-    ahead = {0}
-    for row in rows:
-        if numbers[row] not in opened and primed[numbers[row]]:
-            opened.add(numbers[row])
+    ahead: set[int] = set()
+    opened: set[int] = set()
+    if is_primed and numbers:
+        yield "prime", 0
+        ahead.add(0)
+        opened.add(numbers[0])
+    for row, group in enumerate(numbers):
+        if group not in opened and primed[group]:
+            opened.add(group)
             ahead.add(row)
             yield "prime groups", row
-    for row in sorted(rows, key=numbers.__getitem__):
+    for row in sorted(range(len(numbers)), key=numbers.__getitem__):
         if row not in ahead:
             yield "rest", row
 
@@ -97,9 +112,10 @@ def _hash(pieces: Sequence[bytes]) -> bytes:
     return hashlib.blake2b(b"\0".join(pieces), digest_size=16).digest()
 
 
-def _difference(group: str, first: Sequence[bytes], other: Sequence[bytes]) -> str:
+def first_differing_byte(first: Sequence[bytes], other: Sequence[bytes]) -> tuple[int, int]:
+    """(text, byte) from which on two rows' own texts differ."""
     for number, (one, two) in enumerate(zip(first, other, strict=True)):
         if one != two:
             place = next((n for n, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), min(len(one), len(two)))
-            return f"rows of the group '{group}' differ in text {number + 1} from byte {place} on"
-    return ""
+            return number, place - 1  # without the quote that opens the JSON text
+    raise ValueError("the texts are equal")

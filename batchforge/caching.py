@@ -9,10 +9,10 @@ goes first, in a batch of its own, and writes the shared prefix for an hour; the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from batchforge.claude_models import ModelPrices, PriceTier
+from batchforge.claude_models import PriceTier
 from batchforge.request import CacheSlot
 from batchforge.spec import CachePolicy
 
@@ -36,23 +36,61 @@ class HitRates:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupCaching:
+    """What was chosen for the prefixes that only the rows of a group share (`cache: per:`)."""
+
+    slot: int
+    ttl: Ttl
+    is_primed: bool
+    """Whether one row of each marked group goes ahead."""
+    smallest: int
+    """Groups of fewer rows are not worth a write."""
+    min_tokens: float
+    """Groups whose prefix has fewer tokens (estimated) are not cached by the model."""
+    marked_groups: int
+    marked_rows: int
+    saved_tokens: float
+    """Input tokens at the plain price that this is expected to save, all writes and reads considered."""
+
+    def is_marked(self, rows: int, prefix_tokens: float) -> bool:
+        return rows >= self.smallest and prefix_tokens >= self.min_tokens
+
+
+@dataclass(frozen=True, slots=True)
 class CacheDecision:
     """What the planner chose, and what it is made of."""
 
     marks: Mapping[int, Ttl] = field(default_factory=dict)
-    """Slot -> life. Empty: no caching."""
+    """Slot -> life, in every row. Empty: no caching of what all rows share."""
     is_primed: bool = False
     prefix_tokens: float = 0.0
     """Estimated tokens of what all rows share, up to the last shared slot."""
+    is_cacheable: bool = False
+    """Whether the model would cache that prefix if it were marked."""
     hit_rate: float = 0.0
     """Expected among the requests after the priming one."""
     break_even: float | None = None
     """The hit rate from which the marks cost less than none; None where no marks are set."""
     note: str = ""
+    groups: GroupCaching | None = None
+
+    @property
+    def is_cached(self) -> bool:
+        return bool(self.marks) or self.groups is not None
+
+    @property
+    def longest_life(self) -> Ttl | None:
+        """The dearest write that any mark asks for; None without marks."""
+        lives = {*self.marks.values(), *([self.groups.ttl] if self.groups else [])}
+        return "1h" if "1h" in lives else "5m" if lives else None
 
     def cache_control(self) -> dict[int, bytes]:
-        """Slot -> the JSON to be spliced in."""
-        return {slot: b'{"type":"ephemeral","ttl":"%b"}' % ttl.encode() for slot, ttl in self.marks.items()}
+        """Slot -> the JSON to be spliced in, for every row."""
+        return {slot: cache_control_json(ttl) for slot, ttl in self.marks.items()}
+
+
+def cache_control_json(ttl: Ttl) -> bytes:
+    return b'{"type":"ephemeral","ttl":"%b"}' % ttl.encode()
 
 
 def break_even_rate(write: float, read: float) -> float:
@@ -92,31 +130,110 @@ def decide_caching(
         can_prime: whether a row may be sent ahead of the others and waited for.
     """
     shared = [number for number, slot in enumerate(slots) if slot.is_shared]
-    if policy.mode == "off" or not shared or requests == 0:
-        return CacheDecision(note="caching is off" if policy.mode == "off" else "nothing is shared by all rows")
+    if not shared or requests == 0:
+        return CacheDecision(note="nothing is shared by all rows" if requests else "")
     slot = shared[-1]
     tokens = prefix_tokens[slot]
-    if tokens < min_tokens:
+    is_cacheable = tokens >= min_tokens
+    plain = CacheDecision(prefix_tokens=tokens, is_cacheable=is_cacheable)
+    if policy.mode == "off":
+        return replace(plain, note="caching is off")
+    if not is_cacheable:
         missing = min_tokens - tokens
         note = f"the shared prefix has about {tokens:,.0f} tokens, {missing:,.0f} too few for this model to cache"
-        return CacheDecision(prefix_tokens=tokens, note=note)
+        return replace(plain, note=note)
     if tier is None:
-        return CacheDecision(prefix_tokens=tokens, note="the model's prices are not known, so nothing is marked")
-    options = _options(policy, requests, tier, rates, can_prime)
-    best = min(options, key=lambda option: option.cost)
+        return replace(plain, note="the model's prices are not known, so nothing is marked")
+    best = _best(policy, requests, tier, rates, can_prime)
+    not_primed = "" if can_prime else _unprimed_note(policy, requests, tier, rates)
     if best.ttl is None:
-        note = f"caching would not pay for {requests:,} requests: cold batches hardly read what they write"
-        return CacheDecision(prefix_tokens=tokens, note=note)
-    write, read = _multipliers(best.ttl, tier)
-    saved = 1 - best.cost / requests
-    note = f"{tokens:,.0f} shared tokens, cached for {best.ttl}{' after a priming row' if best.is_primed else ''}"
-    return CacheDecision(
+        note = not_primed or f"caching would not pay for {requests:,} requests: {_WHY_COLD_IS_DEAR}"
+        return replace(plain, note=note)
+    return replace(
+        plain,
         marks={slot: best.ttl},
         is_primed=best.is_primed,
-        prefix_tokens=tokens,
         hit_rate=best.hit_rate,
-        break_even=break_even_rate(write, read),
-        note=f"{note}: {abs(saved):.0%} {'saved' if saved >= 0 else 'lost'} on them",
+        break_even=break_even_rate(*_multipliers(best.ttl, tier)),
+        note="; ".join(filter(None, [_saving_words(tokens, best, requests), not_primed])),
+    )
+
+
+_WHY_COLD_IS_DEAR = "the requests of a cold batch hardly read what their siblings write"
+
+
+def _saving_words(tokens: float, option: _Option, requests: int) -> str:
+    saved = 1 - option.cost / requests
+    how = " after a priming row" if option.is_primed else ""
+    result = f"{saved:.0%} saved" if saved >= 0 else f"{-saved:.0%} lost"
+    return f"{tokens:,.0f} shared tokens, cached for {option.ttl}{how}: {result} on them"
+
+
+def _unprimed_note(policy: CachePolicy, requests: int, tier: PriceTier, rates: HitRates) -> str:
+    """What is lost by not waiting for a priming row."""
+    with_priming = _best(policy, requests, tier, rates, can_prime=True)
+    if not with_priming.is_primed:
+        return ""
+    saved = 1 - with_priming.cost / requests
+    return f"not primed, since nothing is waited for (--no-wait): a run that waits would save {saved:.0%} on the prefix"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSize:
+    rows: int
+    prefix_tokens: float
+    """Estimated, up to the slot of the group, what all rows share included."""
+
+
+def decide_group_caching(
+    policy: CachePolicy,
+    slot: int | None,
+    groups: Sequence[GroupSize],
+    shared: CacheDecision,
+    *,
+    tier: PriceTier | None,
+    min_tokens: float,
+    rates: HitRates,
+    can_prime: bool,
+) -> GroupCaching | None:
+    """Which groups are worth a write of their own prefix, on top of what was decided for the prefix of all rows."""
+    if slot is None or tier is None or policy.mode == "off":
+        return None
+    options = {group.rows: _best(policy, group.rows, tier, rates, can_prime) for group in groups}
+    marked = [group for group in groups if options[group.rows].ttl and group.prefix_tokens >= min_tokens]
+    if not marked:
+        return None
+    largest = options[max(group.rows for group in marked)]
+    assert largest.ttl is not None
+    # What all rows share is paid for already where it is marked.
+    paid_tokens = shared.prefix_tokens if shared.marks else 0.0
+    saved = sum(max(g.prefix_tokens - paid_tokens, 0) * (g.rows - options[g.rows].cost) for g in marked)
+    return GroupCaching(
+        slot=slot,
+        ttl=largest.ttl,
+        is_primed=largest.is_primed,
+        smallest=min(group.rows for group in marked),
+        min_tokens=min_tokens,
+        marked_groups=len(marked),
+        marked_rows=sum(group.rows for group in marked),
+        saved_tokens=saved,
+    )
+
+
+def group_note(column: str, groups: Sequence[GroupSize], chosen: GroupCaching | None, min_tokens: float) -> str:
+    """In words, for the plan."""
+    if chosen is None:
+        largest = max((group.prefix_tokens for group in groups), default=0.0)
+        if largest < min_tokens:
+            return (
+                f"the largest prefix of a {column} has about {largest:,.0f} tokens, "
+                f"{min_tokens - largest:,.0f} too few for this model to cache"
+            )
+        return f"no {column} has enough rows for a write of its prefix to pay"
+    how = ", each after a priming row" if chosen.is_primed else ""
+    return (
+        f"{chosen.marked_groups:,} of {len(groups):,} groups by {column} ({chosen.marked_rows:,} rows) cached for "
+        f"{chosen.ttl}{how}: {chosen.saved_tokens:,.0f} input tokens saved"
     )
 
 
@@ -128,31 +245,27 @@ class _Option:
     cost: float
 
 
+def _best(policy: CachePolicy, requests: int, tier: PriceTier, rates: HitRates, can_prime: bool) -> _Option:
+    return min(_options(policy, requests, tier, rates, can_prime), key=lambda option: option.cost)
+
+
 def _options(policy: CachePolicy, requests: int, tier: PriceTier, rates: HitRates, can_prime: bool) -> list[_Option]:
     """Ways to go on, the plainest first, so that it wins where another is no cheaper."""
     options = [] if policy.mode == "on" else [_Option(None, False, 0.0, float(requests))]
     may_prime = can_prime and policy.prime != "off" and requests > 1
-    for ttl in [policy.ttl] if policy.ttl else ["5m", "1h"]:
-        write, read = _multipliers(ttl, tier)  # type: ignore[arg-type]
+    lives: tuple[Ttl, ...] = (policy.ttl,) if policy.ttl else ("5m", "1h")
+    for ttl in lives:
+        write, read = _multipliers(ttl, tier)
         if policy.prime in {"auto", "off"} or not may_prime:
             cost = prefix_cost(requests, rates.cold, write, read, is_primed=False)
-            options.append(_Option(ttl, False, rates.cold, cost))  # type: ignore[arg-type]
+            options.append(_Option(ttl, False, rates.cold, cost))
         # A block of five minutes is gone before a batch that follows is worked on.
         if may_prime and (ttl == "1h" or policy.ttl == "5m"):
             cost = prefix_cost(requests, rates.primed, write, read, is_primed=True)
-            options.append(_Option(ttl, True, rates.primed, cost))  # type: ignore[arg-type]
+            options.append(_Option(ttl, True, rates.primed, cost))
     return options
 
 
 def _multipliers(ttl: Ttl, tier: PriceTier) -> tuple[float, float]:
     write = tier.cache_write_1h if ttl == "1h" else tier.cache_write_5m
     return float(write / tier.input), float(tier.cache_read / tier.input)
-
-
-def smallest_primed_group(prices: ModelPrices | None) -> int | None:
-    """How many rows a group needs so that a one-hour write of its prefix pays, at ideal hits; None without prices."""
-    if prices is None:
-        return None
-    write, read = _multipliers("1h", prices.tiers[-1])
-    # write + (n - 1) x read < n
-    return int((write - read) / (1 - read)) + 1

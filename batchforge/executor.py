@@ -5,7 +5,6 @@ Every step is durable before the next one begins; the order of steps is drawn in
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ from batchforge.results import Brought, RequestResult, ResultKind, brought_by
 from batchforge.settling import settle
 from batchforge.state.attempts import AttemptState
 from batchforge.state.holders import is_alive, this_holder
-from batchforge.state.records import AttemptMoved, AttemptRecord, BatchRecord, Intention, StateStore
+from batchforge.state.records import AttemptMoved, AttemptRecord, BatchRecord, IntendedRequest, Intention, StateStore
 from batchforge.streams import in_chunks
 
 _RESULTS_PER_STEP = 2_000
@@ -60,11 +59,9 @@ class RunOf:
     month_limit_pico_usd: int | None = None
 
 
-def intention_of(plan: JobPlan, phase: Phase, run: RunOf, request_count: int) -> Intention:
-    """What is written down before some of a phase's requests are sent; they reserve their share of the ceiling."""
+def intention_of(plan: JobPlan, phase: Phase, run: RunOf, requests: Sequence[IntendedRequest]) -> Intention:
+    """What is written down before some of a phase's requests are sent; they reserve the most that they can cost."""
     spec, skeleton = plan.compiled.spec, plan.compiled.template.skeleton
-    share = request_count / plan.requests_to_send
-    ceiling = plan.estimate.ceiling_pico_usd
     return Intention(
         run_id=run.run_id,
         job=spec.name,
@@ -77,8 +74,9 @@ def intention_of(plan: JobPlan, phase: Phase, run: RunOf, request_count: int) ->
         holder=this_holder(),
         phase=phase.name,
         caching=plan.caching_in(phase),
-        estimated_input_tokens=plan.estimated_input_tokens * share,
-        ceiling_pico_usd=None if ceiling is None else math.ceil(ceiling * share),
+        shape=plan.shape,
+        estimated_input_tokens=plan.estimated_input_tokens(requests),
+        ceiling_pico_usd=plan.bound_pico_usd(requests),
         month_limit_pico_usd=run.month_limit_pico_usd,
     )
 
@@ -117,7 +115,7 @@ class Executor:
         sent = 0
         for packed in pack(plan.bodies(phase.name), spec.batch, self.spool_folder):
             try:
-                self._send(packed, intention_of(plan, phase, run, len(packed.requests)), spec.betas)
+                self._send(packed, intention_of(plan, phase, run, packed.requests), spec.betas)
             finally:
                 packed.discard()
             sent += len(packed.requests)

@@ -6,14 +6,15 @@ import os
 import tempfile
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import BinaryIO, NamedTuple
 
 import msgspec
 
 from batchforge.cache_groups import CacheGroups, order_of_sending
-from batchforge.estimate import Phase
+from batchforge.caching import CacheDecision, cache_control_json
+from batchforge.estimate import GATES, Phase
 from batchforge.state.records import ManifestRow
 
 _READ_BYTES = 1 << 20
@@ -89,11 +90,11 @@ class SendOrder:
 
     phases: tuple[Phase, ...]
     marks: tuple[Mapping[int, bytes], Mapping[int, bytes]]
-    """Slot -> cache_control: of ordinary rows, and of rows whose group is written to the cache."""
+    """Slot -> cache_control: of ordinary rows, and of rows whose group's prefix is cached."""
     _offsets: Mapping[str, Sequence[int]] | None = None
     """Phase -> where its rows stand in the spool; None where they are sent in input order."""
-    _in_primed_group: frozenset[int] = frozenset()
-    """Offsets of rows whose group is primed."""
+    _in_marked_group: frozenset[int] = frozenset()
+    """Offsets of rows whose group's prefix is cached."""
 
     @classmethod
     def in_input_order(cls, phases: tuple[Phase, ...], marks: Mapping[int, bytes]) -> SendOrder:
@@ -101,36 +102,29 @@ class SendOrder:
 
     @classmethod
     def by_group(
-        cls,
-        groups: CacheGroups,
-        offsets: Sequence[int],
-        marks: Mapping[int, bytes],
-        smallest: int | None,
-        canary: int,
+        cls, groups: CacheGroups, offsets: Sequence[int], caching: CacheDecision, is_marked: Sequence[bool], canary: int
     ) -> SendOrder:
-        """Rows of a group together. Groups of at least `smallest` rows are primed; None: no group is."""
-        primed = {n: smallest is not None and size >= smallest for n, size in enumerate(groups.sizes())}
+        """Rows of a group together. `is_marked` says of each group whether its prefix is written to the cache."""
+        chosen, marks = caching.groups, caching.cache_control()
+        group_marks = {**marks, chosen.slot: cache_control_json(chosen.ttl)} if chosen else marks
+        primed = [chosen is not None and chosen.is_primed and is_so for is_so in is_marked]
         by_phase: dict[str, array[int]] = {name: array("Q") for name in ("prime", "prime groups", "canary", "rest")}
-        for phase, row in order_of_sending(groups.numbers, primed):
+        for phase, row in order_of_sending(groups.numbers, primed, is_primed=caching.is_primed):
             is_canary = phase == "rest" and len(by_phase["canary"]) < canary
             by_phase["canary" if is_canary else phase].append(offsets[row])
-        in_group = frozenset(offsets[row] for row, group in enumerate(groups.numbers) if primed[group])
-        group_marks = dict(marks)
-        if groups.slot is not None and any(primed.values()):
-            group_marks[groups.slot] = b'{"type":"ephemeral","ttl":"1h"}'
-        gates = {
-            "prime": "its answer has come, so that the shared prefix can be read",
-            "prime groups": "their answers have come, so that each group's prefix can be read",
-            "canary": "most of it was answered, for no more than was estimated",
-        }
-        phases = tuple(Phase(name, len(rows), gates.get(name, "")) for name, rows in by_phase.items() if rows)
+        in_group = frozenset(offsets[row] for row, group in enumerate(groups.numbers) if is_marked[group])
+        phases = tuple(Phase(name, len(rows), GATES.get(name, "")) for name, rows in by_phase.items() if rows)
         return cls(phases, (marks, group_marks), by_phase, in_group)
 
+    def without_marks(self) -> SendOrder:
+        """The same rows in the same order, nothing of them cached."""
+        return replace(self, marks=({}, {}))
+
     def rows(self, phase: str, spool: RowSpool) -> Iterator[tuple[PlannedRow, bool]]:
-        """(row, whether its group is primed) for each row of the phase."""
+        """(row, whether its group's prefix is cached) for each row of the phase."""
         if self._offsets is not None:
             for offset in self._offsets[phase]:
-                yield spool.read_at(offset), offset in self._in_primed_group
+                yield spool.read_at(offset), offset in self._in_marked_group
             return
         first, last = self._range(phase)
         number = 0

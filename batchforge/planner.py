@@ -16,33 +16,37 @@ from typing import Literal
 
 import msgspec
 
-from batchforge.cache_groups import CacheGroups
+from batchforge.cache_groups import CacheGroups, Difference, first_differing_byte
 from batchforge.caching import (
     COLD_BATCH_HIT_RATE,
     PRIMED_HIT_RATE,
     SYNC_HIT_RATE,
     CacheDecision,
+    GroupSize,
     HitRates,
     decide_caching,
-    smallest_primed_group,
+    decide_group_caching,
+    group_note,
 )
 from batchforge.claude_models import PriceTable, find_model, price_table
 from batchforge.compiler import CompiledJob
-from batchforge.errors import ProjectError
+from batchforge.errors import Location, ProjectError
 from batchforge.estimate import (
     CANARY_FROM_ROWS,
     CANARY_ROWS,
     JobEstimate,
     Phase,
+    RequestBound,
     RequestSizes,
     estimate_job,
     make_phases,
+    request_bound,
 )
 from batchforge.plan_rows import Action, PlannedRow, RowSpool, SendOrder
 from batchforge.request import BlockedRow, MessageRequest
 from batchforge.results import CUT, TRANSIENT_ERRORS, Learnt, ResultKind
 from batchforge.spill import SpillCounter
-from batchforge.state.records import Manifest, ManifestRow, RequestRecord, StateReader, StoredAnswer
+from batchforge.state.records import IntendedRequest, Manifest, ManifestRow, RequestRecord, StateReader, StoredAnswer
 from batchforge.streams import in_chunks
 
 _ROWS_PER_LOOKUP = 2_000
@@ -104,8 +108,13 @@ class JobPlan:
     estimate: JobEstimate
     caching: CacheDecision
     phases: tuple[Phase, ...]
-    estimated_input_tokens: float
-    """Before anything was learnt from results: what results are held against."""
+    bound: RequestBound | None
+    """The most that a request can cost; None where no price is known or no bound exists."""
+    static_tokens: float
+    """Estimated tokens that every request has, before anything was learnt."""
+    tokens_per_row_byte: float
+    shape: str
+    """Hash of what the API may refuse about these requests, whatever their texts say."""
     _spool: RowSpool = field(repr=False)
     _order: SendOrder = field(repr=False)
 
@@ -131,6 +140,33 @@ class JobPlan:
         for planned, is_in_primed_group in self._order.rows(phase, self._spool):
             assert planned.pieces is not None
             yield planned, (write_in_group if is_in_primed_group else write)(planned.pieces)
+
+    def bound_pico_usd(self, requests: Sequence[IntendedRequest]) -> int | None:
+        """The most that some of the requests can cost; None where there is no bound."""
+        bound, template = self.bound, self.compiled.template
+        return None if bound is None else sum(bound.pico_usd(template.body_bytes(r.pieces)) for r in requests)
+
+    def estimated_input_tokens(self, requests: Sequence[IntendedRequest]) -> float:
+        """Before anything was learnt from results: what their results are held against."""
+        row_bytes = sum(len(piece) for request in requests for piece in request.pieces)
+        return self.static_tokens * len(requests) + self.tokens_per_row_byte * row_bytes
+
+    def without_caching(self) -> JobPlan:
+        """The same requests in the same order, unmarked: for a prefix that is not in the cache any more."""
+        return replace(self, _order=self._order.without_marks())
+
+    def rows_that_fit(self, pico_usd: float) -> int:
+        """How many rows from the start make requests that together cost no more at most. 0 where there is no bound."""
+        if self.bound is None:
+            return 0
+        left, rows = pico_usd, 0
+        for planned in self.rows():
+            if planned.pieces is not None:
+                left -= self.bound.pico_usd(self.compiled.template.body_bytes(planned.pieces))
+            if left < 0:
+                break
+            rows += 1
+        return rows
 
     def caching_in(self, phase: Phase) -> str:
         """Whether requests of a phase are meant to find their prefix in the cache: none, cold, priming, primed."""
@@ -221,7 +257,8 @@ class _Planner:
         self.before = state.manifest(target, spec.name) if state else None
         self.prices = (settings.prices or price_table()).prices_of(spec.model)
         self.model = find_model(spec.model)
-        self.sizes = RequestSizes(compiled, self.model, self.prices)
+        self.learnt = self._learnt()
+        self.sizes = RequestSizes(compiled, self.model, self.prices, self.learnt)
         self.groups = CacheGroups(compiled.template) if spec.cache.per else None
         self.digest = hashlib.sha256()
         self.counts: Counter[Action] = Counter()
@@ -246,18 +283,22 @@ class _Planner:
             raise
 
     def _finished(self, spool: RowSpool, distinct: int) -> JobPlan:
-        learnt = self._learnt()
-        caching = self._caching(learnt)
-        order = self._order(caching, learnt)
-        spec = self.compiled.spec
+        caching, is_marked = self._caching(spool)
+        shape = _shape(self.compiled)
+        order = self._order(caching, is_marked, self._canary_rows(shape))
+        spec, is_batch = self.compiled.spec, self.settings.mode == "batch"
+        bound = None
+        if self.prices is not None and not self.sizes.no_bound_because:
+            bound = request_bound(self.compiled, self.prices, write_ttl=caching.longest_life, is_batch=is_batch)
         estimate = estimate_job(
             self.sizes,
             caching,
-            learnt,
+            self.learnt,
             self.prices,
             max_tokens=spec.max_tokens,
-            is_batch=self.settings.mode == "batch",
+            is_batch=is_batch,
             inference_geo=spec.params.get("inference_geo"),
+            ceiling_pico_usd=self.sizes.ceiling_pico_usd(bound),
         )
         return JobPlan(
             compiled=self.compiled,
@@ -274,7 +315,10 @@ class _Planner:
             estimate=estimate,
             caching=caching,
             phases=order.phases,
-            estimated_input_tokens=self.sizes.input_tokens,
+            bound=bound,
+            static_tokens=self.sizes.static_tokens,
+            tokens_per_row_byte=self.sizes.tokens_per_row_byte,
+            shape=shape,
             _spool=spool,
             _order=order,
         )
@@ -285,47 +329,86 @@ class _Planner:
         counted = self.settings.counted_ratios.get(spec.name)
         return learnt if counted is None else replace(learnt, input_ratio=counted)
 
-    def _caching(self, learnt: Learnt) -> CacheDecision:
-        is_batch = self.settings.mode == "batch"
-        cold = COLD_BATCH_HIT_RATE if is_batch else SYNC_HIT_RATE
-        rates = HitRates(
+    def _caching(self, spool: RowSpool) -> tuple[CacheDecision, list[bool]]:
+        """What to cache, and of each group of rows whether its own prefix is."""
+        ratio, policy = self.learnt.input_ratio, self.compiled.spec.cache
+        tier = self.prices.tier_for(int(self.sizes.typical_prompt_tokens)) if self.prices else None
+        min_tokens = self.model.min_cacheable_tokens if self.model else 0
+        decision = decide_caching(
+            policy,
+            self.compiled.slots,
+            [tokens * ratio for tokens in self.sizes.prefix_tokens],
+            requests=self.sizes.requests,
+            tier=tier,
+            min_tokens=min_tokens,
+            rates=self._rates(),
+            can_prime=self.settings.can_prime,
+        )
+        if self.groups is None or not self.groups.numbers:
+            return decision, []
+        slot, sizes = self.groups.slot, self._group_sizes(spool)
+        chosen = decide_group_caching(
+            policy,
+            slot,
+            sizes,
+            decision,
+            tier=tier,
+            min_tokens=min_tokens,
+            rates=self._rates(),
+            can_prime=self.settings.can_prime,
+        )
+        note = f"{decision.note}; {group_note(policy.per or '', sizes, chosen, min_tokens)}"
+        is_marked = [chosen is not None and chosen.is_marked(size.rows, size.prefix_tokens) for size in sizes]
+        return replace(decision, groups=chosen, note=note), is_marked
+
+    def _rates(self) -> HitRates:
+        learnt = self.learnt
+        cold = COLD_BATCH_HIT_RATE if self.settings.mode == "batch" else SYNC_HIT_RATE
+        return HitRates(
             cold=cold if learnt.cold_hit_rate is None else learnt.cold_hit_rate,
             primed=PRIMED_HIT_RATE if learnt.primed_hit_rate is None else learnt.primed_hit_rate,
             learnt_from=learnt.results,
         )
-        return decide_caching(
-            self.compiled.spec.cache,
-            self.compiled.slots,
-            self.sizes.prefix_tokens,
-            requests=self.sizes.requests,
-            tier=self.prices.tier_for(int(self.sizes.typical_prompt_tokens)) if self.prices else None,
-            min_tokens=self.model.min_cacheable_tokens if self.model else 0,
-            rates=rates,
-            can_prime=self.settings.can_prime,
+
+    def _group_sizes(self, spool: RowSpool) -> list[GroupSize]:
+        assert self.groups is not None
+        slot, ratio = self.groups.slot, self.learnt.input_ratio
+        if slot is None:
+            if self.groups.first_difference is not None:
+                raise self._no_shared_block(self.groups.first_difference, spool)
+            return [GroupSize(rows, 0.0) for rows, _ in self.groups.sizes()]
+        static, per_byte = self.sizes.prefix_tokens[slot], self.sizes.tokens_per_row_byte
+        return [GroupSize(rows, (static + size * per_byte) * ratio) for rows, size in self.groups.sizes()]
+
+    def _no_shared_block(self, difference: Difference, spool: RowSpool) -> ProjectError:
+        rows = [spool.read_at(self.offsets[number]) for number in (difference.first_row, difference.other_row)]
+        first, other = (row.pieces or () for row in rows)
+        text, byte = first_differing_byte(first, other)
+        source = self.compiled.row_template(text).source
+        words = " ".join(source.text.split())
+        shown = words if len(words) <= 60 else f"{words[:60]}…"
+        return ProjectError(
+            "BF801",
+            f"`cache: per: {self.compiled.spec.cache.per}` finds no block that the rows of a group share: in the group "
+            f"'{difference.group}' the text `{shown}` differs from byte {byte} on, between "
+            f"{rows[0].row.place} and {rows[1].row.place}",
+            location=Location(source.path, source.line),
+            hint="Put what the group shares into a content block of its own, before what differs by row.",
         )
 
-    def _order(self, caching: CacheDecision, learnt: Learnt) -> SendOrder:
-        canary = self._canary_rows(learnt)
+    def _order(self, caching: CacheDecision, is_marked: Sequence[bool], canary: int) -> SendOrder:
         if self.groups is None:
             phases = make_phases(self.sizes.requests, is_primed=caching.is_primed, canary=canary)
             return SendOrder.in_input_order(phases, caching.cache_control())
-        if self.groups.slot is None and self.groups.numbers and self.groups.first_difference:
-            raise ProjectError(
-                "BF801",
-                f"`cache: per: {self.compiled.spec.cache.per}` finds no block that the rows of a group share: "
-                f"{self.groups.first_difference}",
-                location=self.compiled.spec.locations.get("cache"),
-                hint="Put what the group shares into a content block of its own, before what differs by row.",
-            )
-        can_prime = self.settings.can_prime and self.compiled.spec.cache.mode != "off"
-        smallest = smallest_primed_group(self.prices) if can_prime else None
-        return SendOrder.by_group(self.groups, self.offsets, caching.cache_control(), smallest, canary)
+        return SendOrder.by_group(self.groups, self.offsets, caching, is_marked, canary)
 
-    def _canary_rows(self, learnt: Learnt) -> int:
+    def _canary_rows(self, shape: str) -> int:
         asked = self.compiled.spec.canary
         if asked is not None:
             return asked
-        return CANARY_ROWS if not learnt.results and self.sizes.requests > CANARY_FROM_ROWS else 0
+        if self.sizes.requests <= CANARY_FROM_ROWS or (self.state is not None and self.state.has_answers(shape)):
+            return 0
+        return CANARY_ROWS
 
     def _gone_rows(self, spool: RowSpool) -> int:
         if self.before is None or self.state is None or self.before.digest == self.digest.hexdigest():
@@ -406,3 +489,11 @@ class _Planner:
                 self.groups.add(str(value), planned.pieces)
                 self.offsets.append(offset)
         self.digest.update(b"%d %d %s " % (len(row.key), row.ordinal, row.request_id or b"") + row.key.encode())
+
+
+def _shape(compiled: CompiledJob) -> str:
+    """What the API may refuse about a job's requests, whatever their texts say."""
+    params, parts = compiled.empty_params(), compiled.parts
+    blocks = [[message["role"], *(block["type"] for block in message["content"])] for message in params["messages"]]
+    value = [parts.model, parts.tools, parts.params, parts.schema, len(params.get("system", ())), blocks]
+    return hashlib.sha256(msgspec.json.encode(value)).hexdigest()[:16]

@@ -85,6 +85,8 @@ class Intention:
     """prime, prime groups, canary or rest."""
     caching: str = "none"
     """Whether its requests were meant to find their prefix in the cache: none (no marks), cold, priming or primed."""
+    shape: str = ""
+    """Hash of what the API may refuse about its requests, whatever their texts say."""
     estimated_input_tokens: float = 0.0
     ceiling_pico_usd: int | None = None
     """The most that the attempt can cost: reserved until its results settle it; None where no bound is known."""
@@ -306,6 +308,10 @@ class StateReader(Protocol):
         """What the job's last results have taught about its requests."""
         ...
 
+    def has_answers(self, shape: str) -> bool:
+        """Whether any request of this shape was answered and billed."""
+        ...
+
     def committed_pico_usd(self, since: str) -> int:
         """What was spent since then, and what is reserved for attempts that are under way."""
         ...
@@ -321,6 +327,10 @@ class StateStore(StateReader, Protocol):
     def set_origin(self, origin: Origin) -> None: ...
 
     def begin_run(self, run: RunRecord) -> None: ...
+
+    def note_plan(self, run_id: str, summary: Mapping[str, Any]) -> None:
+        """Remember what a run means to send, before it sends it."""
+        ...
 
     def end_run(self, run_id: str, status: str, summary: Mapping[str, Any]) -> None: ...
 

@@ -197,6 +197,9 @@ class SqliteState(SqliteFinding):
             primed_hit_rate=primed_hits / primed if primed else None,
         )
 
+    def has_answers(self, shape: str) -> bool:
+        return self._one("SELECT 1 FROM attempts WHERE shape = ? AND billed_results > 0 LIMIT 1", (shape,)) is not None
+
     def committed_pico_usd(self, since: str) -> int:
         final = [state.value for state in AttemptState if state.is_final]
         marks = ",".join("?" * len(final))
@@ -234,6 +237,10 @@ class SqliteState(SqliteFinding):
                     run.started_by,
                 ),
             )
+
+    def note_plan(self, run_id: str, summary: Mapping[str, Any]) -> None:
+        with self._transaction():
+            self._db.execute("UPDATE runs SET summary = ? WHERE run_id = ?", (json_text(summary), run_id))
 
     def end_run(self, run_id: str, status: str, summary: Mapping[str, Any]) -> None:
         with self._transaction():
@@ -437,8 +444,8 @@ class SqliteState(SqliteFinding):
     def _insert_attempt(self, intention: Intention, request_count: int) -> int:
         cursor = self._db.execute(
             "INSERT INTO attempts (run_id, job, target, mode, model, max_tokens, state, request_count, phase, "
-            "caching, estimated_input_tokens, ceiling_pico_usd, holder, created_at) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "caching, shape, estimated_input_tokens, ceiling_pico_usd, holder, created_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 intention.run_id,
                 intention.job,
@@ -450,6 +457,7 @@ class SqliteState(SqliteFinding):
                 request_count,
                 intention.phase,
                 intention.caching,
+                intention.shape,
                 intention.estimated_input_tokens,
                 intention.ceiling_pico_usd,
                 intention.holder,
