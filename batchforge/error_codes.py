@@ -628,8 +628,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF440": ErrorCode(
         "A price that cannot be read",
-        "`prices:` in batchforge.yml holds a name that is no price, or a value that is no amount.",
-        "Give input, output, and where they differ cache_write_5m, cache_write_1h, cache_read: USD per million tokens.",
+        "`prices:` in batchforge.yml prices a model twice, or holds a price too fine to be summed exactly.",
+        "Give input, output, and where they differ cache_write_5m, cache_write_1h, cache_read: USD per million tokens, "
+        "with at most 4 digits after the point.",
         "prices: {my-model: {input: 0.5, output: 2}}",
     ),
     "BF441": ErrorCode(
@@ -949,6 +950,24 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "`batchforge runs` lists the runs of a target.",
         "BF941 There is no run `20261124T07`.",
     ),
+    "BF942": ErrorCode(
+        "A condition over rows cannot be worked out",
+        "It is no SQL, names a column that the rows do not have, or compares text with a number.",
+        "Write it as after WHERE, e.g. \"customer_id = '7' AND lang = 'en'\"; cells of CSV files are text.",
+        "BF942 the condition `customer_di = 7` cannot be worked out: Binder Error: Referenced column not found",
+    ),
+    "BF943": ErrorCode(
+        "Rows that are to be erased are in flight",
+        "A batch that asks for them has not been collected yet; its results would come after the erasure.",
+        "Fetch them with `batchforge collect --wait`, or give them up with `batchforge cancel`, and erase then.",
+        "BF943 2 of the requests are in flight",
+    ),
+    "BF944": ErrorCode(
+        "It is not said which rows are to be erased",
+        "`state erase` takes rows by their keys or by a condition, and got neither or both.",
+        "Give `--key`, as often as you like, or `--where` with a condition in SQL.",
+        "BF944 Say which rows: either --key or --where.",
+    ),
     "BF971": ErrorCode(
         "The emulator cannot listen",
         "Another program has the port, or the address is not one of this machine.",
@@ -972,5 +991,11 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "--upstream is not the http or https address of a server.",
         "Such as http://127.0.0.1:11434.",
         "BF974 --upstream: not an http or https address: localhost",
+    ),
+    "BF975": ErrorCode(
+        "The emulator's database cannot be used",
+        "The file given with --database is no SQLite database, or may not be written.",
+        "Choose another file with --database; it is made if there is none.",
+        "BF975 the database notes.txt cannot be used: file is not a database",
     ),
 }

@@ -114,6 +114,12 @@ def output_path(spec: JobSpec, project: Project, target: Target) -> Path:
     return project.outputs_folder(target) / (spec.output.file or f"outputs/{spec.name}.jsonl")
 
 
+def output_files(path: Path) -> list[Path]:
+    """Every file that may hold rows of the output: the table, what was held back, and the failed rows of each."""
+    tables = [path, _beside(path, "sample"), _beside(path, "candidate")]
+    return [file for table in tables for file in (table, _rejected(table))]
+
+
 def write_outputs(
     spec: JobSpec, state: StateReader, manifest: Manifest, project: Project, target: Target
 ) -> OutputReport:

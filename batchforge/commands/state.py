@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from batchforge.commands.erase import erase
 from batchforge.commands.options import load_files, output_option, project_options, target_option
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 @click.group(name="state")
 def command() -> None:
     """Look into the state, export it, prune it."""
+
+
+command.add_command(erase)
 
 
 @command.command(name="show")

@@ -101,6 +101,10 @@ def prune(state: SqliteState, before: str) -> Prunable:
                 "AND request_id NOT IN (SELECT request_id FROM claims)",
                 (),
             ),
+            (
+                "DELETE FROM row_requests WHERE (request_id, ordinal) IN (SELECT request_id, ordinal FROM unused)",
+                (),
+            ),
             ("DELETE FROM skeletons WHERE skeleton_id NOT IN (SELECT skeleton_id FROM requests)", ()),
             ("DELETE FROM runs WHERE ended_at < ? AND run_id NOT IN (SELECT run_id FROM attempts)", (before,)),
             ("DROP TABLE unused", ()),

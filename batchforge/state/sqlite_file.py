@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,10 +71,25 @@ class SqliteFile:
             finally:
                 self._db.execute("DROP TABLE temp.used")
 
-    def compact(self) -> None:
+    @contextmanager
+    def scratch_table(self, name: str, columns: str, fill: str, rows: Iterable[Sequence[Any]]) -> Iterator[None]:
+        """A temporary table, outside the file, filled by an INSERT for each of some rows of values."""
         with self._lock, self._named_errors():
+            self._db.execute(f"CREATE TEMP TABLE {name} ({columns})")
+            try:
+                self._db.executemany(f"INSERT OR IGNORE INTO temp.{name} {fill}", rows)
+                yield
+            finally:
+                self._db.execute(f"DROP TABLE temp.{name}")
+
+    def compact(self) -> bool:
+        """Give room back to the disk, and leave nothing of what was deleted in the file or its log. False where
+        another process still reads older pages, which then are in the log until it ends."""
+        with self._lock, self._named_errors():
+            self._db.execute("PRAGMA secure_delete = ON")
             self._db.execute("VACUUM")
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            is_busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            return not is_busy
 
     # ---- inside
 
