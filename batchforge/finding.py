@@ -56,6 +56,7 @@ class AnswerView:
     model: str | None
     stop_reason: str | None
     max_tokens: int
+    """0 where it is not known: the answer was recovered from the API."""
     usage: Usage
     cost_usd: float | None
     """None where it is not known."""
@@ -202,7 +203,7 @@ class StateLooker:
         if asked is None:
             return None
         params: dict[str, Any] = msgspec.json.decode(asked.body)
-        return params | {"max_tokens": answer.max_tokens} if answer else params
+        return params | {"max_tokens": answer.max_tokens} if answer and answer.max_tokens else params
 
     def _answer_view(
         self, stored: StoredResult, ordinal: int, status: str | None = None, error: str | None = None

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from batchforge.finding import AnswerView, Found, FoundRow, PastAnswer, RowView, RunView, cost_usd, requests_sent
+from batchforge.report import counted
 from batchforge.state.records import AttemptRecord, BatchRecord, RunRecord
 from batchforge.terminal_text import printable
 from batchforge.text_layout import joined, shortened, wrapped
@@ -32,9 +33,15 @@ def row_lines(view: RowView, columns: int) -> Iterator[str]:
         yield from _request_lines(view.request, columns)
     else:
         yield "\n[request]"
-        yield _INDENT + ("not sent yet" if view.custom_id else "cannot be asked")
+        yield _INDENT + _why_no_request(view)
     yield "\n[answer]"
     yield from _answer_lines(view, columns)
+
+
+def _why_no_request(view: RowView) -> str:
+    if view.custom_id is None:
+        return "cannot be asked"
+    return "not kept: the answer was recovered from the API" if view.answer else "not sent yet"
 
 
 def rows_lines(views: Sequence[RowView], columns: int) -> Iterator[str]:
@@ -195,7 +202,7 @@ def attempt_lines(attempt: AttemptRecord, batch: BatchRecord | None, columns: in
     yield from joined(
         [
             f"{attempt.job}: {name}",
-            f"{attempt.request_count:,} requests",
+            counted(attempt.request_count, "request"),
             attempt.state.value,
             _batch_words(batch) if batch else "",
             f"created {_minute(attempt.created_at)}",
