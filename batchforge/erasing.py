@@ -26,7 +26,7 @@ from batchforge.state.erasure import Erasable, HeldBatch
 from batchforge.state.records import Manifest
 from batchforge.state.sqlite import SqliteState
 from batchforge.target import Target
-from batchforge.targets import state_path
+from batchforge.targets import emulator_database, state_path
 
 RESULTS_KEPT = timedelta(days=29)
 """From a batch's creation on; then the API has removed requests and results by itself."""
@@ -57,6 +57,8 @@ class Erasure:
     """Rows that still stand in the input: the next run would ask them again."""
     rows_without_values: int
     """Keys of earlier runs whose values are not known any more, so that a condition cannot tell about them."""
+    emulator_files: tuple[str, ...]
+    """Databases of embedded emulators, which keep what they were sent."""
     other_states: tuple[str, ...]
     """Targets with a state of their own."""
     unknown_targets: tuple[str, ...]
@@ -134,6 +136,7 @@ class Eraser:
             held_batches=tuple(batch for batch in held.batches if parse_iso(batch.created_at) > since),
             rows_in_input=self._count_in_input(keys),
             rows_without_values=self._count_without_values() if by_condition else 0,
+            emulator_files=tuple(self._emulator_files()),
             other_states=tuple(self._other_states()),
             unknown_targets=tuple(sorted({m.target for m in self.manifests} - self.project.targets.keys())),
         )
@@ -169,6 +172,11 @@ class Eraser:
             (self.spec.name,),
         )
         return int(next(counted)[0])
+
+    def _emulator_files(self) -> Iterator[str]:
+        path = emulator_database(self.project, self.target)
+        if self.target.type == "emulator" and path.exists():
+            yield self._shown(path)
 
     def _other_states(self) -> Iterator[str]:
         for name, target in self.project.targets.items():

@@ -81,4 +81,6 @@ def _left_elsewhere(found: Erasure, deleted: Collection[str]) -> Iterator[str]:
             "are stored here."
         )
     if found.has_anything:
+        for path in found.emulator_files:
+            yield f"{path}: the emulator's own memory. When nothing is in flight, remove it with its .bodies folder."
         yield "Backups, logs, saved plans, and copies that others have made of outputs."

@@ -99,6 +99,11 @@ def live_models(project: Project | None, target: Target) -> list[LiveModel]:
         return list_models(connection)
 
 
+def emulator_database(project: Project, target: Target) -> Path:
+    """Where the embedded emulator of a target keeps its batches."""
+    return project.state_folder / f"emulator-{target.name}.db"
+
+
 def state_path(project: Project, target: Target) -> Path:
     return Path(target.state_url(project).removeprefix("sqlite:///"))
 
@@ -138,7 +143,7 @@ def _emulator(project: Project, target: Target) -> Iterator[str]:
     """Batches live in a file of their own, so that one process can submit and another collect."""
     from batchforge.emulator import EmulatorServer
 
-    database = project.state_folder / f"emulator-{target.name}.db"
+    database = emulator_database(project, target)
     database.parent.mkdir(parents=True, exist_ok=True)
     with EmulatorServer(database, scenario=_scenario(project, target)) as server:
         yield server.base_url
