@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import date
+from functools import cache, partial
 from pathlib import Path
 
 from batchforge.claude_models import price_table
@@ -29,6 +31,10 @@ class CostReport:
     """Emulated, not paid: what the emulators' answers would have cost."""
     left_out: Sequence[str]
     """Targets whose state cannot be read, with the reason."""
+    doubts: Sequence[str]
+    """Why some of the prices should not be relied on."""
+    has_shared_tags: bool
+    """Whether a job's results stand in several lines, since it has several tags."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +44,12 @@ class StateFile:
 
 
 def cost_report(
-    project: Project, tags: Mapping[str, Sequence[str]], target: Target | None, period: Period, by: Sequence[str]
+    project: Project,
+    tags: Mapping[str, Sequence[str]],
+    target: Target | None,
+    period: Period,
+    by: Sequence[str],
+    today: date,
 ) -> CostReport:
     """Of one target, or of all that the project's states know.
 
@@ -46,7 +57,7 @@ def cost_report(
         UsageError: BF908 the target has no state yet.
     """
     files, left_out = _state_files(project, target)
-    pricing_of = _pricings(project)
+    pricing_of = cache(partial(_pricing, project))
     sums = {is_emulated: SpendingSum(by, tags, tier_limits()) for is_emulated in (False, True)}
 
     def is_wanted(found: SpentGroup | SettledAttempt) -> bool:
@@ -56,7 +67,22 @@ def cost_report(
         with closing(SqliteState(file.path, read_only=True)) as state:
             groups = spent_groups(state, tier_limits())
             sums[file.is_emulated].add(groups, settled_attempts(state), pricing_of, is_wanted)
-    return CostReport(period, by, sums[False].result(), sums[True].result(), left_out)
+    paid = sums[False].result()
+    return CostReport(
+        period=period,
+        by=by,
+        paid=paid,
+        emulated=sums[True].result(),
+        left_out=left_out,
+        doubts=_doubts(paid, pricing_of, today),
+        has_shared_tags="tag" in by and any(len(its_own) > 1 for its_own in tags.values()),
+    )
+
+
+def _doubts(paid: Spending, pricing_of: Callable[[str], Pricing], today: date) -> list[str]:
+    tables = {(target, model): pricing_of(target).table for target, model in paid.models}
+    found = {table.doubt(model, today) for (_, model), table in tables.items() if table.prices_of(model) is not None}
+    return sorted(doubt for doubt in found if doubt is not None)
 
 
 def reconciled(
@@ -106,8 +132,7 @@ def _state_file(path: Path, target: Target) -> StateFile:
     return StateFile(path, (origin.kind if origin else target.type) == "emulator")
 
 
-def _pricings(project: Project) -> Callable[[str], Pricing]:
+def _pricing(project: Project, target_name: str) -> Pricing:
     """A target that is not in the project any more has the project's prices."""
-    of_project = Pricing(price_table(project.prices))
-    of_targets = {name: Pricing(project.price_table(target)) for name, target in project.targets.items()}
-    return lambda name: of_targets.get(name, of_project)
+    target = project.targets.get(target_name)
+    return Pricing(project.price_table(target) if target else price_table(project.prices))

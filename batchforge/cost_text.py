@@ -48,6 +48,7 @@ def cost_json(report: CostReport) -> dict[str, Any]:
         "paid": _spending_json(report.paid, report.by),
         "emulated": {"note": EMULATED, **_spending_json(report.emulated, report.by)},
         "left_out": list(report.left_out),
+        "doubts": list(report.doubts),
     }
 
 
@@ -125,11 +126,19 @@ def cost_lines(report: CostReport) -> Iterator[str]:
     if not report.paid.total.billed and not report.paid.total.unbilled and not report.paid.pruned:
         yield f"Nothing was spent{_period_words(report.period)}."
     else:
-        yield from _spending_lines(report.paid, report.by, "total")
+        yield from _spending_lines(report.paid, report.by)
     if report.emulated.lines:
         yield ""
         yield f"{EMULATED}:"
-        yield from _spending_lines(report.emulated, report.by, EMULATED)
+        yield from _spending_lines(report.emulated, report.by)
+    yield from _report_notes(report)
+
+
+def _report_notes(report: CostReport) -> Iterator[str]:
+    if report.has_shared_tags:
+        yield "A job with several tags stands in the lines of each; totals count it once."
+    for doubt in report.doubts:
+        yield f"{doubt[:1].upper()}{doubt[1:]}."
     for words in report.left_out:
         yield f"left out: target {words}"
 
@@ -139,12 +148,12 @@ def _period_words(period: Period) -> str:
     return since + (f" until {period.until}" if period.until else "")
 
 
-def _spending_lines(spending: Spending, by: Sequence[str], total_word: str) -> Iterator[str]:
+def _spending_lines(spending: Spending, by: Sequence[str]) -> Iterator[str]:
     shown = [kind for kind in (*KINDS, "web_search") if kind in KINDS or spending.total.kinds.web_search]
     heading = [*by, "results", *(KIND_WORDS[kind] for kind in shown), "cost", "hits", "saved"]
     rows = [[*line.keys, *_cells(line.spent, shown)] for line in spending.lines]
     if len(rows) > 1:
-        rows.append([total_word, *[""] * (len(by) - 1), *_cells(spending.total, shown)])
+        rows.append(["total", *[""] * (len(by) - 1), *_cells(spending.total, shown)])
     yield from aligned([heading, *rows], left=len(by))
     yield ""
     yield from _total_lines(spending.total, shown)

@@ -77,7 +77,8 @@ class Spent:
 
     @property
     def saved_pico_usd(self) -> int:
-        return self.standard_pico_usd - self.cost_pico_usd
+        """Both sides by today's prices, so that a change of prices counts as no saving."""
+        return self.standard_pico_usd - self.kinds.total
 
     @property
     def hit_rate(self) -> float | None:
@@ -128,6 +129,8 @@ class Spending:
     pruned: int = 0
     """Answers that were paid and have been removed from state since."""
     pruned_pico_usd: int = 0
+    models: Sequence[tuple[str, str]] = ()
+    """(target, model) of the billed results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +159,7 @@ class SpendingSum:
     _unreadable: int = 0
     _pruned: int = 0
     _pruned_pico_usd: int = 0
+    _models: set[tuple[str, str]] = field(default_factory=set)
 
     def add(
         self,
@@ -186,6 +190,7 @@ class SpendingSum:
             unreadable=self._unreadable,
             pruned=self._pruned,
             pruned_pico_usd=self._pruned_pico_usd,
+            models=sorted(self._models),
         )
 
     def _add_group(self, group: SpentGroup, pricing: Pricing) -> None:
@@ -198,6 +203,7 @@ class SpendingSum:
     def _priced(self, group: SpentGroup, pricing: Pricing) -> Spent:
         if not group.is_billed:
             return Spent(unbilled=group.results)
+        self._models.add((group.target, group.model))
         kinds, standard = today(group, pricing, self.tier_limits)
         if not group.is_priced:
             self._note_unpriced(group, kinds)
@@ -209,7 +215,7 @@ class SpendingSum:
             usage=group.usage,
             cost_pico_usd=group.cost_pico_usd,
             kinds=kinds or KindCosts(),
-            standard_pico_usd=standard if kinds else group.cost_pico_usd,
+            standard_pico_usd=standard,
         )
 
     def _note_repriced(self, group: SpentGroup, kinds: KindCosts | None) -> None:

@@ -63,11 +63,13 @@ def command(
     if export is not None:
         _reconcile(project, target, period, export, output)
         return
+    from datetime import date
+
     from batchforge.cost import cost_report
     from batchforge.cost_text import cost_csv, cost_json, cost_lines
     from batchforge.report import printable_lines, to_json
 
-    report = cost_report(project, tags, target, period, list(dict.fromkeys(by)) or ["job"])
+    report = cost_report(project, tags, target, period, list(dict.fromkeys(by)) or ["job"], date.today())
     if output == "json":
         click.echo(to_json(cost_json(report)))
     elif output == "csv":
