@@ -109,8 +109,6 @@ class Executor:
             MonthBudgetTaken: other runs have reserved what is left of the month's budget.
             ApiError: the API refuses in a way that waiting does not mend.
         """
-        remove_left_over_bodies(self.spool_folder)
-        release_all_but(self.spool_folder, {attempt.attempt_id for attempt in self.state.open_attempts()})
         spec = plan.compiled.spec
         sent = 0
         for packed in pack(plan.bodies(phase.name), spec.batch, self.spool_folder):
@@ -126,6 +124,7 @@ class Executor:
 
         Never sends a request that costs. Several processes may collect at the same time.
         """
+        self._remove_left_overs()
         while True:
             for attempt in self.state.awaited_attempts(jobs):
                 with suppress(AttemptMoved):
@@ -135,6 +134,11 @@ class Executor:
             if not moving or not wait:
                 return still_open
             self.clock.sleep(self._until_next_poll(moving))
+
+    def _remove_left_overs(self) -> None:
+        """What killed processes left on the disk: bodies, and room that was set aside."""
+        remove_left_over_bodies(self.spool_folder)
+        release_all_but(self.spool_folder, {attempt.attempt_id for attempt in self.state.open_attempts()})
 
     # ---- sending
 
