@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from batchforge.emulator import EmulatorServer
-from tests.builders import CLI, OUTPUT, Finished, ProjectFiles, child_environment, end_of
+from tests.builders import CLI, OUTPUT, Finished, ProjectFiles, child_environment, end_of, interrupt
 from tests.conftest import StartEmulator
 
 Slow = tuple[ProjectFiles, EmulatorServer]
@@ -161,12 +161,15 @@ def test_a_refused_key_ends_with_what_to_check(tmp_path: Path) -> None:
 def test_a_server_that_cannot_be_reached_is_told_from_a_bug(project: ProjectFiles, emulator: EmulatorServer) -> None:
     emulator.stop()
     process = project.start("run")
-    line = process.stderr.readline() if process.stderr else ""
-    line += process.stderr.readline() if process.stderr else ""
-    process.send_signal(signal.SIGINT)
-    finished = end_of(process)
-    assert "cannot connect" in line + finished.stderr
-    assert finished.exit_code == 130
+    assert process.stderr is not None
+    said = ""
+    while "cannot connect" not in said:
+        line = process.stderr.readline()
+        assert line, said
+        said += line
+    finished = interrupt(process)
+    assert (finished.exit_code, finished.stdout) == (130, "")
+    assert "Nothing is in flight." in finished.stderr
 
 
 def test_two_runs_at_once_send_every_request_once(project: ProjectFiles, emulator: EmulatorServer) -> None:

@@ -1,0 +1,182 @@
+"""A place for trials: an emulator that counts, a launcher that kills, and a project that starts afresh each time."""
+
+from __future__ import annotations
+
+import json
+import queue
+import shutil
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+from batchforge.emulator import EmulatorServer, Scenario
+from tests.builders import OUTPUT, ProjectFiles, child_environment
+
+HERE = Path(__file__).parent
+MEMORY = Path("/dev/shm")
+"""A killed process leaves the same behind in a file system in memory, and its fsyncs cost nothing."""
+TEXTS = ("A red bicycle.", "A blue boat.", "A green train.", "A white plane.", "A black car.")
+BATCHES = 2
+MOST_RERUNS = 6
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run that was launched. `exit_code` is -9 where it was killed."""
+
+    exit_code: int
+    calls: Sequence[str]
+    """Those that change a file or send bytes; the last one of a killed run is that at which it was killed."""
+
+
+class Bench:
+    def __init__(self, folder: Path, shim: Path) -> None:
+        self.folder = folder
+        scenario = Scenario(processing_time_s=0, retry_after_s=None)
+        self.emulator = EmulatorServer(folder / "emulator.db", scenario=scenario).start()
+        self._launcher = subprocess.Popen(
+            [sys.executable, HERE / "kill_launcher.py"],
+            env=child_environment(LD_PRELOAD=str(shim)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._answer() == "ready"
+
+    def close(self) -> None:
+        assert self._launcher.stdin is not None
+        self._launcher.stdin.close()
+        self._launcher.wait(20)
+        assert self._launcher.stdout is not None
+        self._launcher.stdout.close()
+        self.emulator.stop()
+
+    def fresh_project(self) -> ProjectFiles:
+        """As if nothing had ever been run."""
+        request = urllib.request.Request(f"{self.emulator.base_url}/emulator/reset", data=b"{}", method="POST")
+        with urllib.request.urlopen(request) as answer:
+            answer.read()
+        root = self.folder / "project"
+        shutil.rmtree(root, ignore_errors=True)
+        project = ProjectFiles(root, self.emulator, timeout_s=1.4, settle_after_s=1.5, poll_interval_s=0.01)
+        project.write_rows(TEXTS)
+        project.write_job(batch={"max_requests": 3})
+        return project
+
+    def launch(self, project: ProjectFiles, *words: str, kill_at: int = 0, moment: int = 0) -> Ended:
+        order = {"folder": str(project.root), "words": words, "kill_at": kill_at, "moment": moment}
+        assert self._launcher.stdin is not None
+        self._launcher.stdin.write(json.dumps(order) + "\n")
+        self._launcher.stdin.flush()
+        return Ended(**json.loads(self._answer()))
+
+    def run_until_done(self, project: ProjectFiles) -> int:
+        """Runs again until a run ends well; returns how many it took."""
+        for count in range(1, MOST_RERUNS + 1):
+            if self.launch(project, "run").exit_code == 0:
+                return count
+        said = project.path("said.txt").read_text()
+        raise AssertionError(f"not done after {MOST_RERUNS} runs:\n{said[-4000:]}")
+
+    def _answer(self) -> str:
+        assert self._launcher.stdout is not None
+        return self._launcher.stdout.readline().strip()
+
+
+def undisturbed(bench: Bench) -> tuple[Ended, bytes]:
+    project = bench.fresh_project()
+    ended = bench.launch(project, "run")
+    assert ended.exit_code == 0, project.path("said.txt").read_text()
+    return ended, project.path(OUTPUT).read_bytes()
+
+
+def check(bench: Bench, project: ProjectFiles, expected: bytes, trial: object) -> None:
+    """What the emulator counted, and what the user has."""
+    counted = bench.emulator.counters()
+    said = project.path("said.txt").read_text()
+    found = (
+        counted.custom_ids_billed_twice,
+        counted.custom_ids_submitted_twice,
+        counted.requests_accepted,
+        counted.batches_created,
+    )
+    assert found == (0, 0, len(TEXTS), BATCHES), f"{trial}: {found}\n{said[-4000:]}"
+    assert project.path(OUTPUT).read_bytes() == expected, f"{trial}: the output differs\n{said[-4000:]}"
+    left = sorted(path.name for path in project.path("outputs").iterdir())
+    assert left == ["answers.jsonl"], f"{trial}: left behind: {left}"
+    assert list(project.path(".batchforge/spool").iterdir()) == [], f"{trial}: a body was left behind"
+
+
+def build_shim(folder: Path) -> Path:
+    shim = folder / "kill_shim.so"
+    source = HERE / "kill_shim.c"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", shim, source, "-ldl"], check=True)
+    return shim
+
+
+class Benches:
+    """Several benches, so that the waits of some trials are filled by others."""
+
+    def __init__(self, benches: Sequence[Bench]) -> None:
+        self._count = len(benches)
+        self._free: queue.SimpleQueue[Bench] = queue.SimpleQueue()
+        for bench in benches:
+            self._free.put(bench)
+
+    @contextmanager
+    def one(self) -> Iterator[Bench]:
+        bench = self._free.get()
+        try:
+            yield bench
+        finally:
+            self._free.put(bench)
+
+    def each(self, trials: Iterable[T], play: Callable[[Bench, T], U]) -> list[U]:
+        """Plays all trials; the first failure ends it."""
+        has_failed = threading.Event()
+
+        def on_a_bench(trial: T) -> list[U]:
+            if has_failed.is_set():
+                return []
+            with self.one() as bench:
+                try:
+                    return [play(bench, trial)]
+                except BaseException:
+                    has_failed.set()
+                    raise
+
+        with ThreadPoolExecutor(self._count) as pool:
+            return [found for result in pool.map(on_a_bench, trials) for found in result]
+
+
+@contextmanager
+def open_benches(count: int) -> Iterator[Benches]:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)))
+        shim = build_shim(folder)
+        benches = []
+        for number in range(count):
+            (folder / str(number)).mkdir()
+            bench = Bench(folder / str(number), shim)
+            stack.callback(bench.close)
+            benches.append(bench)
+        yield Benches(benches)
+
+
+def counts_of(values: Iterable[Any]) -> str:
+    """`write 12, fsync 3`, for the report."""
+    counts: dict[Any, int] = {}
+    for value in values:
+        counts[value] = counts.get(value, 0) + 1
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))

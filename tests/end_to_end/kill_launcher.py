@@ -1,0 +1,68 @@
+"""Runs the command line in forked children that are killed at their n-th call. One order a line in, one answer out.
+
+Everything is imported before the fork, so that a run costs milliseconds; the child then is the real command line.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+WARM = (
+    "cli",
+    "commands.run",
+    "commands.collect",
+    "commands.resume",
+    "executor",
+    "pipeline",
+    "targets",
+    "state.sqlite",
+    "backends.batch",
+    "report",
+)
+BEFORE, HALFWAY, AFTER = 0, 1, 2
+
+
+def main() -> None:
+    shim = ctypes.CDLL(None)
+    shim.kill_shim_calls.restype = ctypes.c_long
+    shim.kill_shim_name.restype = ctypes.c_char_p
+    shim.kill_shim_name.argtypes = [ctypes.c_long]
+    for name in WARM:
+        import_module(f"batchforge.{name}")
+    print("ready", flush=True)
+    for line in sys.stdin:
+        order = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            _run(shim, order)
+        _, status = os.waitpid(child, 0)
+        calls = [shim.kill_shim_name(number + 1).decode() for number in range(shim.kill_shim_calls())]
+        print(json.dumps({"exit_code": os.waitstatus_to_exitcode(status), "calls": calls}), flush=True)
+
+
+def _run(shim: Any, order: dict[str, Any]) -> NoReturn:
+    from batchforge.cli import main as batchforge
+
+    output = os.open(Path(order["folder"]) / "said.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for stream in (1, 2):
+        os.dup2(output, stream)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.chdir(order["folder"])
+    sys.argv = ["batchforge", *order["words"]]
+    shim.kill_shim_arm(ctypes.c_long(order["kill_at"]), order["moment"])
+    try:
+        batchforge()
+    except SystemExit as end:
+        sys.stdout.flush()
+        os._exit(end.code if isinstance(end.code, int) else 70)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
