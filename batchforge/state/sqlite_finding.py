@@ -59,8 +59,10 @@ class SqliteFinding(SqliteFile):
 
     def row_requests(self, target: str, job: str, key: str) -> list[RowRequest]:
         rows = self._all(
-            f"SELECT {_ROW_REQUEST_COLUMNS} FROM row_requests WHERE target = ? AND job = ? AND key = ? "
-            "ORDER BY first_run_id, ordinal",
+            "SELECT q.target, q.job, q.key, q.request_id, q.ordinal, q.first_run_id FROM row_requests q "
+            "LEFT JOIN runs r ON r.run_id = q.first_run_id WHERE q.target = ? AND q.job = ? AND q.key = ? "
+            # A run that was pruned was an early one.
+            "ORDER BY coalesce(r.started_at, ''), q.first_run_id, q.ordinal",
             (target, job, key),
         )
         return [RowRequest(*row) for row in rows]

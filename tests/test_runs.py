@@ -1,0 +1,58 @@
+"""`batchforge runs`: what was run, by whom, what it sent and cost."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from batchforge.commands import runs
+from batchforge.terminal_text import display_width
+from tests.builders import JOB_NAME, ProjectFiles
+from tests.test_show import printed, refused
+
+
+def listed(project: ProjectFiles, *words: str) -> Any:
+    return json.loads(printed(runs.command, project, *words, "--output", "json"))
+
+
+def shown(project: ProjectFiles, run_id: str) -> Any:
+    return json.loads(printed(runs.show, project, run_id, "--output", "json"))
+
+
+def test_runs_are_listed_the_last_one_first(project: ProjectFiles) -> None:
+    first, second = project.run(), project.run()
+    values = listed(project)
+    assert [value["run_id"] for value in values] == [second.run_id, first.run_id]
+    assert [value["requests_sent"] for value in values] == [0, 3]
+    assert values[1]["cost_usd"] == first.to_json()["cost_usd"] > 0
+    assert values[1]["jobs"] == [JOB_NAME]
+    assert "@" in values[1]["started_by"]
+
+
+def test_the_list_can_be_limited(project: ProjectFiles) -> None:
+    project.run()
+    last = project.run()
+    assert [value["run_id"] for value in listed(project, "--limit", "1")] == [last.run_id]
+
+
+def test_one_run_is_shown_with_its_stored_summary_and_batches(project: ProjectFiles) -> None:
+    summary = project.run()
+    value = shown(project, summary.run_id)
+    assert value["summary"]["jobs"][0]["output"]["statuses"] == {"answered": 3}
+    assert sum(batch["succeeded"] for batch in value["batches"]) == 3
+    text = printed(runs.show, project, summary.run_id)
+    assert "wrote outputs/answers.jsonl" in text
+    assert max(display_width(line) for line in text.splitlines()) <= 80
+
+
+def test_a_run_is_named_by_the_beginning_of_its_id_or_as_the_last_one(project: ProjectFiles) -> None:
+    summary = project.run()
+    assert shown(project, summary.run_id[:-2])["run_id"] == summary.run_id
+    assert shown(project, "last")["run_id"] == summary.run_id
+
+
+def test_an_unknown_or_ambiguous_run_is_refused(project: ProjectFiles) -> None:
+    project.run()
+    project.run()
+    assert refused(runs.show, project, "1999").problems[0].code == "BF941"
+    assert "2 runs begin with" in refused(runs.show, project, "20").problems[0].message
