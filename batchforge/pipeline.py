@@ -583,6 +583,7 @@ class _Runner:
         before = state.manifest(target, plan.job, self.options.scope)
         parts = asdict(plan.compiled.parts)
         if before and (before.digest, dict(before.parts), before.columns) == (plan.digest, parts, plan.columns):
+            state.renew_manifest(before.manifest_id, self.run_id, iso(self.clock.now()))
             return
         manifest = Manifest(
             manifest_id=0,

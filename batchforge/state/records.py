@@ -338,6 +338,10 @@ class StateStore(StateReader, Protocol):
         """Replaces the manifest of the same job, target and scope; returns its id."""
         ...
 
+    def renew_manifest(self, manifest_id: int, run_id: str, created_at: str) -> None:
+        """A later run has submitted the same rows."""
+        ...
+
     def mark_written(self, manifest_id: int, written_as: str) -> None: ...
 
     def intend(self, intention: Intention, requests: Sequence[IntendedRequest]) -> int:

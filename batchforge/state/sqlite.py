@@ -282,6 +282,13 @@ class SqliteState(SqliteFinding):
             )
         return manifest_id
 
+    def renew_manifest(self, manifest_id: int, run_id: str, created_at: str) -> None:
+        with self._transaction():
+            self._db.execute(
+                "UPDATE manifests SET run_id = ?, created_at = ? WHERE manifest_id = ?",
+                (run_id, created_at, manifest_id),
+            )
+
     def mark_written(self, manifest_id: int, written_as: str) -> None:
         with self._transaction():
             self._db.execute("UPDATE manifests SET written_as = ? WHERE manifest_id = ?", (written_as, manifest_id))
