@@ -98,11 +98,12 @@ class SyncExecutor:
         thread = threading.Thread(target=sending.work, name="batchforge-sync", daemon=True)
         thread.start()
         try:
-            while thread.is_alive():
-                thread.join(_LOOK_S)
+            # Not Thread.join: an interrupted one takes the thread for ended (bpo-45274).
+            while not sending.has_ended.wait(_LOOK_S):
+                pass
         except BaseException:
             sending.interrupt()
-            thread.join(_GRACE_S + 2)
+            sending.has_ended.wait(_GRACE_S + 2)
             sending.tell_what_is_left()
             raise
         if sending.error is not None:
@@ -116,7 +117,11 @@ class _Sending:
     def __init__(self, executor: SyncExecutor, plan: JobPlan, phase: Phase, run: RunOf) -> None:
         self.executor, self.plan, self.phase, self.run = executor, plan, phase, run
         self.state, self.brake, self.clock = executor.state, executor.brake, executor.clock
-        self.sent = self.stored = 0
+        self.sent = 0
+        phases = list(plan.phases)
+        self.stored = sum(each.requests for each in phases[: phases.index(phase)])
+        """Of the whole plan: the phases before this one are done."""
+        self.has_ended = threading.Event()
         self.error: Exception | None = None
         self._chunks = _chunks(plan.bodies(phase.name))
         self._has_rows = True
@@ -133,7 +138,7 @@ class _Sending:
         self._stop_at = self._now() + _GRACE_S
 
     def tell_what_is_left(self) -> None:
-        left, lost = self.phase.requests - self.stored, self.brake.in_flight
+        left, lost = self.plan.requests_to_send - self.stored, self.brake.in_flight
         under_way = f"; {lost:,} of them were under way and may be paid twice" if lost else ""
         message = f"{self.stored:,} answers are stored, {left:,} requests are left for the next run{under_way}"
         self._tell(EventName.STOPPED, message, stored=self.stored, left=left, under_way=lost)
@@ -149,6 +154,7 @@ class _Sending:
         finally:
             self._workers.stop()
             self._end_attempts()
+            self.has_ended.set()
 
     def _goes_on(self) -> bool:
         if self._stop_at is not None and self._now() >= self._stop_at:
@@ -341,7 +347,7 @@ class _Sending:
                 self._move(attempt, AttemptState.SENDING)
 
     def _tell_progress(self) -> None:
-        now, total = self._now(), self.phase.requests
+        now, total = self._now(), self.plan.requests_to_send
         if now - self._told_at < _PROGRESS_EVERY_S and self.stored < total:
             return
         self._told_at = now
