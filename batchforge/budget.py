@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from batchforge.errors import BudgetExceeded, Problem
-from batchforge.estimate import Phase
+from batchforge.estimate import FourWays, Phase
 from batchforge.planner import JobPlan
 from batchforge.results import Brought
+from batchforge.spec import FolderBudget
 
 PICO = 10**12
 
@@ -36,6 +37,8 @@ def check_limits(plans: Sequence[JobPlan], limits: Limits, committed_pico_usd: i
         BudgetExceeded: BF802 a limit does not hold the ceiling, BF803 there is no ceiling to hold against it.
     """
     problems = [p for plan in plans for p in _over(plan.job, plan.compiled.spec.max_cost_usd, [plan], 0)]
+    for budget, jobs in _by_folder(plans).items():
+        problems += _over(f"{budget.folder}/", budget.max_cost_usd, jobs, 0)
     problems += _over("the run", limits.run_usd, plans, 0)
     problems += _over("the month", limits.month_usd, plans, committed_pico_usd)
     if problems:
@@ -45,12 +48,28 @@ def check_limits(plans: Sequence[JobPlan], limits: Limits, committed_pico_usd: i
 
 
 def cost_warnings(plans: Sequence[JobPlan]) -> list[tuple[str, str]]:
-    """(job, message) for jobs that are expected to cost more than their warn_cost_usd."""
+    """(job or folder, message) for those that are expected to cost more than their warn_cost_usd."""
     found = []
     for plan in plans:
-        limit, expected = plan.compiled.spec.warn_cost_usd, plan.estimate.expected_pico_usd
-        if limit is not None and expected is not None and expected > limit * PICO:
-            found.append((plan.job, f"expected to cost ${expected / PICO:,.2f}, over warn_cost_usd ${limit:,.2f}"))
+        found += _above(plan.job, plan.compiled.spec.warn_cost_usd, [plan])
+    for budget, jobs in _by_folder(plans).items():
+        found += _above(f"{budget.folder}/", budget.warn_cost_usd, jobs)
+    return found
+
+
+def _above(what: str, limit: float | None, plans: Sequence[JobPlan]) -> list[tuple[str, str]]:
+    expected = sum(plan.estimate.expected_pico_usd or 0 for plan in plans)
+    if limit is None or expected <= limit * PICO:
+        return []
+    return [(what, f"expected to cost {usd_words(expected)}, over warn_cost_usd ${limit:,.2f}")]
+
+
+def _by_folder(plans: Sequence[JobPlan]) -> dict[FolderBudget, list[JobPlan]]:
+    """What the jobs of a folder, and of the folders in it, may cost together."""
+    found: dict[FolderBudget, list[JobPlan]] = {}
+    for plan in plans:
+        for budget in plan.compiled.spec.folder_budgets:
+            found.setdefault(budget, []).append(plan)
     return found
 
 
@@ -75,6 +94,13 @@ def _sum_words(costs: Sequence[int | None], unknown: str) -> str:
     if any(cost is None for cost in costs):
         return unknown
     return usd_words(sum(cost for cost in costs if cost is not None))
+
+
+def ways_words(ways: FourWays) -> str:
+    return (
+        f"standard {usd_words(ways.standard)}, with caching {usd_words(ways.standard_cached)}; "
+        f"batch {usd_words(ways.batch)}, with caching {usd_words(ways.batch_cached)}"
+    )
 
 
 def usd_words(pico_usd: int) -> str:
@@ -113,11 +139,15 @@ def _no_bound(what: str, plans: Sequence[JobPlan]) -> Problem:
 
 
 def _what_fits(left: float, ceiling: int, plans: Sequence[JobPlan]) -> str:
-    requests = sum(plan.requests_to_send for plan in plans)
-    fits = int(requests * left / ceiling) if left > 0 else 0
-    if fits and len(plans) == 1:
-        return f"About {fits:,} rows would fit: --limit {fits}. Or raise the limit."
-    return "Select fewer jobs or rows, or raise the limit. Nothing was sent."
+    """A limit that holds, where there is one job; else how much of it all would fit."""
+    if len(plans) == 1:
+        fits = plans[0].rows_that_fit(left)
+        if fits:
+            return f"The first {fits:,} rows would fit: --limit {fits}. Or raise the limit. Nothing was sent."
+        return "Not even the first row would fit. Raise the limit. Nothing was sent."
+    fitting = [plan.job for plan in plans if (plan.estimate.ceiling_pico_usd or 0) <= left and plan.requests_to_send]
+    alone = f"Alone would fit: {', '.join(fitting)}. " if fitting else ""
+    return f"{alone}Select fewer jobs or rows (--limit), or raise the limit. Nothing was sent."
 
 
 CANARY_MAX_FAILED = 0.2
@@ -136,7 +166,7 @@ def check_gate(plan: JobPlan, phase: Phase, before: Brought, after: Brought) -> 
     )
     unbilled = (after.results - after.billed) - (before.results - before.billed)
     cost = after.cost_pico_usd - before.cost_pico_usd
-    expected = (plan.estimate.expected_pico_usd or 0) * phase.requests / max(plan.requests_to_send, 1)
+    expected = (plan.estimate.expected_pico_usd or 0) * plan.share_of(phase)
     problem = ""
     if phase.name.startswith("prime") and results and unbilled == results:
         problem = "the row that went first was not answered"
@@ -147,7 +177,7 @@ def check_gate(plan: JobPlan, phase: Phase, before: Brought, after: Brought) -> 
     if problem:
         raise BudgetExceeded(
             "BF804",
-            f"{plan.job}: {problem}, so the other {plan.requests_to_send - phase.requests:,} were not sent",
+            f"{plan.job}: {problem}, so the other {plan.requests_after(phase):,} were not sent",
             hint="`batchforge status` and the rejected rows tell why. What was learnt is used by the next run; "
             "`canary: off` sends everything at once.",
         )

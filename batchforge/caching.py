@@ -17,6 +17,7 @@ from batchforge.request import CacheSlot
 from batchforge.spec import CachePolicy
 
 Ttl = Literal["5m", "1h"]
+LIFE_S: Mapping[Ttl, int] = {"5m": 300, "1h": 3600}
 
 COLD_BATCH_HIT_RATE = 0.0
 """Requests of a batch that read the cache when nothing was written before: measured by others as none."""

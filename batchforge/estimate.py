@@ -14,7 +14,7 @@ from typing import Any
 from batchforge.caching import PRIMED_HIT_RATE, CacheDecision, prefix_cost
 from batchforge.claude_models import ModelInfo, ModelPrices, PriceTier, TokenizerFamily
 from batchforge.compiler import CompiledJob
-from batchforge.results import Learnt
+from batchforge.results import Brought, Learnt
 from batchforge.token_estimate import (
     TYPICAL_ERROR,
     estimate_json_text_tokens,
@@ -298,6 +298,12 @@ def _saved_tokens(requests: int, caching: CacheDecision, tier: PriceTier) -> flo
     is_primed, hit_rate = (caching.is_primed, caching.hit_rate) if caching.marks else (True, PRIMED_HIT_RATE)
     cost = prefix_cost(requests, hit_rate, write, float(tier.cache_read / tier.input), is_primed=is_primed)
     return of_groups + caching.prefix_tokens * (requests - cost)
+
+
+def ways_of_results(brought: Brought, batch_multiplier: float) -> FourWays:
+    """The four ways with a finished run's own tokens: as they were read and written, and as if nothing were cached."""
+    cached, plain = brought.standard_pico_usd, brought.uncached_pico_usd
+    return FourWays(plain, cached, round(plain * batch_multiplier), round(cached * batch_multiplier))
 
 
 def _chosen(ways: FourWays, *, is_batch: bool, is_cached: bool) -> int:

@@ -14,7 +14,7 @@ from batchforge.label_lists import read_label_list
 from batchforge.nearest import did_you_mean
 from batchforge.project import PROJECT_FILE, Project, read_declared_vars, typed_as_declared
 from batchforge.prompt_content import PromptReader
-from batchforge.spec import BatchLimits, CachePolicy, JobSpec, Label, MessageSpec, OutputSpec
+from batchforge.spec import BatchLimits, CachePolicy, FolderBudget, JobSpec, Label, MessageSpec, OutputSpec
 from batchforge.yaml_nodes import ConfigNode
 
 JOBS_FOLDER = "jobs"
@@ -142,6 +142,7 @@ class JobLoader:
             canary=_canary(settings["canary"]) if "canary" in settings else None,
             max_cost_usd=float(settings["max_cost_usd"].value) if "max_cost_usd" in settings else None,
             warn_cost_usd=float(settings["warn_cost_usd"].value) if "warn_cost_usd" in settings else None,
+            folder_budgets=tuple(_folder_budgets(layers)),
             description=settings["description"].value if "description" in settings else "",
             tags=_added_tags(layers),
             meta={key: node.data for key, node in _merged_entries(layers, "meta").items()},
@@ -200,6 +201,12 @@ def merge_layers(layers: Sequence[Layer], problems: ProblemList) -> dict[str, Co
             merged.pop("messages", None)
         merged.update(layer)
     return merged
+
+
+def _folder_budgets(layers: Sequence[Layer]) -> Iterator[FolderBudget]:
+    for layer in layers:
+        if node := layer.get("folder_budget"):
+            yield FolderBudget(node.source.path.rpartition("/")[0], **{k: float(v) for k, v in node.data.items()})
 
 
 def _added_tags(layers: Sequence[Layer]) -> tuple[str, ...]:

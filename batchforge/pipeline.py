@@ -9,21 +9,23 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from batchforge.approval import PlannedRun, check_resumed
 from batchforge.artifacts import replace_file
 from batchforge.brake import Brake
 from batchforge.budget import Limits, check_gate, check_limits, cost_warnings, cost_words, needs_confirmation
+from batchforge.caching import LIFE_S
 from batchforge.claude_models import find_model
 from batchforge.clock import Clock, SystemClock, iso
 from batchforge.compiler import CompiledJob, compile_job
 from batchforge.errors import BatchForgeError, BudgetExceeded, Problem, ProblemList, UsageError
-from batchforge.estimate import Phase
+from batchforge.estimate import Phase, ways_of_results
 from batchforge.events import Event, EventName, Listener, ignore
 from batchforge.git_commit import describe_commit
 from batchforge.inputs import InputRow, read_input
@@ -37,7 +39,7 @@ from batchforge.request_checks import check_request
 from batchforge.results import Brought
 from batchforge.spec import JobSpec
 from batchforge.state.records import ClaimTaken, Manifest, MonthBudgetTaken, RunRecord, StateReader
-from batchforge.summaries import JobSummary, RunSummary, status_of
+from batchforge.summaries import JobSummary, RunSummary, SummedEstimate, status_of
 from batchforge.target import Mode, Target
 from batchforge.targets import read_state
 from batchforge.token_estimate import estimate_params_tokens
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
 
 _SENDING = frozenset({"run", "retry", "resume"})
 """Commands that send what all rows of a job need."""
+_USABLE_SHARE_OF_LIFE = 0.9
+"""Of a cache entry's life: what is left then is too little for another batch to find it."""
 _ROUNDS = 5
 """How often a run plans again because something it had counted on was lost or taken."""
 
@@ -268,15 +272,31 @@ def resume(
     """
     options = replace(options or RunOptions(), command="resume")
     with _runner(project, target, options, listen, clock) as runner:
-        runs = (r for r in runner.opened.state.runs(100) if r.target == target.name and r.command in _SENDING)
-        unfinished = next(runs, None)
-        if unfinished is None or unfinished.status == "ok":
-            raise UsageError("BF910", "there is no unfinished run to resume", hint="`batchforge run` starts one.")
+        unfinished = _unfinished_run(runner.opened.state, target, jobs)
+        planned = PlannedRun.from_record(unfinished)
+        narrowing = narrowing_of(planned.scope)
+        limit = options.max_cost_usd if options.max_cost_usd is not None else planned.max_cost_usd
+        options = replace(options, max_cost_usd=limit, limit=narrowing.get("limit"), sample=narrowing.get("sample"))
+        runner.options = options
         chosen = [spec for spec in jobs if spec.name in unfinished.jobs]
         problems = ProblemList()
         compiled = compile_jobs(project, chosen, target, options, problems)
         problems.raise_if_any()
-        return runner.run(compiled, approved_run=unfinished.run_id)
+        return runner.run(compiled, planned)
+
+
+def _unfinished_run(state: StateReader, target: Target, jobs: Sequence[JobSpec]) -> RunRecord:
+    """The last run that was to send requests of some of these jobs.
+
+    Raises:
+        UsageError: BF910 there is none, or it did all that it had to.
+    """
+    names = {spec.name for spec in jobs}
+    runs = (run for run in state.runs(100) if run.target == target.name and run.command in _SENDING)
+    last = next((run for run in runs if names.intersection(run.jobs)), None)
+    if last is None or last.status == "ok":
+        raise UsageError("BF910", "there is no unfinished run to resume", hint="`batchforge run` starts one.")
+    return last
 
 
 def collect(
@@ -369,10 +389,13 @@ class _Runner:
     started_at: str = ""
     sent: dict[str, int] = field(default_factory=dict)
     is_confirmed: bool = False
+    planned: PlannedRun = field(default_factory=lambda: PlannedRun(""))
+    estimates: dict[str, SummedEstimate] = field(default_factory=dict)
+    """Of each job's first plan: what is sent again later was in it."""
     must_check_rows: bool = False
     """True where time has passed since the rows were read."""
 
-    def run(self, compiled: Sequence[CompiledJob], approved_run: str | None = None) -> RunSummary:
+    def run(self, compiled: Sequence[CompiledJob], resumed: PlannedRun | None = None) -> RunSummary:
         names = [job.spec.name for job in compiled]
         with self._recorded(names):
             self._recover_at_first()
@@ -380,7 +403,7 @@ class _Runner:
                 self._give_up_uncertain(names)
             self.executor.collect(names, wait=False)
             for _ in range(_ROUNDS):
-                facts = self._send(compiled, approved_run)
+                facts = self._send(compiled, resumed)
                 if self.options.wait and self.opened.state.awaited_attempts(names):
                     self.must_check_rows = True
                     self.executor.collect(names, wait=True)
@@ -457,18 +480,24 @@ class _Runner:
 
     # ---- sending
 
-    def _send(self, compiled: Sequence[CompiledJob], approved_run: str | None) -> dict[str, JobSummary]:
+    def _send(self, compiled: Sequence[CompiledJob], resumed: PlannedRun | None) -> dict[str, JobSummary]:
         """Plan all jobs, then submit; plan again where another runner was faster."""
         for _ in range(_ROUNDS):
             self.executor.lost_attempts.clear()
             with ExitStack() as stack:
-                plans = [stack.enter_context(self._plan(job, approved_run)) for job in compiled]
-                self._check_money(plans, is_approved=approved_run is not None)
+                plans = [stack.enter_context(self._plan(job, resumed)) for job in compiled]
+                self._note(PlannedRun.of(self.run_id, plans, self.options.scope, self.options.max_cost_usd))
+                self._check_money(plans, is_approved=resumed is not None and resumed.is_approved)
+                self._note(replace(self.planned, is_approved=True))
                 for plan in plans:
                     self._remember_rows(plan)
                 if self._is_sent(plans):
                     return {plan.job: self._facts(plan) for plan in plans}
         raise _rows_taken()
+
+    def _note(self, planned: PlannedRun) -> None:
+        self.planned = planned
+        self.opened.state.note_plan(self.run_id, planned.summary())
 
     def _is_sent(self, plans: Sequence[JobPlan]) -> bool:
         """False where others were faster, and it is to be planned again."""
@@ -484,27 +513,51 @@ class _Runner:
     def _send_phases(self, plans: Sequence[JobPlan]) -> None:
         """Phase by phase, all jobs at once; the next phase of a job follows when its gate has opened."""
         left = {plan.job: list(plan.phases) for plan in plans}
+        by_name = {plan.job: plan for plan in plans}
         while any(left.values()):
-            opened = [(plan, left[plan.job].pop(0)) for plan in plans if left[plan.job]]
+            opened = [(by_name[job], phases.pop(0)) for job, phases in left.items() if phases]
             before = {plan.job: self._brought(plan.job) for plan, _ in opened}
+            began = self.clock.now()
             for plan, phase in opened:
                 self._submit(plan, phase)
             waiting = [(plan, phase) for plan, phase in opened if left[plan.job]]
+            if not self.options.wait:
+                waiting = self._go_on_unwaited(waiting, left)
             if not waiting:
                 continue
-            if not self.options.wait:
-                self._tell_left(waiting, left)
-                return
             self.must_check_rows = True
             self.executor.collect([plan.job for plan, _ in waiting], wait=True)
             for plan, phase in waiting:
                 check_gate(plan, phase, before[plan.job], self._brought(plan.job))
+                if self._is_cold_by_now(plan, phase, began):
+                    by_name[plan.job] = plan.without_caching()
 
-    def _tell_left(self, waiting: Sequence[tuple[JobPlan, Phase]], left: Mapping[str, Sequence[Phase]]) -> None:
+    def _go_on_unwaited(
+        self, waiting: Sequence[tuple[JobPlan, Phase]], left: dict[str, list[Phase]]
+    ) -> list[tuple[JobPlan, Phase]]:
+        """Jobs that go on at once though nothing is waited for: those that were answered while they were sent."""
         for plan, phase in waiting:
-            rest = sum(each.requests for each in left[plan.job])
-            message = f"{phase.requests:,} rows went first ({phase.name}); `batchforge resume` sends the other {rest:,}"
-            self._warn(plan.job, message)
+            if plan.settings.mode == "batch":
+                rest = sum(each.requests for each in left[plan.job])
+                first = f"{phase.requests:,} of {phase.requests + rest:,} requests went first ({phase.name})"
+                self._warn(plan.job, f"{first}; `batchforge resume` sends the others when they have ended")
+                left[plan.job] = []
+        return [(plan, phase) for plan, phase in waiting if plan.settings.mode == "sync"]
+
+    def _is_cold_by_now(self, plan: JobPlan, phase: Phase, began: datetime) -> bool:
+        """Whether what a priming row wrote may be gone: it lives from the start of the row's own request."""
+        life = plan.caching.longest_life
+        if life is None or not phase.name.startswith("prime"):
+            return False
+        waited_s = (self.clock.now() - began).total_seconds()
+        is_cold = waited_s > _USABLE_SHARE_OF_LIFE * LIFE_S[life]
+        if is_cold:
+            self._warn(
+                plan.job,
+                f"the row that went first took {waited_s / 60:,.0f} minutes, and what it put into the cache lives for "
+                f"{life}: the others are sent without cache marks, which would now cost more than they save",
+            )
+        return is_cold
 
     def _check_money(self, plans: Sequence[JobPlan], *, is_approved: bool) -> None:
         """Limits hold, the saved plan covers it, and a person has said yes where one must.
@@ -541,13 +594,13 @@ class _Runner:
     def _committed_pico_usd(self) -> int:
         return self.opened.state.committed_pico_usd(f"{self.clock.now():%Y-%m}-01")
 
-    def _plan(self, job: CompiledJob, approved_run: str | None) -> JobPlan:
+    def _plan(self, job: CompiledJob, resumed: PlannedRun | None) -> JobPlan:
         settings = _in_mode(job, self._plan_settings())
         plan = plan_job(job, self.opened.state, self.opened.target.name, settings)
         try:
             check_columns(job.spec, plan.columns, self.opened.target)
-            if approved_run is not None:
-                self._check_approved(plan, approved_run)
+            if resumed is not None:
+                check_resumed(plan, resumed, self.opened.state, self.opened.target.name)
         except BaseException:
             plan.close()
             raise
@@ -561,21 +614,6 @@ class _Runner:
     def _plan_settings(self) -> PlanSettings:
         prices = self.project.price_table(self.opened.target)
         return PlanSettings(resend=self.options.resend, can_prime=self.options.wait, prices=prices)
-
-    def _check_approved(self, plan: JobPlan, run_id: str) -> None:
-        """Every request to be sent was among those that the run had planned."""
-        state = self.opened.state
-        manifest = state.manifest(self.opened.target.name, plan.job, self.options.scope)
-        planned: set[bytes | None] = set()
-        if manifest is not None and manifest.run_id == run_id:
-            planned = {row.request_id for row in state.manifest_rows(manifest.manifest_id)}
-        other = sum(1 for row in plan.to_send() if row.row.request_id not in planned)
-        if other:
-            raise UsageError(
-                "BF911",
-                f"{plan.job}: {other:,} requests differ from those that run {run_id} had planned",
-                hint="Prompts or inputs have changed since. `batchforge run` sends them as they are now.",
-            )
 
     def _remember_rows(self, plan: JobPlan) -> None:
         """The manifest is written before anything is sent, so that any later process can make the output."""
@@ -616,8 +654,8 @@ class _Runner:
             actions={action.value: count for action, count in plan.counts.items()},
             reasons=plan.reasons,
             requests_sent=self.sent.get(plan.job, 0),
-            estimated_pico_usd=plan.estimate.expected_pico_usd,
-            ceiling_pico_usd=plan.estimate.ceiling_pico_usd,
+            estimate=self.estimates.setdefault(plan.job, _estimate_of(self.planned.jobs[plan.job])),
+            mode=plan.settings.mode,
         )
 
     # ---- delivering
@@ -627,7 +665,7 @@ class _Runner:
         state, target = self.opened.state, self.opened.target
         manifest = state.manifest(target.name, job.spec.name, self.options.scope)
         assert manifest is not None
-        summary = replace(facts, batches_in_flight=self._in_flight(job.spec.name), brought=self._brought(job.spec.name))
+        summary = replace(facts, batches_in_flight=self._in_flight(job.spec.name), **self._bill(job.spec))
         if summary.batches_in_flight:
             return summary
         if self.must_check_rows and not self.options.submitted_rows:
@@ -638,8 +676,11 @@ class _Runner:
 
     def _deliver_stored(self, spec: JobSpec) -> JobSummary:
         """The same for rows that an earlier process submitted."""
-        in_flight, brought = self._in_flight(spec.name), self._brought(spec.name)
-        summary = JobSummary(spec.name, batches_in_flight=in_flight, brought=brought)
+        mode: Mode = spec.mode or self.opened.target.mode or "batch"
+        bill = self._bill(spec)
+        estimate = self._estimate_before(spec.name, bill["brought"].results)
+        in_flight = self._in_flight(spec.name)
+        summary = JobSummary(spec.name, batches_in_flight=in_flight, mode=mode, estimate=estimate, **bill)
         if summary.batches_in_flight:
             return summary
         for manifest in self._unwritten([spec.name]):
@@ -691,6 +732,21 @@ class _Runner:
     def _unwritten(self, names: Sequence[str]) -> list[Manifest]:
         return [m for m in self.opened.state.unwritten_manifests(self.opened.target.name) if m.job in names]
 
+    def _bill(self, spec: JobSpec) -> dict[str, Any]:
+        """What came back, and what the same would have cost in the other ways."""
+        brought = self._brought(spec.name)
+        prices = self.project.price_table(self.opened.target).prices_of(spec.model)
+        ways = ways_of_results(brought, float(prices.batch_multiplier)) if prices and not brought.unpriced else None
+        return {"brought": brought, "four_ways": ways}
+
+    def _estimate_before(self, job: str, results: int) -> SummedEstimate | None:
+        """What the results were expected to cost by the run that asked for them, where they are all of it."""
+        for run in self.opened.state.runs(20):
+            planned = PlannedRun.from_record(run).jobs.get(job)
+            if planned is not None and planned["requests"]:
+                return _estimate_of(planned) if planned["requests"] == results else None
+        return None
+
     def _brought(self, job: str) -> Brought:
         return self.executor.brought.get(job, Brought())
 
@@ -716,10 +772,10 @@ class _Runner:
         try:
             yield
         except KeyboardInterrupt:
-            self.opened.state.end_run(self.run_id, "interrupted", {})
+            self.opened.state.end_run(self.run_id, "interrupted", self.planned.summary())
             raise
         except BatchForgeError:
-            self.opened.state.end_run(self.run_id, "error", {})
+            self.opened.state.end_run(self.run_id, "error", self.planned.summary())
             raise
 
     def _finish(self, jobs: Sequence[JobSummary]) -> RunSummary:
@@ -737,7 +793,7 @@ class _Runner:
         )
         value = summary.to_json()
         replace_file(self.project.run_results_path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
-        self.opened.state.end_run(self.run_id, summary.status, value)
+        self.opened.state.end_run(self.run_id, summary.status, value | self.planned.summary())
         return summary
 
     def _delete_remote(self) -> None:
@@ -749,6 +805,11 @@ class _Runner:
 
     def _warn(self, job: str, message: str) -> None:
         self.listen(Event(EventName.WARNING, job, message))
+
+
+def _estimate_of(planned: Mapping[str, Any]) -> SummedEstimate:
+    names = ("expected_pico_usd", "ceiling_pico_usd", "input_tokens", "output_tokens")
+    return SummedEstimate(*(planned[name] for name in names))
 
 
 def plan_binding(project: Project, target: Target, plans: Sequence[JobPlan]) -> dict[str, str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from batchforge.budget import cost_words, usd_words
-from batchforge.estimate import FourWays
+from batchforge.budget import cost_words, usd_words, ways_words
 from batchforge.plan_rows import Action
 from batchforge.planner import JobPlan
+from batchforge.summaries import four_ways_value, usd
 
 _SYMBOLS = (
     ("new", "+", "new"),
@@ -51,10 +51,10 @@ def plan_value(plan: JobPlan) -> dict[str, Any]:
         "learnt_from_results": estimate.learnt_from,
         "expected_pico_usd": estimate.expected_pico_usd,
         "ceiling_pico_usd": estimate.ceiling_pico_usd,
-        "expected_usd": _usd(estimate.expected_pico_usd),
-        "ceiling_usd": _usd(estimate.ceiling_pico_usd),
+        "expected_usd": usd(estimate.expected_pico_usd),
+        "ceiling_usd": usd(estimate.ceiling_pico_usd),
         "no_bound_because": list(estimate.no_bound_because),
-        "four_ways_usd": _ways(estimate.four_ways),
+        "four_ways_usd": four_ways_value(estimate.four_ways),
         "caching": {
             "marks": {str(slot): ttl for slot, ttl in caching.marks.items()},
             "is_primed": caching.is_primed,
@@ -139,30 +139,13 @@ def _job_lines(plan: JobPlan) -> Iterator[str]:
         yield f"  no upper bound: {'; '.join(plan.estimate.no_bound_because)}"
     yield f"  caching: {plan.caching.note}{_break_even_words(plan)}"
     if plan.estimate.four_ways is not None:
-        yield f"  {_ways_words(plan.estimate.four_ways)}"
+        yield f"  {ways_words(plan.estimate.four_ways)}"
 
 
 def _break_even_words(plan: JobPlan) -> str:
     if plan.caching.break_even is None:
         return ""
     return f"; pays from {plan.caching.break_even:.0%} hits, {plan.caching.hit_rate:.0%} expected"
-
-
-def _ways_words(ways: FourWays) -> str:
-    return (
-        f"standard {usd_words(ways.standard)}, with caching {usd_words(ways.standard_cached)}; "
-        f"batch {usd_words(ways.batch)}, with caching {usd_words(ways.batch_cached)}"
-    )
-
-
-def _ways(ways: FourWays | None) -> dict[str, float | None] | None:
-    if ways is None:
-        return None
-    return {name: _usd(getattr(ways, name)) for name in ("standard", "standard_cached", "batch", "batch_cached")}
-
-
-def _usd(pico: int | None) -> float | None:
-    return None if pico is None else round(pico / 1e12, 9)
 
 
 def _pico_words(pico: int | None) -> str:

@@ -110,6 +110,7 @@ class JobPlan:
     phases: tuple[Phase, ...]
     bound: RequestBound | None
     """The most that a request can cost; None where no price is known or no bound exists."""
+    learnt: Learnt
     static_tokens: float
     """Estimated tokens that every request has, before anything was learnt."""
     tokens_per_row_byte: float
@@ -150,6 +151,17 @@ class JobPlan:
         """Before anything was learnt from results: what their results are held against."""
         row_bytes = sum(len(piece) for request in requests for piece in request.pieces)
         return self.static_tokens * len(requests) + self.tokens_per_row_byte * row_bytes
+
+    def share_of(self, phase: Phase) -> float:
+        """The phase's part of the expected cost: by its requests, or by their sizes where these come to more."""
+        rows = [row.pieces or () for row, _ in self._order.rows(phase.name, self._spool)]
+        tokens = self.static_tokens * len(rows) + self.tokens_per_row_byte * sum(len(p) for row in rows for p in row)
+        all_tokens = self.estimate.input_tokens / self.learnt.input_ratio
+        return max(len(rows) / self.requests_to_send, tokens / all_tokens if all_tokens else 0.0)
+
+    def requests_after(self, phase: Phase) -> int:
+        names = [each.name for each in self.phases]
+        return sum(each.requests for each in self.phases[names.index(phase.name) + 1 :])
 
     def without_caching(self) -> JobPlan:
         """The same requests in the same order, unmarked: for a prefix that is not in the cache any more."""
@@ -316,6 +328,7 @@ class _Planner:
             caching=caching,
             phases=order.phases,
             bound=bound,
+            learnt=self.learnt,
             static_tokens=self.sizes.static_tokens,
             tokens_per_row_byte=self.sizes.tokens_per_row_byte,
             shape=shape,

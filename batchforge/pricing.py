@@ -78,9 +78,16 @@ class Pricing:
         rates = self.rates(result.model, is_batch=is_batch, inference_geo=result.inference_geo)
         if rates is None:
             return replace(result, cost_pico_usd=None)
-        of_tokens = rates_for(rates, result.usage.prompt_tokens).cost_pico_usd(result.usage)
-        of_searches = result.usage.web_searches * web_search_pico_usd()
-        return replace(result, cost_pico_usd=of_tokens + of_searches)
+        usage = result.usage
+        of_searches = usage.web_searches * web_search_pico_usd()
+        standard = self.rates(result.model, is_batch=False, inference_geo=result.inference_geo) or rates
+        plain = Usage(usage.prompt_tokens, usage.output_tokens)
+        return replace(
+            result,
+            cost_pico_usd=rates_for(rates, usage.prompt_tokens).cost_pico_usd(usage) + of_searches,
+            standard_pico_usd=rates_for(standard, usage.prompt_tokens).cost_pico_usd(usage) + of_searches,
+            uncached_pico_usd=rates_for(standard, usage.prompt_tokens).cost_pico_usd(plain) + of_searches,
+        )
 
 
 def web_search_pico_usd() -> int:

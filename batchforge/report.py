@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+from batchforge.budget import usd_words, ways_words
 from batchforge.events import Event, EventName
 from batchforge.outputs import OutputReport
-from batchforge.summaries import JobSummary, RunSummary
+from batchforge.summaries import JobSummary, RunSummary, cost_over_estimate
 from batchforge.terminal import is_live
 from batchforge.terminal_text import printable
 
@@ -43,6 +44,7 @@ def _job_lines(job: JobSummary) -> Iterator[str]:
     yield f"{job.job}: {_work_words(job)}"
     if job.brought.results:
         yield f"  {_brought_words(job)}"
+        yield from _bill_lines(job)
     if job.output:
         yield from _output_lines(job.output)
     if job.problem:
@@ -78,10 +80,25 @@ def _brought_words(job: JobSummary) -> str:
         f"{usage.prompt_tokens:,} tokens in, {usage.output_tokens:,} out",
     ]
     if usage.cache_read_tokens:
-        words.append(f"{usage.cache_read_tokens:,} read from cache")
+        hits = f"{job.brought.cache_hits:,} of {job.brought.billed:,} results"
+        words.append(f"{usage.cache_read_tokens:,} read from cache, by {hits}")
     if job.brought.unpriced:
         words.append(f"{job.brought.unpriced:,} without a known price")
     return "; ".join(words)
+
+
+def _bill_lines(job: JobSummary) -> Iterator[str]:
+    """The estimate held against the bill, and what the other ways of asking would have cost."""
+    estimate, ratio = job.estimate, cost_over_estimate(job)
+    if estimate is not None and ratio is not None:
+        assert estimate.expected_pico_usd is not None
+        parts = [f"estimated {usd_words(estimate.expected_pico_usd)}", f"billed {ratio:.0%} of it"]
+        if estimate.ceiling_pico_usd is not None:
+            parts.append(f"{usd_words(estimate.ceiling_pico_usd)} at most")
+        parts.append(f"{estimate.input_tokens:,} tokens in and {estimate.output_tokens:,} out were expected")
+        yield f"  {'; '.join(parts)}"
+    if job.four_ways is not None:
+        yield f"  {ways_words(job.four_ways)}"
 
 
 def _output_lines(output: OutputReport) -> Iterator[str]:

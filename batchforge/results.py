@@ -82,6 +82,10 @@ class RequestResult:
     inference_geo: str | None = None
     cost_pico_usd: int | None = None
     """Price in 10⁻¹² USD, a whole number for every price there is; None where the model has no known price."""
+    standard_pico_usd: int | None = None
+    """What its tokens would have cost one by one, at no discount; not stored."""
+    uncached_pico_usd: int | None = None
+    """The same had nothing been cached; not stored."""
 
     @property
     def may_be_resent(self) -> bool:
@@ -102,12 +106,19 @@ class Brought:
     """Results that read something from the cache."""
     usage: Usage = Usage()
     cost_pico_usd: int = 0
+    standard_pico_usd: int = 0
+    uncached_pico_usd: int = 0
     unpriced: int = 0
     """Billed results of models whose price is not known."""
 
     @property
     def cost_usd(self) -> float:
         return self.cost_pico_usd / 1e12
+
+    @property
+    def cache_hit_rate(self) -> float | None:
+        """The share of the billed results that read something from the cache; None without any."""
+        return self.cache_hits / self.billed if self.billed else None
 
     def __add__(self, other: Brought) -> Brought:
         return Brought(
@@ -117,6 +128,8 @@ class Brought:
             self.cache_hits + other.cache_hits,
             self.usage + other.usage,
             self.cost_pico_usd + other.cost_pico_usd,
+            self.standard_pico_usd + other.standard_pico_usd,
+            self.uncached_pico_usd + other.uncached_pico_usd,
             self.unpriced + other.unpriced,
         )
 
@@ -136,8 +149,11 @@ def brought_by(results: Sequence[RequestResult]) -> Brought:
             sum(usage.cache_read_tokens for usage in usages),
             sum(usage.cache_write_5m_tokens for usage in usages),
             sum(usage.cache_write_1h_tokens for usage in usages),
+            sum(usage.web_searches for usage in usages),
         ),
         cost_pico_usd=sum(result.cost_pico_usd or 0 for result in billed),
+        standard_pico_usd=sum(result.standard_pico_usd or 0 for result in billed),
+        uncached_pico_usd=sum(result.uncached_pico_usd or 0 for result in billed),
         unpriced=sum(result.cost_pico_usd is None for result in billed),
     )
 

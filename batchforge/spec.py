@@ -107,6 +107,16 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
+class FolderBudget:
+    """What the jobs of a folder, and of the folders in it, may cost together in one run."""
+
+    folder: str
+    """Project-relative."""
+    max_cost_usd: float | None = None
+    warn_cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class JobSpec:
     name: str
     path: str
@@ -131,6 +141,8 @@ class JobSpec:
     max_cost_usd: float | None = None
     """The most that one run of the job may cost."""
     warn_cost_usd: float | None = None
+    folder_budgets: tuple[FolderBudget, ...] = ()
+    """Of the folders that the job lies in, the outermost first."""
     description: str = ""
     tags: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)

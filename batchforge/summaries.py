@@ -6,10 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from batchforge.estimate import FourWays
 from batchforge.outputs import OutputReport
 from batchforge.results import Brought
 
 EXIT_OK, EXIT_FAILED, EXIT_PENDING = 0, 1, 3
+
+
+@dataclass(frozen=True, slots=True)
+class SummedEstimate:
+    """What a plan said before anything was sent."""
+
+    expected_pico_usd: int | None
+    """None where no price is known."""
+    ceiling_pico_usd: int | None
+    input_tokens: int
+    output_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +34,15 @@ class JobSummary:
     reasons: Mapping[str, int] = field(default_factory=dict)
     """Rows to be submitted, by why."""
     requests_sent: int = 0
-    estimated_pico_usd: int | None = None
-    """What the requests to be sent were expected to cost; None where no price is known."""
-    ceiling_pico_usd: int | None = None
+    mode: str = "batch"
+    estimate: SummedEstimate | None = None
+    """Of the requests that were to be sent; None where results were collected that are not all of a run's."""
     batches_in_flight: Sequence[str] = ()
     """Batch ids, or the state of an attempt that has none yet."""
     output: OutputReport | None = None
     brought: Brought = field(default_factory=Brought)
+    four_ways: FourWays | None = None
+    """What the results would have cost with and without batches and caching; None where no price is known."""
     problem: str = ""
     """Why the job's output was not written, where it was not."""
 
@@ -73,9 +87,38 @@ def status_of(jobs: Sequence[JobSummary]) -> str:
 
 def _job_json(job: JobSummary) -> dict[str, Any]:
     value = asdict(job)
-    brought = value.pop("brought")
-    cost: dict[str, Any] = {"cost_usd": round(job.brought.cost_usd, 9), "unpriced_results": job.brought.unpriced}
-    for name in ("estimated", "ceiling"):
-        pico = value.pop(f"{name}_pico_usd")
-        cost[f"{name}_usd"] = None if pico is None else round(pico / 1e12, 9)
-    return {**value, "results": brought["results"], "usage": brought["usage"], **cost, "is_failed": job.is_failed}
+    for name in ("brought", "estimate", "four_ways"):
+        del value[name]
+    brought, estimate = job.brought, job.estimate
+    return {
+        **value,
+        "results": brought.results,
+        "usage": asdict(brought.usage),
+        "cost_usd": round(brought.cost_usd, 9),
+        "unpriced_results": brought.unpriced,
+        "cache_hit_rate": brought.cache_hit_rate,
+        "estimated_usd": estimate and usd(estimate.expected_pico_usd),
+        "ceiling_usd": estimate and usd(estimate.ceiling_pico_usd),
+        "estimated_input_tokens": estimate and estimate.input_tokens,
+        "estimated_output_tokens": estimate and estimate.output_tokens,
+        "cost_over_estimate": cost_over_estimate(job),
+        "four_ways_usd": four_ways_value(job.four_ways),
+        "is_failed": job.is_failed,
+    }
+
+
+def cost_over_estimate(job: JobSummary) -> float | None:
+    """The bill over what was expected; None until everything that was expected has come, or where no price is known."""
+    if job.estimate is None or not job.estimate.expected_pico_usd or job.batches_in_flight or not job.brought.results:
+        return None
+    return round(job.brought.cost_pico_usd / job.estimate.expected_pico_usd, 4)
+
+
+def four_ways_value(ways: FourWays | None) -> dict[str, float | None] | None:
+    if ways is None:
+        return None
+    return {name: usd(getattr(ways, name)) for name in ("standard", "standard_cached", "batch", "batch_cached")}
+
+
+def usd(pico_usd: int | None) -> float | None:
+    return None if pico_usd is None else round(pico_usd / 1e12, 9)
