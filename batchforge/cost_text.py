@@ -189,9 +189,9 @@ def _total_lines(total: Spent, kinds: Sequence[str]) -> Iterator[str]:
 
 def _note_lines(spending: Spending) -> Iterator[str]:
     for found in spending.repriced:
-        today = "has none" if found.today_pico_usd is None else f"makes them {dollars(found.today_pico_usd)}"
+        today = "has no price" if found.today_pico_usd is None else f"gives {dollars(found.today_pico_usd)}"
         yield (
-            f"{found.model}: {found.results:,} results were stored at {dollars(found.stored_pico_usd)}; today's price "
+            f"{found.model}: {_results(found.results)} stored at {dollars(found.stored_pico_usd)}; today's price "
             f"table {today}. The total is of the stored costs."
         )
     for lacking in spending.unpriced:
@@ -204,6 +204,10 @@ def _note_lines(spending: Spending) -> Iterator[str]:
         yield f"{spending.unreadable:,} results have a form that was not understood; they may have been paid."
     if spending.pruned:
         yield f"{spending.pruned:,} paid answers were pruned since, {dollars(spending.pruned_pico_usd)}: in no line."
+
+
+def _results(count: int) -> str:
+    return "1 result was" if count == 1 else f"{count:,} results were"
 
 
 def aligned(rows: Sequence[Sequence[str]], *, left: int) -> Iterator[str]:
