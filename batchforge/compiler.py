@@ -48,9 +48,10 @@ class CompiledJob:
     def slots(self) -> tuple[CacheSlot, ...]:
         return self.template.slots
 
-    def row_template(self, hole: int) -> PromptTemplate:
-        """The template of one of the texts that differ by row."""
-        return self._row_templates[hole]
+    @property
+    def row_templates(self) -> tuple[PromptTemplate, ...]:
+        """The templates of the texts that differ by row, in the order of the body."""
+        return self._row_templates
 
     def requests(self) -> Iterator[MessageRequest | BlockedRow]:
         """One request (or blocked row) for each input row, in input order.

@@ -144,8 +144,7 @@ class RequestSizes:
         self.prefix_tokens = [_tokens_up_to(params, slot, model) for slot in range(len(compiled.slots))]
         self.no_bound_because = unbounded_inputs(params)
         self.requests = self.row_bytes = 0
-        self.largest: tuple[int, int] = (0, 0)
-        """(bytes, number in the order of adding) of the largest body."""
+        self.largest_body_bytes = 0
         self._measured_bytes = self._measured_tokens = 0.0
         self.by_tier: dict[int, _TierSum] = {}
         self._bounds_by_tier: dict[int, tuple[int, int]] = {}
@@ -163,8 +162,7 @@ class RequestSizes:
         tier.requests += 1
         tier.input_tokens += tokens
         body_bytes = self._template.static_bytes + size
-        if body_bytes > self.largest[0]:
-            self.largest = (body_bytes, self.requests - 1)
+        self.largest_body_bytes = max(self.largest_body_bytes, body_bytes)
         if self._bound is not None:
             most = self._bound.tokens(body_bytes)
             number = self._bound.tier_number(most)

@@ -30,7 +30,8 @@ from batchforge.events import Event, EventName, Listener, ignore
 from batchforge.git_commit import describe_commit
 from batchforge.inputs import InputRow, read_input
 from batchforge.outputs import OutputReport, check_columns, find_moved_rows, output_path, write_outputs, written_as
-from batchforge.plan_file import SavedPlan, check_within
+from batchforge.plan_file import Binding, SavedPlan, check_within, moved_since
+from batchforge.plan_notes import plan_notes
 from batchforge.plan_rows import Action
 from batchforge.planner import JobPlan, PlanSettings, Resend, plan_job
 from batchforge.project import Project
@@ -169,6 +170,10 @@ def run(
     problems.raise_if_any()
     _tell_warnings(problems, listen)
     with _runner(project, target, options, listen, clock) as runner:
+        if options.saved_plan is not None:
+            serial = runner.opened.state.last_attempt_id()
+            for moved in moved_since(options.saved_plan, describe_commit(project.root), serial):
+                listen(Event(EventName.WARNING, message=moved))
         return runner.run(compiled)
 
 
@@ -179,6 +184,9 @@ class ProjectPlan:
     plans: Sequence[JobPlan]
     state: StateReader | None
     warnings: Sequence[Problem]
+    notes: Mapping[str, Sequence[str]]
+    """Job -> what is worth knowing before it is sent."""
+    options: RunOptions
 
 
 @contextmanager
@@ -204,7 +212,8 @@ def plan(
         plans = [stack.enter_context(plan_job(job, state, target.name, _in_mode(job, settings))) for job in compiled]
         for each in plans:
             check_columns(each.compiled.spec, each.columns, target)
-        yield ProjectPlan(plans, state, problems.warnings)
+        notes = plan_notes(plans, state, target.name)
+        yield ProjectPlan(plans, state, problems.warnings, notes, options)
 
 
 def _in_mode(job: CompiledJob, settings: PlanSettings) -> PlanSettings:
@@ -386,6 +395,8 @@ class _Runner:
     clock: Clock
     listen: Listener
     run_id: str = ""
+    asked_after: int = 0
+    """The last attempt before this run."""
     started_at: str = ""
     sent: dict[str, int] = field(default_factory=dict)
     is_confirmed: bool = False
@@ -566,7 +577,7 @@ class _Runner:
             BudgetExceeded
         """
         if self.options.saved_plan is not None:
-            check_within(self.options.saved_plan, plans, **plan_binding(self.project, self.opened.target, plans))
+            check_within(self.options.saved_plan, plans, plan_binding(self.project, self.opened.target, plans))
             is_approved = True
         check_limits(plans, self._limits, self._committed_pico_usd())
         for job, message in cost_warnings(plans):
@@ -613,7 +624,9 @@ class _Runner:
 
     def _plan_settings(self) -> PlanSettings:
         prices = self.project.price_table(self.opened.target)
-        return PlanSettings(resend=self.options.resend, can_prime=self.options.wait, prices=prices)
+        return PlanSettings(
+            resend=self.options.resend, asked_after=self.asked_after, can_prime=self.options.wait, prices=prices
+        )
 
     def _remember_rows(self, plan: JobPlan) -> None:
         """The manifest is written before anything is sent, so that any later process can make the output."""
@@ -756,6 +769,7 @@ class _Runner:
     def _recorded(self, names: Sequence[str]) -> Iterator[None]:
         """A run is in state from its first moment to its end, however it ends."""
         now = self.clock.now()
+        self.asked_after = self.opened.state.last_attempt_id()
         self.run_id = f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
         self.started_at = iso(now)
         self.opened.state.begin_run(
@@ -812,11 +826,11 @@ def _estimate_of(planned: Mapping[str, Any]) -> SummedEstimate:
     return SummedEstimate(*(planned[name] for name in names))
 
 
-def plan_binding(project: Project, target: Target, plans: Sequence[JobPlan]) -> dict[str, str]:
-    """What a saved plan holds besides its requests: target, origin and prices."""
-    models = [each.compiled.spec.model for each in plans]
-    prices = project.price_table(target).fingerprint(models)
-    return {"target": target.name, "origin": str(target.origin()), "prices": prices}
+def plan_binding(project: Project, target: Target, plans: Sequence[JobPlan]) -> Binding:
+    """What a saved plan holds besides its requests: target, origin and the prices of each job's model."""
+    table = project.price_table(target)
+    prices = {each.job: table.fingerprint([each.compiled.spec.model]) for each in plans}
+    return Binding(target.name, str(target.origin()), prices)
 
 
 def plan_words(plan: JobPlan) -> str:

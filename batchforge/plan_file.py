@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,34 +27,61 @@ _HASH_BYTES = 12
 
 
 @dataclass(frozen=True, slots=True)
-class SavedPlan:
-    plan_hash: str
+class Binding:
+    """What a plan holds to besides its requests."""
+
     target: str
     origin: str
-    prices: str
+    prices: Mapping[str, str]
+    """Job -> fingerprint of its model's prices."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedOptions:
+    """How a plan was asked for, so that the run of it asks for the same rows."""
+
+    limit: int | None = None
+    sample: int | None = None
+    full_refresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPlan:
+    plan_hash: str
+    binding: Binding
+    options: PlannedOptions
     jobs: Mapping[str, Mapping[str, Any]]
     commit: str
+    state_serial: int | None
 
 
 def plan_document(
-    plans: Sequence[JobPlan], *, project: str, target: str, origin: str, prices: str, commit: str, bodies: bool = False
+    plans: Sequence[JobPlan],
+    notes: Mapping[str, Sequence[str]],
+    binding: Binding,
+    options: PlannedOptions,
+    *,
+    project: str,
+    prices_as_of: str,
+    commit: str,
+    state_serial: int | None,
+    bodies: bool = False,
 ) -> dict[str, Any]:
     """The JSON value of a plan; `bodies` puts every request into it, prompts and rows included."""
-    jobs = {plan.job: _job_entry(plan, bodies) for plan in plans}
+    jobs = {plan.job: _job_entry(plan, notes.get(plan.job, ()), bodies) for plan in plans}
     bound = {
-        "target": target,
-        "origin": origin,
-        "prices": prices,
-        "jobs": {name: _bound(job) for name, job in jobs.items()},
+        **asdict(binding),
+        "jobs": {name: [job["requests"], job["ceiling_pico_usd"]] for name, job in jobs.items()},
     }
     return {
         "plan_version": PLAN_VERSION,
         "batchforge_version": version("batchforge"),
         "project": project,
         "commit": commit,
-        "target": target,
-        "origin": origin,
-        "prices": prices,
+        "state_serial": state_serial,
+        "prices_as_of": prices_as_of,
+        **asdict(binding),
+        "options": asdict(options),
         "plan_hash": hashlib.sha256(msgspec.json.encode(bound, order="deterministic")).hexdigest(),
         "jobs": jobs,
     }
@@ -69,25 +96,39 @@ def read_plan(path: Path) -> SavedPlan:
         value = msgspec.json.decode(path.read_bytes())
         if value["plan_version"] != PLAN_VERSION:
             raise ValueError(f"its version is {value['plan_version']}, this one reads {PLAN_VERSION}")
-        names = ("plan_hash", "target", "origin", "prices", "jobs", "commit")
-        return SavedPlan(**{name: value[name] for name in names})
+        binding = Binding(value["target"], value["origin"], dict(value["prices"]))
+        options = PlannedOptions(**value["options"])
+        return SavedPlan(
+            value["plan_hash"], binding, options, dict(value["jobs"]), value["commit"], value["state_serial"]
+        )
     except (OSError, ValueError, KeyError, TypeError, msgspec.DecodeError) as exc:
         raise UsageError("BF808", f"{path} is not a plan: {exc}", hint="Make it with `batchforge plan --out`.") from exc
 
 
-def check_within(saved: SavedPlan, plans: Sequence[JobPlan], *, target: str, origin: str, prices: str) -> None:
+def moved_since(saved: SavedPlan, commit: str, state_serial: int) -> list[str]:
+    """What has moved without making a difference to what may be sent."""
+    moved = []
+    if commit != saved.commit:
+        moved.append(f"the plan was made at commit {saved.commit or 'none'}, this is {commit or 'none'}")
+    if state_serial != (saved.state_serial or 0):
+        moved.append("other requests have been sent since the plan was made")
+    return moved
+
+
+def check_within(saved: SavedPlan, plans: Sequence[JobPlan], binding: Binding) -> None:
     """
     Raises:
         BudgetExceeded: BF807, with everything that goes beyond the plan.
     """
+    held = saved.binding
     problems = [
         Problem("BF807", f"the {what} is {now}, in the plan it was {then}")
-        for what, now, then in (("target", target, saved.target), ("origin", origin, saved.origin))
+        for what, now, then in (("target", binding.target, held.target), ("origin", binding.origin, held.origin))
         if now != then
     ]
-    if prices != saved.prices:
-        problems.append(Problem("BF807", "the prices have changed since the plan was made"))
     for plan in plans:
+        if plan.requests_to_send and plan.job in held.prices and binding.prices[plan.job] != held.prices[plan.job]:
+            problems.append(Problem("BF807", f"{plan.job}: the prices have changed since the plan was made"))
         problems += _beyond(saved.jobs.get(plan.job), plan)
     if problems:
         error = BudgetExceeded("BF807", "")
@@ -113,16 +154,14 @@ def _beyond(approved: Mapping[str, Any] | None, plan: JobPlan) -> Iterable[Probl
         yield Problem("BF807", f"{plan.job}: at most {now} now, {usd_words(most)} in the plan")
 
 
-def _job_entry(plan: JobPlan, bodies: bool) -> dict[str, Any]:
+def _job_entry(plan: JobPlan, notes: Sequence[str], bodies: bool) -> dict[str, Any]:
     hashes = sorted(_hash(planned.row.request_id, planned.row.ordinal) for planned in plan.to_send())
-    entry = plan_value(plan) | {"requests": base64.b64encode(b"".join(hashes)).decode()}
+    requests = base64.b64encode(b"".join(hashes)).decode()
+    entry = plan_value(plan) | {"notes": list(notes), "requests": requests}
     if bodies:
-        entry["bodies"] = [plan.compiled.template.skeleton.fill(row.pieces or ()).decode() for row in plan.to_send()]
+        fill = plan.compiled.template.skeleton.fill
+        entry["bodies"] = [msgspec.json.decode(fill(row.pieces or ())) for row in plan.to_send()]
     return entry
-
-
-def _bound(job: Mapping[str, Any]) -> list[Any]:
-    return [job["requests"], job["ceiling_pico_usd"]]
 
 
 def _hash(request_id: bytes | None, ordinal: int) -> bytes:

@@ -80,11 +80,13 @@ def batch_count(plan: JobPlan) -> int:
     return sum(-(-phase.requests // per_batch) for phase in plan.phases)
 
 
-def render_plan(plans: Sequence[JobPlan], *, target: str, has_state: bool) -> list[str]:
+def render_plan(
+    plans: Sequence[JobPlan], notes: Mapping[str, Sequence[str]], *, target: str, has_state: bool
+) -> list[str]:
     """Lines for people."""
     lines = [f"plan against {target}" + ("" if has_state else "; there is no state yet, so every row is new")]
     for plan in plans:
-        lines += ["", *_job_lines(plan)]
+        lines += ["", *_job_lines(plan), *(f"  note: {note}" for note in notes.get(plan.job, ()))]
     if len(plans) > 1 and has_changes(plans):
         lines += ["", f"in all: {cost_words(plans)}"]
     if not has_changes(plans):
@@ -92,11 +94,12 @@ def render_plan(plans: Sequence[JobPlan], *, target: str, has_state: bool) -> li
     return lines
 
 
-def render_markdown(plans: Sequence[JobPlan], *, target: str) -> str:
+def render_markdown(plans: Sequence[JobPlan], notes: Mapping[str, Sequence[str]], *, target: str) -> str:
     """A table of the jobs, for a comment."""
     head = "| job | new | rerun | reuse | requests | expected | at most |\n|---|--:|--:|--:|--:|--:|--:|"
     rows = [_markdown_row(plan_value(plan)) for plan in plans]
-    return "\n".join([f"**Plan against `{target}`**: {cost_words(plans)}", "", head, *rows, ""])
+    lines = [f"- `{job}`: {note}" for job, of_job in notes.items() for note in of_job]
+    return "\n".join([f"**Plan against `{target}`**: {cost_words(plans)}", "", head, *rows, "", *lines])
 
 
 def _markdown_row(value: Mapping[str, Any]) -> str:

@@ -28,7 +28,7 @@ from batchforge.caching import (
     decide_group_caching,
     group_note,
 )
-from batchforge.claude_models import PriceTable, find_model, price_table
+from batchforge.claude_models import ModelPrices, PriceTable, find_model, price_table
 from batchforge.compiler import CompiledJob
 from batchforge.errors import Location, ProjectError
 from batchforge.estimate import (
@@ -75,6 +75,8 @@ class PlanSettings:
     """What a plan depends on besides the rows and what is remembered of them."""
 
     resend: Resend = Resend.NOTHING_PAID
+    asked_after: int | None = None
+    """The last attempt before the run: `resend` asks once for what there was up to then. None: up to now."""
     mode: Literal["batch", "sync"] = "batch"
     can_prime: bool = True
     """Whether a row may be sent ahead and waited for."""
@@ -111,9 +113,14 @@ class JobPlan:
     bound: RequestBound | None
     """The most that a request can cost; None where no price is known or no bound exists."""
     learnt: Learnt
+    prices: ModelPrices | None
     static_tokens: float
     """Estimated tokens that every request has, before anything was learnt."""
     tokens_per_row_byte: float
+    row_bytes: int
+    """Of the own texts of all rows to be sent."""
+    largest_body_bytes: int
+    """Of the requests to be sent."""
     shape: str
     """Hash of what the API may refuse about these requests, whatever their texts say."""
     _spool: RowSpool = field(repr=False)
@@ -122,6 +129,12 @@ class JobPlan:
     @property
     def job(self) -> str:
         return self.compiled.spec.name
+
+    @property
+    def tokens_per_byte(self) -> float:
+        """Of the requests' bodies, as it is expected."""
+        body_bytes = self.requests_to_send * self.compiled.template.static_bytes + self.row_bytes
+        return self.estimate.input_tokens / body_bytes if body_bytes else 0.0
 
     def rows(self) -> Iterator[PlannedRow]:
         """All rows, in input order."""
@@ -199,14 +212,24 @@ class JobPlan:
         self.close()
 
 
-def decide(record: RequestRecord | None, max_tokens: int, resend: Resend = Resend.NOTHING_PAID) -> Decision:
-    """What to do about one request, given all that is remembered of it."""
+def decide(
+    record: RequestRecord | None,
+    max_tokens: int,
+    resend: Resend = Resend.NOTHING_PAID,
+    asked_after: int | None = None,
+) -> Decision:
+    """What to do about one request, given all that is remembered of it.
+
+    Answers of attempts after `asked_after` are what `resend` asked for: they are not asked for once more.
+    """
     if record is None:
         return Decision(Action.SUBMIT, 0, "new")
     if record.claims:
         claim = record.claims[0]
         return Decision(Action.WAIT, claim.ordinal, claim.batch_id or claim.attempt_state.value)
     counting = _counting_answers(record.answers)
+    if asked_after is not None and any(answer.attempt_id > asked_after for answer in record.answers):
+        resend = Resend.NOTHING_PAID
     if resend is Resend.ALL:
         return Decision(Action.SUBMIT, _next_ordinal(counting), "full refresh")
     for ordinal in sorted(counting, reverse=True):
@@ -329,8 +352,11 @@ class _Planner:
             phases=order.phases,
             bound=bound,
             learnt=self.learnt,
+            prices=self.prices,
             static_tokens=self.sizes.static_tokens,
             tokens_per_row_byte=self.sizes.tokens_per_row_byte,
+            row_bytes=self.sizes.row_bytes,
+            largest_body_bytes=self.sizes.largest_body_bytes,
             shape=shape,
             _spool=spool,
             _order=order,
@@ -397,7 +423,7 @@ class _Planner:
         rows = [spool.read_at(self.offsets[number]) for number in (difference.first_row, difference.other_row)]
         first, other = (row.pieces or () for row in rows)
         text, byte = first_differing_byte(first, other)
-        source = self.compiled.row_template(text).source
+        source = self.compiled.row_templates[text].source
         words = " ".join(source.text.split())
         shown = words if len(words) <= 60 else f"{words[:60]}…"
         return ProjectError(
@@ -440,7 +466,8 @@ class _Planner:
             if isinstance(row, BlockedRow):
                 yield self._blocked(row)
                 continue
-            decision = decide(records.get(row.request_id), self.compiled.spec.max_tokens, self.settings.resend)
+            record, settings = records.get(row.request_id), self.settings
+            decision = decide(record, self.compiled.spec.max_tokens, settings.resend, settings.asked_after)
             is_first = seen.add(row.request_id) == 0
             is_sent = decision.action is Action.SUBMIT and is_first
             reason = causes.get(row.position, decision.reason)

@@ -159,6 +159,8 @@ class RequestTemplate:
         body = encode_segments(fingerprint.messages_last(_markable(params)))
         self._body = body
         self.slots = tuple(_describe_slots(params, body))
+        self.messages: Sequence[Mapping[str, Any]] = params["messages"]
+        """With a `Hole` for each text that differs by row."""
         self.skeleton = Skeleton(b"".join(_skeleton_bytes(segment) for segment in body))
         self.hole_parts = tuple(hole_parts)
         self.static_bytes = sum(len(segment) for segment in body if isinstance(segment, bytes))

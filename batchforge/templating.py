@@ -6,11 +6,20 @@ as JSON spells them, lists and objects as JSON.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
-from jinja2 import StrictUndefined, Template, TemplateNotFound, TemplateSyntaxError, Undefined, UndefinedError, meta
+from jinja2 import (
+    StrictUndefined,
+    Template,
+    TemplateNotFound,
+    TemplateSyntaxError,
+    Undefined,
+    UndefinedError,
+    meta,
+    nodes,
+)
 from jinja2.exceptions import SecurityError
 from jinja2.loaders import FunctionLoader
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -103,6 +112,18 @@ class PromptTemplate:
         """True where the text can differ from row to row. A dynamic include counts as such."""
         return self._names is None or not self._names.isdisjoint(ROW_NAMES)
 
+    def text_behind_the_row(self) -> str:
+        """The fixed text behind the last place that needs the row; empty where the row stands in no plain place."""
+        end: list[str] = []
+        for node in self._environment.parse(self.source.text).body:
+            parts = node.nodes if isinstance(node, nodes.Output) else [node]
+            for part in parts:
+                if isinstance(part, nodes.TemplateData):
+                    end.append(part.data)
+                elif not ROW_NAMES.isdisjoint(name.name for name in _names_in(part)):
+                    end.clear()
+        return "".join(end)
+
     @property
     def texts(self) -> str:
         """The template's own text and that of everything it includes, for telling whether the prompt was edited."""
@@ -155,6 +176,12 @@ class PromptTemplate:
         message, hint = _in_words(code, exc, variables)
         where = f" (row {row_place})" if row_place else ""
         return ProjectError(code, f"{message}{where}", location=self._place(line, path), hint=hint)
+
+
+def _names_in(node: nodes.Node) -> Iterator[nodes.Name]:
+    if isinstance(node, nodes.Name):
+        yield node
+    yield from node.find_all(nodes.Name)
 
 
 def _needed_names(

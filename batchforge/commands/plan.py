@@ -96,11 +96,21 @@ def command(
 def _document(chosen: Chosen, planned: ProjectPlan, bodies: bool) -> dict[str, Any]:
     from batchforge.git_commit import describe_commit
     from batchforge.pipeline import plan_binding
-    from batchforge.plan_file import plan_document
+    from batchforge.plan_file import PlannedOptions, plan_document
+    from batchforge.planner import Resend
 
-    binding = plan_binding(chosen.project, chosen.target, planned.plans)
-    commit = describe_commit(chosen.project.root)
-    return plan_document(planned.plans, project=chosen.project.name, commit=commit, bodies=bodies, **binding)
+    options = planned.options
+    return plan_document(
+        planned.plans,
+        planned.notes,
+        plan_binding(chosen.project, chosen.target, planned.plans),
+        PlannedOptions(options.limit, options.sample, options.resend is Resend.ALL),
+        project=chosen.project.name,
+        prices_as_of=chosen.project.price_table(chosen.target).as_of.isoformat(),
+        commit=describe_commit(chosen.project.root),
+        state_serial=planned.state.last_attempt_id() if planned.state else None,
+        bodies=bodies,
+    )
 
 
 def _save(out: Path, chosen: Chosen, planned: ProjectPlan, bodies: bool) -> None:
@@ -121,8 +131,9 @@ def _rendered(planned: ProjectPlan, chosen: Chosen, output: str) -> str:
     if output == "json":
         return to_json(_document(chosen, planned, bodies=False))
     if output == "markdown":
-        return render_markdown(planned.plans, target=chosen.target.name)
-    return printable_lines(render_plan(planned.plans, target=chosen.target.name, has_state=planned.state is not None))
+        return render_markdown(planned.plans, planned.notes, target=chosen.target.name)
+    has_state = planned.state is not None
+    return printable_lines(render_plan(planned.plans, planned.notes, target=chosen.target.name, has_state=has_state))
 
 
 def _why(planned: ProjectPlan, chosen: Chosen, key: str, output: str) -> str:

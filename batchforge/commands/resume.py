@@ -7,12 +7,20 @@ from typing import Any
 
 import click
 
-from batchforge.commands.running import choose, end, running_options, telling, telling_what_goes_on
+from batchforge.commands.running import asker, choose, end, running_options, telling, telling_what_goes_on
 
 
 @click.command(name="resume")
 @running_options
 @click.option("--no-wait", is_flag=True, help="Submit and end; `batchforge collect` fetches the results later.")
+@click.option(
+    "--max-cost",
+    "max_cost_usd",
+    type=click.FloatRange(min=0),
+    metavar="USD",
+    help="What may be sent may cost; left out, the limit of the run that is gone on with holds.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask, whatever it costs.")
 def command(
     job_names: tuple[str, ...],
     select: tuple[str, ...],
@@ -23,6 +31,8 @@ def command(
     output: str,
     quiet: bool,
     no_wait: bool,
+    max_cost_usd: float | None,
+    yes: bool,
 ) -> None:
     """Go on with the last run that did not end: send what it had planned and not sent, wait, write the outputs.
 
@@ -31,7 +41,7 @@ def command(
     from batchforge import pipeline
 
     chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
-    options = pipeline.RunOptions(wait=not no_wait)
+    options = pipeline.RunOptions(wait=not no_wait, max_cost_usd=max_cost_usd, yes=yes, ask=asker())
     with telling(quiet) as progress, telling_what_goes_on(chosen):
         summary = pipeline.resume(chosen.project, chosen.jobs, chosen.target, options, listen=progress)
     end(summary, output)

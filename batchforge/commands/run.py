@@ -72,6 +72,12 @@ def command(
     from batchforge.plan_file import read_plan
     from batchforge.planner import Resend
 
+    saved = read_plan(plan_path) if plan_path else None
+    if saved is not None:
+        job_names = job_names if job_names or select else tuple(saved.jobs)
+        full_refresh = full_refresh or saved.options.full_refresh
+        limit = saved.options.limit if limit is None else limit
+        sample = saved.options.sample if sample is None else sample
     chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
     options = pipeline.RunOptions(
         resend=Resend.ALL if full_refresh else Resend.NOTHING_PAID,
@@ -81,7 +87,7 @@ def command(
         wait=not no_wait,
         submitted_rows=submitted_rows,
         resend_uncertain=resend_uncertain,
-        saved_plan=read_plan(plan_path) if plan_path else None,
+        saved_plan=saved,
         max_cost_usd=max_cost_usd,
         yes=yes,
         ask=asker(),

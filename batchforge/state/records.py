@@ -312,6 +312,10 @@ class StateReader(Protocol):
         """Whether any request of this shape was answered and billed."""
         ...
 
+    def last_attempt_id(self) -> int:
+        """0 where there is none: rises with everything that is sent."""
+        ...
+
     def committed_pico_usd(self, since: str) -> int:
         """What was spent since then, and what is reserved for attempts that are under way."""
         ...

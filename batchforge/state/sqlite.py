@@ -200,6 +200,9 @@ class SqliteState(SqliteFinding):
     def has_answers(self, shape: str) -> bool:
         return self._one("SELECT 1 FROM attempts WHERE shape = ? AND billed_results > 0 LIMIT 1", (shape,)) is not None
 
+    def last_attempt_id(self) -> int:
+        return int(self._one("SELECT coalesce(max(attempt_id), 0) FROM attempts")[0])
+
     def committed_pico_usd(self, since: str) -> int:
         final = [state.value for state in AttemptState if state.is_final]
         marks = ",".join("?" * len(final))
