@@ -7,6 +7,7 @@ import signal
 import sys
 import traceback
 from importlib import import_module
+from itertools import pairwise
 from types import FrameType
 from typing import Any
 
@@ -105,13 +106,14 @@ def run_command(args: list[str]) -> int:
     except BatchForgeError as exc:
         if is_debug:
             traceback.print_exc()
-        _show(exc)
+        _log(exc) if _logs_json(args) else _show(exc)
         return exc.exit_code
     except click.ClickException as exc:
         exc.show()
         return exc.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
+        if not _logs_json(args):
+            click.echo("Interrupted.", err=True)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone; nothing more can be said.
@@ -119,6 +121,17 @@ def run_command(args: list[str]) -> int:
         return 0
     except Exception as exc:
         return _our_bug(exc, is_debug)
+
+
+def _logs_json(args: list[str]) -> bool:
+    return "--log-format=json" in args or ("--log-format", "json") in pairwise(args)
+
+
+def _log(exc: BatchForgeError) -> None:
+    from batchforge.log_format import write_problem
+
+    for problem in exc.problems:
+        write_problem(sys.stderr, problem)
 
 
 def _show(exc: BatchForgeError) -> None:

@@ -5,6 +5,7 @@ Every step is durable before the next one begins; the order of steps is drawn in
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -387,6 +388,7 @@ class Executor:
             f"batch {attempt.batch_id}: {reading.stored:,} of {attempt.request_count:,} results stored",
             batch_id=attempt.batch_id,
             stored=reading.stored,
+            **stored_facts(priced),
         )
 
     def _name_missing(self, attempt: AttemptRecord, reading: _Reading) -> None:
@@ -511,6 +513,17 @@ def undecided(attempt: AttemptRecord) -> ApiError:
         hint="Look at the batches of the workspace. `batchforge adopt BATCH_ID` takes one for it; "
         "`batchforge run --resend-and-risk-paying-twice` sends it again.",
     )
+
+
+def stored_facts(results: Sequence[RequestResult]) -> dict[str, object]:
+    """What an event says of results that were just stored."""
+    total = brought_by(results)
+    return {
+        "results": dict(Counter(result.kind.value for result in results)),
+        "cost_usd": round(total.cost_usd, 9),
+        "input_tokens": total.usage.prompt_tokens,
+        "output_tokens": total.usage.output_tokens,
+    }
 
 
 class _Reading:

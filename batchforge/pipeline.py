@@ -783,6 +783,7 @@ class _Runner:
                 started_by=_who(),
             )
         )
+        self.listen(_run_started(self.run_id, self.options.command, self.opened.target.name))
         try:
             yield
         except KeyboardInterrupt:
@@ -808,6 +809,8 @@ class _Runner:
         value = summary.to_json()
         replace_file(self.project.run_results_path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
         self.opened.state.end_run(self.run_id, summary.status, value | self.planned.summary())
+        facts = {name: value[name] for name in ("run_id", "status", "exit_code", "cost_usd")}
+        self.listen(Event(EventName.RUN_ENDED, message=f"run {self.run_id}: {summary.status}", data=facts))
         return summary
 
     def _delete_remote(self) -> None:
@@ -855,6 +858,7 @@ def _plan_data(plan: JobPlan) -> dict[str, object]:
         "requests_to_send": plan.requests_to_send,
         "actions": {action.value: count for action, count in plan.counts.items()},
         "reasons": dict(plan.reasons),
+        "estimated_usd": _usd(plan.estimate.expected_pico_usd),
     }
 
 
@@ -866,6 +870,10 @@ def _rows_taken() -> BatchForgeError:
     )
 
 
+def _usd(pico_usd: int | None) -> float | None:
+    return None if pico_usd is None else round(pico_usd / 1e12, 9)
+
+
 def narrowing_of(scope: str) -> dict[str, int]:
     """The options that a scope names.
 
@@ -875,10 +883,16 @@ def narrowing_of(scope: str) -> dict[str, int]:
     return {name: int(value) for name, _, value in (part.partition("=") for part in scope.split())}
 
 
+def _run_started(run_id: str, command: str, target: str) -> Event:
+    facts = {"run_id": run_id, "command": command, "target": target}
+    return Event(EventName.RUN_STARTED, message=f"run {run_id} ({command}) on {target}", data=facts)
+
+
 def _tell_warnings(problems: ProblemList, listen: Listener) -> None:
     for problem in problems.warnings:
         place = f"{problem.location}: " if problem.location else ""
-        listen(Event(EventName.WARNING, message=f"{problem.code} {place}{problem.message} {problem.hint}".rstrip()))
+        message = f"{problem.code} {place}{problem.message} {problem.hint}".rstrip()
+        listen(Event(EventName.WARNING, message=message, data={"code": problem.code}))
 
 
 def _who() -> str:

@@ -1,19 +1,17 @@
-"""Values -> text for people and JSON for machines; and the progress of a run, told while it happens."""
+"""What a run came to -> text for people; any value -> JSON for machines."""
 
 from __future__ import annotations
 
 import json
-import time
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, TextIO
+from typing import Any
 
 from batchforge.budget import usd_words, ways_words
-from batchforge.events import Event, EventName
 from batchforge.outputs import OutputReport
 from batchforge.summaries import JobSummary, RunSummary, cost_over_estimate
-from batchforge.terminal import is_live
 from batchforge.terminal_text import printable
+from batchforge.text_layout import wrapped
 
 EMULATED_NOTICE = "These answers come from the emulator's plain rules. They are not Claude's."
 
@@ -22,13 +20,47 @@ def to_json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, default=str)
 
 
-def render_run(summary: RunSummary) -> str:
-    """A run for people: a block a job, then what to do next."""
+def render_run(summary: RunSummary, *, color: bool = False, columns: int | None = None) -> str:
+    """A run for people: a block a job, then what to do next. With `columns`, no line is longer."""
     lines = [line for job in summary.jobs for line in _job_lines(job)]
     if summary.is_emulated and summary.jobs:
         lines += ["", EMULATED_NOTICE]
     lines += _next_step(summary)
-    return printable_lines(lines)
+    if columns is not None:
+        lines = [part for line in lines for part in wrapped_line(line, columns)]
+    return "\n".join(_painted(printable(line), color) for line in lines)
+
+
+def wrapped_line(line: str, columns: int) -> Iterator[str]:
+    """The line in lines that fit; those after the first are indented by two more."""
+    indent = line[: len(line) - len(line.lstrip())]
+    first, *_ = wrapped(line.strip(), columns, indent)
+    yield first
+    rest = line.strip()[len(first.strip()) :].strip()
+    if rest:
+        yield from wrapped(rest, columns, f"{indent}    ")
+
+
+_PAINTS = (
+    (re.compile(r"^\S+(?=: )"), "\x1b[1m"),
+    (re.compile(r"(?<=[ (])[\d,]+ answered\b(?! before)"), "\x1b[32m"),
+    (
+        re.compile(
+            r"(?<=[ (])[\d,]+ (truncated|refused|thinking_only|context_exceeded|empty|paused|errored|expired|canceled"
+            r"|invalid|blocked)\b"
+        ),
+        "\x1b[31m",
+    ),
+    (re.compile(r"^ +(not written|the old output stays)\b"), "\x1b[31m"),
+)
+_END = "\x1b[0m"
+
+
+def _painted(line: str, color: bool) -> str:
+    if color:
+        for pattern, paint in _PAINTS:
+            line = pattern.sub(rf"{paint}\g<0>{_END}", line)
+    return line
 
 
 def printable_lines(lines: list[str]) -> str:
@@ -118,58 +150,3 @@ def _next_step(summary: RunSummary) -> Iterator[str]:
     if summary.status == "pending":
         yield ""
         yield "Batches are in flight. `batchforge collect` fetches them; it never sends a request."
-
-
-@dataclass(slots=True)
-class Progress:
-    """A listener that tells a run as it goes: one line a change; on a terminal the last line is written over."""
-
-    stream: TextIO
-    is_quiet: bool = False
-    _started_at: float = field(default_factory=time.monotonic)
-    _last: dict[str, str] = field(default_factory=dict)
-    _has_live_line: bool = False
-
-    def __call__(self, event: Event) -> None:
-        if event.name is EventName.WARNING:
-            self._line(f"warning: {_prefixed(event)}")
-        elif event.name is EventName.STOPPED:
-            self._line(_prefixed(event))
-        elif event.name in _LIVE and not self.is_quiet:
-            self._progress(event)
-        elif event.name in _TOLD and not self.is_quiet:
-            self._line(_prefixed(event))
-
-    def close(self) -> None:
-        if self._has_live_line:
-            self.stream.write("\r\x1b[K")
-            self.stream.flush()
-            self._has_live_line = False
-
-    def _progress(self, event: Event) -> None:
-        batch_id = str(event.data.get("batch_id"))
-        text = _prefixed(event)
-        if is_live(self.stream):
-            self.stream.write(f"\r\x1b[K{printable(text)} ({self._elapsed()})")
-            self.stream.flush()
-            self._has_live_line = True
-        elif self._last.get(batch_id) != text:
-            self._line(f"{text} ({self._elapsed()})")
-        self._last[batch_id] = text
-
-    def _line(self, text: str) -> None:
-        self.close()
-        self.stream.write(printable(text) + "\n")
-        self.stream.flush()
-
-    def _elapsed(self) -> str:
-        seconds = int(time.monotonic() - self._started_at)
-        return f"{seconds // 60}:{seconds % 60:02d}"
-
-
-_LIVE = frozenset({EventName.BATCH_PROGRESS, EventName.ANSWERS_STORED})
-_TOLD = frozenset({EventName.JOB_PLANNED, EventName.BATCH_SUBMITTED, EventName.WAITING})
-
-
-def _prefixed(event: Event) -> str:
-    return f"{event.job}: {event.message}" if event.job else event.message

@@ -20,12 +20,13 @@ from batchforge.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from batchforge.progress import Progress
     from batchforge.project import Project
-    from batchforge.report import Progress
     from batchforge.spec import JobSpec
     from batchforge.summaries import RunSummary
     from batchforge.target import Target
 
+_PROGRESS = "batchforge.progress"
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -44,11 +45,48 @@ def jobs_argument(function: Function) -> Function:
 
 
 def running_options(function: Function) -> Function:
-    """JOB..., --select, --exclude, --target, --project-dir, --vars, --output, --quiet."""
+    """JOB..., --select, --exclude, --target, --project-dir, --vars, --output, --quiet, --verbose, --log-format."""
     quiet = click.option("--quiet", "-q", is_flag=True, help="Only the result and warnings, no progress.")
-    for decorate in (quiet, output_option, project_options, target_option, selection_options, jobs_argument):
+    for decorate in (
+        _log_format_option,
+        _verbose_option,
+        quiet,
+        output_option,
+        project_options,
+        target_option,
+        selection_options,
+        jobs_argument,
+    ):
         function = decorate(function)
     return function
+
+
+def _verbose_option(function: Function) -> Function:
+    """Read by `telling`."""
+    return click.option(
+        "--verbose", "-v", is_flag=True, expose_value=False, callback=_keep, help="Also each step of each attempt."
+    )(function)
+
+
+def _log_format_option(function: Function) -> Function:
+    """Read by `telling`."""
+    return click.option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        expose_value=False,
+        callback=_keep,
+        help="What is told on stderr: text, or one JSON event a line.",
+    )(function)
+
+
+def _keep(ctx: click.Context, option: click.Parameter, value: Any) -> None:
+    ctx.meta[f"batchforge.{option.name}"] = value
+
+
+def _kept(name: str, default: Any) -> Any:
+    return click.get_current_context().meta.get(f"batchforge.{name}", default)
 
 
 def narrowing_options(function: Function) -> Function:
@@ -110,15 +148,29 @@ def asker() -> Callable[[str], bool] | None:
     """Asks on the terminal; None where there is none."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None
-    return lambda question: click.confirm(question, err=True)
+
+    def ask(question: str) -> bool:
+        _clear_display()
+        return click.confirm(question, err=True)
+
+    return ask
+
+
+def _clear_display() -> None:
+    """A live display would be drawn over what is said next. It comes back with the next event."""
+    progress: Progress | None = click.get_current_context().meta.get(_PROGRESS)
+    if progress is not None:
+        progress.close()
 
 
 @contextmanager
 def telling(quiet: bool) -> Iterator[Progress]:
     """A progress display on stderr for as long as the block runs."""
-    from batchforge.report import Progress
+    from batchforge.progress import open_progress
 
-    progress = Progress(sys.stderr, quiet)
+    verbose, log_format = _kept("verbose", False), _kept("log_format", "text")
+    progress = open_progress(sys.stderr, quiet=quiet, verbose=verbose, log_format=log_format)
+    click.get_current_context().meta[_PROGRESS] = progress
     try:
         yield progress
     finally:
@@ -137,22 +189,37 @@ def telling_what_goes_on(chosen: Chosen) -> Iterator[None]:
         with read_state(chosen.project, chosen.target) as state:
             open_attempts = state.open_attempts([job.name for job in chosen.jobs]) if state else []
         requests = sum(attempt.request_count for attempt in open_attempts)
-        batches = "batch is" if len(open_attempts) == 1 else "batches are"
+        batches, are = counted(len(open_attempts), "batch"), "is" if requests == 1 else "are"
         if open_attempts:
-            click.echo(
-                f"\n{counted(requests, 'request')} in {len(open_attempts)} {batches} in flight; "
+            _tell_interrupted(
+                f"{counted(requests, 'request')} in {batches} {are} in flight; "
                 "nothing was canceled.\n"
-                "`batchforge collect --wait` fetches them, `batchforge resume` goes on, `batchforge cancel` gives up.",
-                err=True,
+                "`batchforge collect --wait` fetches them, `batchforge resume` goes on, `batchforge cancel` gives up."
             )
         else:
-            click.echo("\nNothing is in flight.", err=True)
+            _tell_interrupted("Nothing is in flight.")
         raise
+
+
+def _tell_interrupted(text: str) -> None:
+    _clear_display()
+    if _kept("log_format", "text") == "json":
+        from batchforge.log_format import write_line
+
+        write_line(sys.stderr, "interrupted", text.replace("\n", " "))
+    else:
+        click.echo(f"\n{text}", err=True)
 
 
 def end(summary: RunSummary, output: str) -> None:
     """Print the summary and end with its exit code."""
     from batchforge.report import render_run, to_json
+    from batchforge.terminal import wants_color
+    from batchforge.text_layout import terminal_columns
 
-    click.echo(to_json(summary.to_json()) if output == "json" else render_run(summary))
+    if output == "json":
+        click.echo(to_json(summary.to_json()))
+    else:
+        columns = terminal_columns() if sys.stdout.isatty() else None
+        click.echo(render_run(summary, color=wants_color(sys.stdout), columns=columns))
     click.get_current_context().exit(summary.exit_code)

@@ -46,7 +46,7 @@ def test_an_interruption_says_what_is_in_flight_and_what_goes_on(slow: Slow, num
     project, emulator = slow
     stopped = start_and_stop(slow, number)
     assert stopped.exit_code == 130
-    assert "3 requests in 1 batch is in flight; nothing was canceled" in stopped.stderr
+    assert "3 requests in 1 batch are in flight; nothing was canceled" in stopped.stderr
     assert "batchforge collect --wait" in stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert emulator.received("batches.cancel") == []
