@@ -43,20 +43,24 @@ def _query(path: Path, condition: str) -> set[str]:
         # The condition sees these rows and nothing else of this machine.
         connection.execute(f"SET allowed_paths = [{file}]")
         connection.execute("SET enable_external_access = false")
+        query = f"SELECT {quoted_name(_KEY)} FROM rows WHERE (\n{condition}\n)"  # noqa: S608
         try:
-            cursor = connection.execute(f"SELECT {quoted_name(_KEY)} FROM rows WHERE (\n{condition}\n)")  # noqa: S608
+            if len(connection.extract_statements(query)) != 1:
+                raise _not_worked_out(condition, "it is more than a condition")
+            cursor = connection.execute(query)
             keys: set[str] = set()
             while some := cursor.fetchmany(_KEYS_PER_STEP):
                 keys.update(row[0] for row in some)
         except duckdb.BinderException as exc:
             raise NoSuchColumn(_first_line(exc)) from exc
         except duckdb.Error as exc:
-            raise UsageError(
-                "BF942",
-                f"the condition `{condition}` cannot be worked out: {_first_line(exc)}",
-                hint="It is SQL, as after WHERE. Cells of CSV files are text: customer_id = '7'.",
-            ) from exc
+            raise _not_worked_out(condition, _first_line(exc)) from exc
     return keys
+
+
+def _not_worked_out(condition: str, reason: str) -> UsageError:
+    hint = "It is SQL, as after WHERE. Cells of CSV files are text: customer_id = '7'."
+    return UsageError("BF942", f"the condition `{condition}` cannot be worked out: {reason}", hint=hint)
 
 
 def _first_line(exc: Exception) -> str:

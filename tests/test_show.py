@@ -171,3 +171,12 @@ def test_from_the_command_line(project: ProjectFiles) -> None:
     assert shown.exit_code == 0
     assert "A blue boat." in shown.stdout
     assert project.cli("history", JOB_NAME, "--key", "1", "--output", "json").json()[0]["status"] == "answered"
+
+
+def test_a_full_run_after_a_partial_one_is_the_last_also_where_it_sent_nothing(project: ProjectFiles) -> None:
+    project.run()
+    project.run(limit=1)
+    last = project.run()
+    rows = shown_json(project)
+    assert [row["key"] for row in rows] == ["0", "1", "2"]
+    assert {row["run"]["run_id"] for row in rows} == {last.run_id}
