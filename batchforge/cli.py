@@ -43,6 +43,7 @@ COMMANDS = {
     "state": "Look into the state, export it, prune it.",
     "status": "Show what is in flight.",
     "try": "Answer a few rows at once, with their price.",
+    "verify-live": "Try our facts of the API against the API, for cents.",
 }
 """Command -> its line in --help, held here so that --help need not load the commands."""
 
@@ -54,7 +55,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = import_module(f"batchforge.commands.{cmd_name}").command
+        command = import_module(f"batchforge.commands.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command
 

@@ -629,8 +629,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "BF440": ErrorCode(
         "A price that cannot be read",
         "`prices:` in batchforge.yml prices a model twice, or holds a price too fine to be summed exactly.",
-        "Give input, output, and where they differ cache_write_5m, cache_write_1h, cache_read: USD per million tokens, "
-        "with at most 4 digits after the point.",
+        "Give input, output, and where they differ cache_write_5m, cache_write_1h, cache_read: USD per "
+        "million tokens, with at most 4 digits after the point.",
         "prices: {my-model: {input: 0.5, output: 2}}",
     ),
     "BF441": ErrorCode(
@@ -735,8 +735,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF630": ErrorCode(
         "The API refuses every request",
-        "The refusal is not about one row: the plan's limit of spending is reached, payment is due, or the target's "
-        "address has no Messages API.",
+        "The refusal is not about one row: the plan's limit of spending is reached, payment is due, or the "
+        "target's address has no Messages API.",
         "Mend what the message names, then run again: what was answered is stored and not asked again.",
         "BF630 the API refuses every request: HTTP 404",
     ),
@@ -925,6 +925,12 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "A line is not one that `batchforge state export` prints.",
         "Make the file with `batchforge state export > FILE`.",
         "BF913 line 1 is not a line of an export",
+    ),
+    "BF914": ErrorCode(
+        "An emulator is not an API to be tried",
+        "verify-live checks our facts against a real server, and the chosen target is an embedded emulator.",
+        "Choose a target of type claude with --target.",
+        "BF914 target `local` is an emulator, not an API to be tried.",
     ),
     "BF930": ErrorCode(
         "Files are in the way of a new project",
