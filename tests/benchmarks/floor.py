@@ -24,7 +24,7 @@ def prepare(rows_path: str, system_path: str, folder: str) -> None:
     from tests.benchmarks.naive_loop import PROMPT, request
 
     system, template = Path(system_path).read_text(), Template(PROMPT)
-    with open(rows_path, newline="", encoding="utf-8") as file:
+    with Path(rows_path).open(newline="", encoding="utf-8") as file:
         rows, number = csv.DictReader(file), 0
         while some := list(islice(rows, BATCH_SIZE)):
             with (Path(folder) / f"body-{number:04d}.json").open("w", encoding="utf-8") as body:

@@ -169,10 +169,9 @@ def report(bench: Bench, prompt: str) -> None:
     print(
         f"{bench.rows:,} rows, {prompt} system prompt: {size_mb:,.0f} MB of requests; {bench.ending} to {bench.output}"
     )
-    packages = ", ".join(f"{name} {version(name)}" for name in ("anthropic", "msgspec", "jinja2"))
-    print(
-        f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}, {packages}"
-    )
+    versions = [f"{name} {version(name)}" for name in ("anthropic", "msgspec", "jinja2")]
+    machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}"
+    print(", ".join([machine, f"Python {platform.python_version()}", *versions]))
     medians = {name: _median(costs) for name, costs in bench.costs.items()}
     base = medians.get("floor")
     print(

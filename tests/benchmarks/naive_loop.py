@@ -25,7 +25,7 @@ def main(rows_path: str, system_path: str, port: str, out_path: str) -> None:
     client = anthropic.Anthropic(api_key="none", base_url=f"http://127.0.0.1:{port}")
     system = Path(system_path).read_text()
     template = Template(PROMPT)
-    with open(rows_path, newline="", encoding="utf-8") as file:
+    with Path(rows_path).open(newline="", encoding="utf-8") as file:
         requests: list[Any] = [request(row, system, template) for row in csv.DictReader(file)]
     batches = [
         client.messages.batches.create(requests=requests[first : first + BATCH_SIZE])
@@ -39,7 +39,7 @@ def main(rows_path: str, system_path: str, port: str, out_path: str) -> None:
             if result.result.type == "succeeded":
                 block = result.result.message.content[0]
                 answers[result.custom_id] = block.text if block.type == "text" else ""
-    with open(out_path, "w", encoding="utf-8") as out:
+    with Path(out_path).open("w", encoding="utf-8") as out:
         for key, answer in answers.items():
             out.write(json.dumps({"id": key, "answer": answer}) + "\n")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,15 +17,16 @@ from pathlib import Path
 COLUMNS = ("id", "product", "title", "body", "rating")
 SHORT_PROMPT = "You sort the messages of customers."
 _PROMPT_BYTES = 12_000
-_WORDS = (
+_WORDS = re.split(
+    " ",
     'parcel invoice refund late broken screen cable café naïve "as new" colour size garden kettle warranty courier '
-    "please again twice never, Tuesday; £20 straße 订单 missing receipt account password locked thanks"
-).split()
+    "please again twice never, Tuesday; £20 straße 订单 missing receipt account password locked thanks",
+)
 
 
 def rows(count: int) -> Iterator[dict[str, str | int]]:
     """About 350 bytes each, quotes and accents among them."""
-    dice = random.Random(11)  # noqa: S311 - the same rows every time are what is wanted
+    dice = random.Random(11)
     for number in range(count):
         yield {
             "id": f"m-{number:08d}",
@@ -54,7 +56,7 @@ def system_prompt(kind: str) -> str:
     """`12k` or `short`."""
     if kind == "short":
         return SHORT_PROMPT
-    dice = random.Random(12)  # noqa: S311
+    dice = random.Random(12)
     lines = []
     while sum(map(len, lines)) < _PROMPT_BYTES:
         lines.append(" ".join(dice.choices(_WORDS, k=14)))
