@@ -16,6 +16,8 @@ from batchforge.source_tree import SourceTree
 from batchforge.spec import ContentTree, JobSpec, TemplateSource
 from batchforge.templating import PromptEnvironment, PromptTemplate, make_environment
 
+_encode = msgspec.json.Encoder().encode
+
 RowReader = Callable[[], Iterable[InputRow]]
 """Gives the job's rows, from the start, each time it is called."""
 
@@ -82,20 +84,16 @@ class CompiledJob:
 
     def _request_of(self, row: InputRow, variables: Mapping[str, Any]) -> MessageRequest | BlockedRow:
         try:
-            pieces = tuple(
-                msgspec.json.encode(template.render(variables, row.place)) for template in self._row_templates
-            )
+            pieces = tuple([_encode(template.render(variables, row.place)) for template in self._row_templates])
         except UnicodeEncodeError as exc:
             reason = f"a text holds half of a surrogate pair (U+{ord(exc.object[exc.start]):04X}), which is not Unicode"
             return BlockedRow(row.position, row.key, "BF411", reason, row.values, row.place)
         if b'""' in pieces:
             return BlockedRow(row.position, row.key, "BF410", "a text block is empty", row.values, row.place)
         template = self.template
-        if template.body_bytes(pieces) > self.spec.batch.max_bytes:
-            size = template.body_bytes(pieces) / 1e6
-            reason = (
-                f"the request is {size:,.0f} MB; a batch of this job holds {self.spec.batch.max_bytes / 1e6:,.0f} MB"
-            )
+        size_bytes, limit_bytes = template.body_bytes(pieces), self.spec.batch.max_bytes
+        if size_bytes > limit_bytes:
+            reason = f"the request is {size_bytes / 1e6:,.0f} MB; a batch of this job holds {limit_bytes / 1e6:,.0f} MB"
             return BlockedRow(row.position, row.key, "BF412", reason, row.values, row.place)
         return MessageRequest(
             row.position,

@@ -6,11 +6,10 @@ import hashlib
 import heapq
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import PurePosixPath
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 from jinja2 import TemplateSyntaxError, UndefinedError, nodes
@@ -42,8 +41,7 @@ _canonical = msgspec.json.Encoder(order="sorted").encode
 _compact = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True, slots=True)
-class InputRow:
+class InputRow(NamedTuple):
     position: int
     """From 0, in input order, after where, limit and sample."""
     key: str
@@ -285,7 +283,7 @@ def _sampled(source: RowSource, size: int) -> Iterator[InputRow]:
     largest = -smallest[0]
     chosen = (row for row in source() if _sample_hash(row.key) <= largest)
     for position, row in enumerate(islice(chosen, size)):
-        yield replace(row, position=position)
+        yield row._replace(position=position)
 
 
 def _sample_hash(key: str) -> int:

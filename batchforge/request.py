@@ -181,9 +181,9 @@ class RequestTemplate:
         return state.digest()
 
     def row_hashes(self, pieces: Sequence[bytes]) -> bytes:
-        hashes = _short_hash(pieces[n] for n in self._message_holes)
+        hashes = _short_hash([pieces[n] for n in self._message_holes])
         if self._system_holes:
-            hashes += _short_hash(pieces[n] for n in self._system_holes)
+            hashes += _short_hash([pieces[n] for n in self._system_holes])
         return hashes
 
     def body_bytes(self, pieces: Iterable[bytes]) -> int:

@@ -26,6 +26,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from batchforge.errors import Location, ProjectError
 from batchforge.nearest import did_you_mean
+from batchforge.row_rendering import renderer_in_one_context
 from batchforge.source_tree import SourceTree
 from batchforge.spec import TemplateSource
 
@@ -43,9 +44,12 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
 
+_AS_THEY_ARE = (str, Undefined)
+
+
 def text_of(value: Any) -> Any:
     """How a value is written into a prompt."""
-    if isinstance(value, str | Undefined):
+    if isinstance(value, _AS_THEY_ARE):
         return value
     if value is None:
         return ""
@@ -77,8 +81,8 @@ def make_environment(tree: SourceTree) -> PromptEnvironment:
         auto_reload=False,
         cache_size=-1,
     )
-    # A prompt must be the same on every run: no random choices.
-    del environment.filters["random"]
+    # A prompt must be the same on every run: no random choices, no random text.
+    del environment.filters["random"], environment.globals["lipsum"]
     # Jinja's own tojson escapes <, > and & for HTML, which would change what the model reads.
     environment.filters["tojson"] = environment.filters["json"] = to_json
     return environment
@@ -106,6 +110,9 @@ class PromptTemplate:
                 hint="Includes and imports are looked up in the folder prompts/.",
             ) from exc
         self._template = Template.from_code(environment, code, environment.make_globals(None))
+        self._render_quickly = renderer_in_one_context(self._template, environment.parse(source.text))
+        self.is_plain = "{" not in source.text
+        """True for text without anything to fill in."""
 
     @property
     def is_per_row(self) -> bool:
@@ -129,11 +136,6 @@ class PromptTemplate:
         """The template's own text and that of everything it includes, for telling whether the prompt was edited."""
         return self._texts
 
-    @property
-    def is_plain(self) -> bool:
-        """True for text without anything to fill in."""
-        return "{" not in self.source.text
-
     def render(self, variables: Mapping[str, Any], row_place: str = "") -> str:
         """The text. `row_place` names the row in an error.
 
@@ -142,6 +144,11 @@ class PromptTemplate:
         """
         if self.is_plain:
             return self.source.text
+        if self._render_quickly is not None:
+            try:
+                return self._render_quickly(variables)
+            except Exception:  # noqa: S110 - comes again below, with its place in the template
+                pass
         try:
             return self._template.render(variables)
         except UndefinedError as exc:
