@@ -8,6 +8,7 @@ The canonical form is versioned by the prefix of the custom_id: changing it is a
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -34,7 +35,8 @@ DELIVERY_FIELDS = frozenset(
 DELIVERY_BETAS = frozenset({"output-300k-2026-03-24"})
 """Betas that only lift a limit: they are not part of the question."""
 
-_CUSTOM_ID = re.compile(r"bf1_([A-Za-z0-9_-]{43})(?:-([0-9]{3,}))?")
+_CUSTOM_ID = re.compile(r"bf1_([A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])(?:-(00[1-9]|0[1-9][0-9]|[1-9][0-9]{2,}))?")
+_TO_URL_ALPHABET = bytes.maketrans(b"+/", b"-_")
 
 # Their content is the user's own JSON, in which the order of keys may mean something to the model.
 _ORDERED_VALUES = frozenset({"input_schema", "schema", "input"})
@@ -95,17 +97,17 @@ def custom_id(request: bytes, ordinal: int = 0) -> str:
     >>> custom_id(bytes(32), 1)
     'bf1_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA-001'
     """
-    name = CUSTOM_ID_PREFIX + base64.urlsafe_b64encode(request).rstrip(b"=").decode()
+    name = CUSTOM_ID_PREFIX + binascii.b2a_base64(request).translate(_TO_URL_ALPHABET, b"=\n").decode()
     return f"{name}-{ordinal:03d}" if ordinal else name
 
 
 def parse_custom_id(text: str) -> tuple[bytes, int] | None:
     """(request_id, ordinal) of one of our custom_ids, None for anybody else's.
 
-    base64url spells the last of 43 characters in four ways; only ours, with its unused bits zero, is taken.
+    base64url spells the last of 43 characters in four ways; only ours, with its unused bits zero, is taken. So is an
+    ordinal only as we write it.
     """
     match = _CUSTOM_ID.fullmatch(text)
     if match is None:
         return None
-    request, ordinal = base64.urlsafe_b64decode(match[1] + "="), int(match[2] or 0)
-    return (request, ordinal) if custom_id(request, ordinal) == text else None
+    return base64.urlsafe_b64decode(match[1] + "="), int(match[2] or 0)

@@ -6,6 +6,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -30,12 +31,14 @@ from batchforge.state.records import (
     StoredResult,
     StoreReport,
 )
+from batchforge.state.result_rows import NamedResult, asked_names, insert_results
 from batchforge.state.sqlite_finding import SqliteFinding
 from batchforge.state.sqlite_records import (
     ATTEMPT_COLUMNS,
     MANIFEST_COLUMNS,
     RESULT_COLUMNS,
     SELECT_ROWS,
+    SELECT_ROWS_AND_RESULTS,
     attempt_of,
     counting_result,
     json_text,
@@ -110,10 +113,18 @@ class SqliteState(SqliteFinding):
         return found
 
     def output_rows(self, manifest_id: int) -> Iterator[OutputRow]:
-        for rows in in_chunks(self.manifest_rows(manifest_id), _ROWS_PER_STEP):
-            stored = self.stored_results([(row.request_id, row.ordinal) for row in rows if row.request_id])
-            for row in rows:
-                yield OutputRow(row, stored.get((row.request_id or b"", row.ordinal)))
+        columns = len(ManifestRow._fields)
+        joined = self._stream(f"{SELECT_ROWS_AND_RESULTS} WHERE m.manifest_id = ? ORDER BY m.position", (manifest_id,))
+        for _, group in groupby(joined, key=itemgetter(0)):
+            first, *further = group
+            row = ManifestRow(*first[:columns])
+            if first[columns] is None:
+                yield OutputRow(row, None)
+            elif not further:
+                yield OutputRow(row, stored_result_of(first[columns:]))
+            else:
+                stored = [stored_result_of(each[columns:]) for each in (first, *further)]
+                yield OutputRow(row, counting_result(sorted(stored, key=lambda each: each.attempt_id)))
 
     def stored_results(self, names: Sequence[tuple[bytes, int]]) -> dict[tuple[bytes, int], StoredResult]:
         found: dict[tuple[bytes, int], StoredResult] = {}
@@ -399,16 +410,14 @@ class SqliteState(SqliteFinding):
     def store_recovered(self, attempt_id: int, results: Sequence[RequestResult]) -> list[RequestResult]:
         from batchforge.fingerprint import parse_custom_id
 
-        stored = []
         with self._transaction():
+            new = []
             for result in results:
                 name = parse_custom_id(result.custom_id)
-                # What it was asked under is not known. It was at least as much as came.
-                if name is None or self._holds_message(name, result.message_id):
-                    continue
-                if self._insert_result(attempt_id, name, result.usage.output_tokens, result):
-                    stored.append(result)
-        return stored
+                if name is not None and not self._holds_message(name, result.message_id):
+                    # What it was asked under is not known. It was at least as much as came.
+                    new.append(NamedResult(*name, result.usage.output_tokens, result))
+            return insert_results(self._db, attempt_id, new, self._stamp())
 
     def _holds_message(self, name: tuple[bytes, int], message_id: str | None) -> bool:
         held = self._one(
@@ -438,15 +447,17 @@ class SqliteState(SqliteFinding):
     def store_results(self, attempt_id: int, results: Sequence[RequestResult]) -> StoreReport:
         from batchforge.fingerprint import parse_custom_id
 
-        stored, unasked = [], []
+        names = [parse_custom_id(result.custom_id) for result in results]
         with self._transaction():
             max_tokens = self.attempt(attempt_id).max_tokens
-            for result in results:
-                name = parse_custom_id(result.custom_id)
-                if name is None or not self._is_asked(attempt_id, name):
+            claimed = asked_names(self._db, attempt_id, (name[0] for name in names if name))
+            asked, unasked = [], []
+            for name, result in zip(names, results, strict=True):
+                if name is None or name not in claimed:
                     unasked.append(result.custom_id)
-                elif self._insert_result(attempt_id, name, max_tokens, result):
-                    stored.append(result)
+                else:
+                    asked.append(NamedResult(*name, max_tokens, result))
+            stored = insert_results(self._db, attempt_id, asked, self._stamp())
         return StoreReport(stored, tuple(unasked))
 
     # ---- inside
@@ -492,43 +503,3 @@ class SqliteState(SqliteFinding):
             )
         except sqlite3.IntegrityError as exc:
             raise ClaimTaken(str(exc)) from exc
-
-    def _is_asked(self, attempt_id: int, name: tuple[bytes, int]) -> bool:
-        asked = self._db.execute("SELECT attempt_id FROM claims WHERE request_id = ? AND ordinal = ?", name).fetchone()
-        return asked is not None and asked[0] == attempt_id
-
-    def _insert_result(self, attempt_id: int, name: tuple[bytes, int], max_tokens: int, result: RequestResult) -> bool:
-        """Whether it was new."""
-        if self._db.execute(
-            "SELECT 1 FROM results WHERE request_id = ? AND ordinal = ? AND attempt_id = ?", (*name, attempt_id)
-        ).fetchone():
-            return False
-        message_rowid = None
-        if result.message is not None:
-            message_rowid = self._db.execute("INSERT INTO messages (body) VALUES (?)", (result.message,)).lastrowid
-        usage = result.usage
-        self._db.execute(
-            f"INSERT INTO results ({RESULT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *name,
-                attempt_id,
-                result.kind.value,
-                max_tokens,
-                usage.input_tokens,
-                usage.output_tokens,
-                usage.cache_read_tokens,
-                usage.cache_write_5m_tokens,
-                usage.cache_write_1h_tokens,
-                usage.web_searches,
-                result.inference_geo,
-                result.model,
-                result.message_id,
-                result.stop_reason,
-                result.error_type,
-                result.error_message,
-                result.cost_pico_usd,
-                message_rowid,
-                self._stamp(),
-            ),
-        )
-        return True

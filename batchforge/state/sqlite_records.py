@@ -17,24 +17,7 @@ RESULT_COLUMNS = (
     "cache_write_5m_tokens, cache_write_1h_tokens, web_searches, inference_geo, model, message_id, "
     "stop_reason, error_type, error_message, cost_pico_usd, message_rowid, stored_at"
 )
-_USAGE_COLUMNS = (
-    "input_tokens",
-    "output_tokens",
-    "cache_read_tokens",
-    "cache_write_5m_tokens",
-    "cache_write_1h_tokens",
-    "web_searches",
-)
-_PLAIN_RESULT_COLUMNS = (
-    "message",
-    "message_id",
-    "inference_geo",
-    "model",
-    "stop_reason",
-    "error_type",
-    "error_message",
-    "cost_pico_usd",
-)
+_KINDS = {kind.value: kind for kind in ResultKind}
 MANIFEST_COLUMNS = "manifest_id, job, target, scope, run_id, created_at, digest, row_count, parts, columns, written_as"
 RUN_COLUMNS = "run_id, started_at, command, target, jobs, commit, started_by, status, ended_at, summary"
 ATTEMPT_COLUMNS = (
@@ -45,6 +28,15 @@ SELECT_ROWS = (
     "SELECT position, key, request_id, ordinal, row_hashes, row_values, blocked_code, blocked_reason, place "
     "FROM manifest_rows"
 )
+SELECT_ROWS_AND_RESULTS = (
+    "SELECT m.position, m.key, m.request_id, m.ordinal, m.row_hashes, m.row_values, m.blocked_code, m.blocked_reason, "
+    "m.place, "
+    + ", ".join(f"r.{column}" for column in RESULT_COLUMNS.split(", "))
+    + ", b.body, a.batch_id, a.run_id FROM manifest_rows m "
+    "LEFT JOIN results r ON r.request_id = m.request_id AND r.ordinal = m.ordinal "
+    "LEFT JOIN attempts a ON a.attempt_id = r.attempt_id LEFT JOIN messages b ON b.message_rowid = r.message_rowid"
+)
+"""A row of a manifest as often as it has results, at least once."""
 
 
 def attempt_of(row: Sequence[Any]) -> AttemptRecord:
@@ -65,14 +57,24 @@ def run_of(row: Sequence[Any]) -> RunRecord:
 
 
 def stored_result_of(row: Sequence[Any]) -> StoredResult:
-    fields = dict(zip((*RESULT_COLUMNS.split(", "), "message", "batch_id", "run_id"), row, strict=True))
+    """Of RESULT_COLUMNS, the message, batch_id and run_id. Once for every row of an output, so it names no columns."""
+    request_id, ordinal, attempt_id, kind, _, *usage = row[:11]
+    inference_geo, model, message_id, stop_reason, error_type, error_message, cost, _, stored_at = row[11:20]
+    message, batch_id, run_id = row[20:]
     result = RequestResult(
-        custom_id=custom_id(fields["request_id"], fields["ordinal"]),
-        kind=ResultKind(fields["kind"]),
-        usage=Usage(*(fields[name] for name in _USAGE_COLUMNS)),
-        **{name: fields[name] for name in _PLAIN_RESULT_COLUMNS},
+        custom_id(request_id, ordinal),
+        _KINDS[kind],
+        Usage(*usage),
+        message,
+        message_id,
+        model,
+        stop_reason,
+        error_type,
+        error_message,
+        inference_geo,
+        cost,
     )
-    return StoredResult(result, fields["attempt_id"], fields["batch_id"], fields["run_id"], fields["stored_at"])
+    return StoredResult(result, attempt_id, batch_id, run_id, stored_at)
 
 
 def counting_result(results: Sequence[StoredResult]) -> StoredResult:
