@@ -80,7 +80,7 @@ def input_identity(spec: InputSpec, tree: SourceTree, variables: Mapping[str, An
     settings = {name: getattr(spec, name) for name in _PLAIN_SETTINGS}
     settings["types"] = dict(spec.types)
     settings["rows"] = None if spec.rows is None else [dict(row) for row in spec.rows]
-    settings["files"] = [(path, _content_hash(tree, path)) for path in _paths(spec, tree)]
+    settings["files"] = [(path, _content_hash(tree, path)) for path in input_paths(spec, tree)]
     settings["vars"] = dict(variables or {}) if spec.where else {}
     return hashlib.sha256(_canonical(settings)).hexdigest()
 
@@ -113,7 +113,7 @@ def _rows_that_hold(read: PlacedRows, condition: _Condition) -> Iterator[PlacedR
 
 
 def _table_rows(spec: InputSpec, tree: SourceTree) -> Iterator[PlacedRow]:
-    for path in _paths(spec, tree):
+    for path in input_paths(spec, tree):
         options = _table_options(spec, path)
         mark = ":" if options.counts_lines else ":row "
         for number, values in read_rows(tree.local_path(path), path, options):
@@ -140,7 +140,7 @@ def _table_options(spec: InputSpec, path: str) -> TableOptions:
 
 
 def _text_rows(spec: InputSpec, tree: SourceTree) -> Iterator[PlacedRow]:
-    for path in _paths(spec, tree):
+    for path in input_paths(spec, tree):
         text = read_text(tree.local_path(path), path, spec.encoding)
         yield path, {"path": path, "name": PurePosixPath(path).stem, "text": text}
 
@@ -177,7 +177,8 @@ def _location(place: str) -> Location:
     return Location(path, int(line)) if line.isdecimal() else Location(place)
 
 
-def _paths(spec: InputSpec, tree: SourceTree) -> Sequence[str]:
+def input_paths(spec: InputSpec, tree: SourceTree) -> Sequence[str]:
+    """The files that hold the rows, in the order in which they are read."""
     pattern = spec.files or spec.text_files
     if pattern is None:
         return ()

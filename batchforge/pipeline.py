@@ -27,8 +27,9 @@ from batchforge.compiler import CompiledJob, compile_job
 from batchforge.errors import BatchForgeError, BudgetExceeded, Problem, ProblemList, UsageError
 from batchforge.estimate import Phase, ways_of_results
 from batchforge.events import Event, EventName, Listener, ignore
+from batchforge.file_marks import FileMark, are_unchanged, mark_files
 from batchforge.git_commit import describe_commit
-from batchforge.inputs import InputRow, read_input
+from batchforge.inputs import InputRow, input_paths, read_input
 from batchforge.outputs import OutputReport, check_columns, find_moved_rows, output_path, write_outputs, written_as
 from batchforge.plan_file import Binding, SavedPlan, check_within, moved_since
 from batchforge.plan_notes import plan_notes
@@ -403,6 +404,8 @@ class _Runner:
     planned: PlannedRun = field(default_factory=lambda: PlannedRun(""))
     estimates: dict[str, SummedEstimate] = field(default_factory=dict)
     """Of each job's first plan: what is sent again later was in it."""
+    input_marks: dict[str, list[FileMark]] = field(default_factory=dict)
+    """Job -> its input files as they were before their rows were planned."""
     must_check_rows: bool = False
     """True where time has passed since the rows were read."""
 
@@ -548,12 +551,12 @@ class _Runner:
     ) -> list[tuple[JobPlan, Phase]]:
         """Jobs that go on at once though nothing is waited for: those that were answered while they were sent."""
         for plan, phase in waiting:
-            if plan.settings.mode == "batch":
+            if not plan.is_sync(phase):
                 rest = sum(each.requests for each in left[plan.job])
                 first = f"{phase.requests:,} of {phase.requests + rest:,} requests went first ({phase.name})"
                 self._warn(plan.job, f"{first}; `batchforge resume` sends the others when they have ended")
                 left[plan.job] = []
-        return [(plan, phase) for plan, phase in waiting if plan.settings.mode == "sync"]
+        return [(plan, phase) for plan, phase in waiting if plan.is_sync(phase)]
 
     def _is_cold_by_now(self, plan: JobPlan, phase: Phase, began: datetime) -> bool:
         """Whether what a priming row wrote may be gone: it lives from the start of the row's own request."""
@@ -607,6 +610,8 @@ class _Runner:
 
     def _plan(self, job: CompiledJob, resumed: PlannedRun | None) -> JobPlan:
         settings = _in_mode(job, self._plan_settings())
+        tree, rows = self.project.tree, job.spec.input
+        self.input_marks[job.spec.name] = mark_files(tree, input_paths(rows, tree))
         plan = plan_job(job, self.opened.state, self.opened.target.name, settings)
         try:
             check_columns(job.spec, plan.columns, self.opened.target)
@@ -654,8 +659,11 @@ class _Runner:
         from batchforge.executor import RunOf
 
         run = RunOf(self.run_id, self.opened.target.name, self._limits.month_pico_usd)
-        is_sync = plan.settings.mode == "sync"
-        sent = self.sync.submit(plan, phase, run) if is_sync else self.executor.submit(plan, phase, run)
+        is_sync = plan.is_sync(phase)
+        if is_sync:
+            sent = self.sync.submit(plan.sent_by_sync(), phase, run)
+        else:
+            sent = self.executor.submit(plan, phase, run)
         self.must_check_rows = self.must_check_rows or (is_sync and sent > 0)
         self.sent[plan.job] = self.sent.get(plan.job, 0) + sent
 
@@ -681,11 +689,16 @@ class _Runner:
         summary = replace(facts, batches_in_flight=self._in_flight(job.spec.name), **self._bill(job.spec))
         if summary.batches_in_flight:
             return summary
-        if self.must_check_rows and not self.options.submitted_rows:
+        if self.must_check_rows and not self.options.submitted_rows and not self._is_input_unchanged(job.spec):
             moved = find_moved_rows(job, state, manifest)
             if moved.count:
                 return self._held_back(summary, moved.count, moved.examples)
         return replace(summary, output=self._write(job.spec, manifest))
+
+    def _is_input_unchanged(self, spec: JobSpec) -> bool:
+        """Whether the rows were read by this process, from files that are still the same."""
+        marks, tree = self.input_marks.get(spec.name), self.project.tree
+        return marks is not None and are_unchanged(marks, tree, input_paths(spec.input, tree))
 
     def _deliver_stored(self, spec: JobSpec) -> JobSummary:
         """The same for rows that an earlier process submitted."""
