@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -80,14 +81,12 @@ def command(
     scenario = _scenario(
         scenario_file, {"processing_time_s": processing_time, "retry_after_s": retry_after, "seed": seed}
     )
-    server = EmulatorServer(
-        database=database,
-        host=host,
-        port=port,
-        api_keys=frozenset(api_keys) or None,
-        scenario=scenario,
-        answers=_answers(answers_file, upstream, upstream_model, upstream_key_env),
-    )
+    answers = _answers(answers_file, upstream, upstream_model, upstream_key_env)
+    try:
+        server = EmulatorServer(database, host, port, frozenset(api_keys) or None, scenario, answers)
+    except (OSError, sqlite3.Error) as error:
+        hint = "Choose another file with --database; it is made if there is none."
+        raise UsageError("BF975", f"the database {database} cannot be used: {error}", hint=hint) from error
     _start(server, host, port)
     if speed is not None:
         server.clock.speed = speed

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import mkstemp
 from typing import Any
+
+import msgspec
 
 from batchforge.emulator.api_fault import ApiFault, invalid_request, not_found
 from batchforge.emulator.application import PATIENCE_S, Application
@@ -18,13 +19,16 @@ from batchforge.emulator.envelope import MAX_BODY_BYTES, Entry, read_envelope
 from batchforge.emulator.gate import Caller
 from batchforge.emulator.http_messages import Body, FilePart, Refused, Request, Response, json_response
 from batchforge.emulator.queries import page_limit
+from batchforge.emulator.rules import check_params
 
 JSONL = "application/x-jsonl"
 
 
 def create(app: Application, request: Request, caller: Caller) -> Response:
     body = _on_disk(app, request)
-    entries = _read(body)
+    entries = _read(body, takes_duplicates="duplicates_taken" in app.scenario.deviations)
+    if isinstance(entries, list) and "params_checked_at_once" in app.scenario.deviations:
+        entries = _checked_at_once(body, entries, caller)
     if isinstance(entries, ApiFault):
         body.unlink()
         raise Refused(entries)
@@ -184,16 +188,19 @@ def _taken(body: Body) -> bytes:
     return content
 
 
-def _read(path: Path) -> list[Entry] | ApiFault:
+def _checked_at_once(body: Path, entries: list[Entry], caller: Caller) -> list[Entry] | ApiFault:
+    """Not what the API does: a request that is wrong refuses the whole batch."""
+    with body.open("rb") as file:
+        for number, entry in enumerate(entries):
+            params = msgspec.json.decode(os.pread(file.fileno(), entry.size_bytes, entry.first_byte))
+            fault = check_params(params, api_version=caller.api_version, endpoint="batch", betas=caller.betas)
+            if fault is not None:
+                return invalid_request(f"requests.{number}.params.{fault.message}")
+    return entries
+
+
+def _read(path: Path, *, takes_duplicates: bool) -> list[Entry] | ApiFault:
     if not path.stat().st_size:
         return read_envelope(b"")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as body:
-        return read_envelope(body)
-
-
-def result_lines(part: FilePart) -> Iterator[bytes]:
-    with part.path.open("rb") as file:
-        left = part.size_bytes
-        while left > 0 and (line := file.readline()):
-            left -= len(line)
-            yield line
+        return read_envelope(body, takes_duplicates=takes_duplicates)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import struct
 import time
@@ -23,6 +24,7 @@ CHUNK_BYTES = 1 << 20
 HEAD_READ_BYTES = 1 << 16
 IN_MEMORY_BYTES = 1 << 20
 DRAIN_TIMEOUT_S = 30.0
+CLOSE_WAIT_S = 0.05
 
 
 class ConnectionCut(Exception):
@@ -102,6 +104,11 @@ class Connection:
             for piece in body:
                 sender.send(b"%x\r\n%b\r\n" % (len(piece), piece))
             sender.send(b"0\r\n\r\n")
+
+    def is_abandoned(self) -> bool:
+        """Whether the client has closed its side already."""
+        readable, _, _ = select.select([self._socket], [], [], CLOSE_WAIT_S)
+        return bool(readable) and not self._socket.recv(1, socket.MSG_PEEK)
 
     def reset(self) -> None:
         """Ends the connection the hard way: what was sent and not yet read is lost, too."""

@@ -44,7 +44,7 @@ class Entry:
     size_bytes: int
 
 
-def read_envelope(body: bytes | mmap) -> list[Entry] | ApiFault:
+def read_envelope(body: bytes | mmap, *, takes_duplicates: bool = False) -> list[Entry] | ApiFault:
     """The entries of a body, in its order."""
     try:
         items = _DECODER.decode(body).requests
@@ -52,11 +52,11 @@ def read_envelope(body: bytes | mmap) -> list[Entry] | ApiFault:
         return _find_fault(body)
     except NOT_JSON as error:
         return invalid_request(json_error(error, memoryview(body)))
-    fault = _check_items(items)
+    fault = _check_items(items, takes_duplicates=takes_duplicates)
     return fault if fault is not None else list(_entries(items, body))
 
 
-def _check_items(items: list[_Item]) -> ApiFault | None:
+def _check_items(items: list[_Item], *, takes_duplicates: bool) -> ApiFault | None:
     if (fault := _check_length(len(items))) is not None:
         return fault
     seen: set[str] = set()
@@ -66,7 +66,7 @@ def _check_items(items: list[_Item]) -> ApiFault | None:
         if bytes(memoryview(item.params)[:1]) != b"{":
             return invalid_request(f"requests.{number}.params: Input should be a valid dictionary")
         seen.add(item.custom_id)
-    if len(seen) < len(items):
+    if len(seen) < len(items) and not takes_duplicates:
         return _duplicate(items)
     return None
 

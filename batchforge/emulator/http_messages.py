@@ -74,6 +74,14 @@ class FilePart:
     size_bytes: int
 
 
+def file_lines(part: FilePart) -> Iterator[bytes]:
+    with part.path.open("rb") as file:
+        left = part.size_bytes
+        while left > 0 and (line := file.readline()):
+            left -= len(line)
+            yield line
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     status: int = 200

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from batchforge.emulator.api_fault import STATUS_OF_TYPE
+from batchforge.emulator.deviations import Deviation
 
 T = TypeVar("T")
 
@@ -148,6 +149,8 @@ class Scenario:
     """Batches of other people that are already in the workspace."""
     rows: tuple[RowRule, ...] = ()
     faults: tuple[Fault, ...] = ()
+    deviations: tuple[Deviation, ...] = ()
+    """Where to differ from the API as it is known."""
 
 
 def load_scenario(path: Path) -> Scenario:

@@ -12,10 +12,18 @@ from random import Random
 
 from batchforge.emulator.api_fault import ApiFault, fault_of_status, internal, not_found, too_large
 from batchforge.emulator.application import Application
-from batchforge.emulator.batch_endpoints import result_lines
 from batchforge.emulator.connection import AnswerCut, Connection, ConnectionCut, Head
+from batchforge.emulator.deviations import deviate
 from batchforge.emulator.gate import DEFAULT_WORKSPACE, Caller, let_in
-from batchforge.emulator.http_messages import FilePart, Refused, Request, Response, fault_response, with_body
+from batchforge.emulator.http_messages import (
+    FilePart,
+    Refused,
+    Request,
+    Response,
+    fault_response,
+    file_lines,
+    with_body,
+)
 from batchforge.emulator.routes import CONTROL_PREFIX, Match, find_route, is_known_path
 from batchforge.emulator.scenario import Fault
 from batchforge.emulator.store import StoreClosed
@@ -29,6 +37,7 @@ REORDERED_LINES = 1000
 class Service:
     def __init__(self, app: Application) -> None:
         self._app = app
+        self._deviations = app.scenario.deviations
 
     def serve(self, client: socket.socket) -> None:
         connection = Connection(client, self._app.store.bodies)
@@ -79,7 +88,9 @@ class Service:
             return _status_response(fault, request), number
         if body is None:
             return fault_response(too_large(), request.id), number
-        response = self._respond(request, match)
+        if name == "batches.create" and "lost_posts_forgotten" in self._deviations and connection.is_abandoned():
+            raise ConnectionCut
+        response = deviate(self._respond(request, match), name, self._deviations)
         if fault is not None and fault.kind == "lose_answer":
             raise ConnectionCut
         return response, number
@@ -131,6 +142,8 @@ class Service:
             "request-id": request.id,
             "anthropic-organization-id": self._app.organization,
         }
+        if "no_request_ids" in self._deviations:
+            del common["request-id"]
         return replace(response, headers={**common, **response.headers})
 
 
@@ -168,7 +181,7 @@ def _spoiled(response: Response, fault: Fault | None) -> Response:
     """Results whose lines are not as they should be."""
     if fault is None or not isinstance(response.body, FilePart):
         return response
-    lines = result_lines(response.body)
+    lines = file_lines(response.body)
     match fault.kind:
         case "truncate_results":
             return replace(response, body=_without_the_end(lines))

@@ -218,6 +218,9 @@ def test_the_command_refuses_what_it_cannot_use(tmp_path: Path) -> None:
     answers.write_text("{")
     assert "BF973" in run_command("--answers", str(answers)).stderr
     assert "BF974" in run_command("--upstream", "localhost").stderr
+    notes = tmp_path / "notes.txt"
+    notes.write_text("This is no database. " * 200)
+    assert "BF975" in run_command("--database", str(notes)).stderr
     with EmulatorServer() as server:
         assert "BF971" in run_command("--port", server.base_url.rsplit(":", 1)[1]).stderr
 
