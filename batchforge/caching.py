@@ -23,6 +23,8 @@ COLD_BATCH_HIT_RATE = 0.0
 """Requests of a batch that read the cache when nothing was written before: measured by others as none."""
 PRIMED_HIT_RATE = 0.95
 """Requests that read it after a priming row with a one-hour block: measured by others as all; a little kept back."""
+PRIMED_BY_SYNC_HIT_RATE = 0.16
+"""Requests of a batch that read what a synchronous request wrote: measured by others as 16 % or none."""
 SYNC_HIT_RATE = 0.9
 """Requests that read it when they are sent one after the other, a few at a time."""
 
@@ -252,7 +254,8 @@ def _best(policy: CachePolicy, requests: int, tier: PriceTier, rates: HitRates, 
 
 def _options(policy: CachePolicy, requests: int, tier: PriceTier, rates: HitRates, can_prime: bool) -> list[_Option]:
     """Ways to go on, the plainest first, so that it wins where another is no cheaper."""
-    options = [] if policy.mode == "on" else [_Option(None, False, 0.0, float(requests))]
+    is_demanded = policy.mode == "on" or (policy.prime == "sync" and can_prime)
+    options = [] if is_demanded else [_Option(None, False, 0.0, float(requests))]
     may_prime = can_prime and policy.prime != "off" and requests > 1
     lives: tuple[Ttl, ...] = (policy.ttl,) if policy.ttl else ("5m", "1h")
     for ttl in lives:

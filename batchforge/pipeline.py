@@ -660,10 +660,7 @@ class _Runner:
 
         run = RunOf(self.run_id, self.opened.target.name, self._limits.month_pico_usd)
         is_sync = plan.is_sync(phase)
-        if is_sync:
-            sent = self.sync.submit(plan.sent_by_sync(), phase, run)
-        else:
-            sent = self.executor.submit(plan, phase, run)
+        sent = self.sync.submit(plan.sent_by_sync(), phase, run) if is_sync else self.executor.submit(plan, phase, run)
         self.must_check_rows = self.must_check_rows or (is_sync and sent > 0)
         self.sent[plan.job] = self.sent.get(plan.job, 0) + sent
 

@@ -19,6 +19,7 @@ import msgspec
 from batchforge.cache_groups import CacheGroups, Difference, first_differing_byte
 from batchforge.caching import (
     COLD_BATCH_HIT_RATE,
+    PRIMED_BY_SYNC_HIT_RATE,
     PRIMED_HIT_RATE,
     SYNC_HIT_RATE,
     CacheDecision,
@@ -123,6 +124,8 @@ class JobPlan:
     """Of the requests to be sent."""
     shape: str
     """Hash of what the API may refuse about these requests, whatever their texts say."""
+    sync_bound: RequestBound | None
+    """The most that a request can cost where it is sent by itself, at no discount."""
     _spool: RowSpool = field(repr=False)
     _order: SendOrder = field(repr=False)
 
@@ -176,6 +179,15 @@ class JobPlan:
         names = [each.name for each in self.phases]
         return sum(each.requests for each in self.phases[names.index(phase.name) + 1 :])
 
+    def is_sync(self, phase: Phase) -> bool:
+        """Whether a phase goes through the Messages API: as the whole job does, or as its priming rows do."""
+        primes_by_sync = phase.name.startswith("prime") and self.compiled.spec.cache.prime == "sync"
+        return self.settings.mode == "sync" or primes_by_sync
+
+    def sent_by_sync(self) -> JobPlan:
+        """The same plan, for a phase that goes through the Messages API."""
+        return replace(self, settings=replace(self.settings, mode="sync"), bound=self.sync_bound)
+
     def without_caching(self) -> JobPlan:
         """The same requests in the same order, unmarked: for a prefix that is not in the cache any more."""
         return replace(self, _order=self._order.without_marks())
@@ -185,9 +197,10 @@ class JobPlan:
         if self.bound is None:
             return 0
         left, rows = pico_usd, 0
+        bound = self.sync_bound if any(map(self.is_sync, self.phases)) and self.sync_bound else self.bound
         for planned in self.rows():
             if planned.pieces is not None:
-                left -= self.bound.pico_usd(self.compiled.template.body_bytes(planned.pieces))
+                left -= bound.pico_usd(self.compiled.template.body_bytes(planned.pieces))
             if left < 0:
                 break
             rows += 1
@@ -322,9 +335,7 @@ class _Planner:
         shape = _shape(self.compiled)
         order = self._order(caching, is_marked, self._canary_rows(shape))
         spec, is_batch = self.compiled.spec, self.settings.mode == "batch"
-        bound = None
-        if self.prices is not None and not self.sizes.no_bound_because:
-            bound = request_bound(self.compiled, self.prices, write_ttl=caching.longest_life, is_batch=is_batch)
+        bound, sync_bound = (self._bound(caching, is_batch=mode) for mode in (is_batch, False))
         estimate = estimate_job(
             self.sizes,
             caching,
@@ -335,7 +346,7 @@ class _Planner:
             inference_geo=spec.params.get("inference_geo"),
             ceiling_pico_usd=self.sizes.ceiling_pico_usd(bound),
         )
-        return JobPlan(
+        plan = JobPlan(
             compiled=self.compiled,
             settings=self.settings,
             counts=dict(self.counts),
@@ -358,9 +369,25 @@ class _Planner:
             row_bytes=self.sizes.row_bytes,
             largest_body_bytes=self.sizes.largest_body_bytes,
             shape=shape,
+            sync_bound=sync_bound,
             _spool=spool,
             _order=order,
         )
+        return _with_dearer_priming(plan)
+
+    @property
+    def can_prime(self) -> bool:
+        """A synchronous answer is there at once, so nothing has to be waited for."""
+        return self.settings.can_prime or self.primes_by_sync
+
+    @property
+    def primes_by_sync(self) -> bool:
+        return self.compiled.spec.cache.prime == "sync" and self.settings.mode == "batch"
+
+    def _bound(self, caching: CacheDecision, *, is_batch: bool) -> RequestBound | None:
+        if self.prices is None or self.sizes.no_bound_because:
+            return None
+        return request_bound(self.compiled, self.prices, write_ttl=caching.longest_life, is_batch=is_batch)
 
     def _learnt(self) -> Learnt:
         spec = self.compiled.spec
@@ -381,7 +408,7 @@ class _Planner:
             tier=tier,
             min_tokens=min_tokens,
             rates=self._rates(),
-            can_prime=self.settings.can_prime,
+            can_prime=self.can_prime,
         )
         if self.groups is None or not self.groups.numbers:
             return decision, []
@@ -394,7 +421,7 @@ class _Planner:
             tier=tier,
             min_tokens=min_tokens,
             rates=self._rates(),
-            can_prime=self.settings.can_prime,
+            can_prime=self.can_prime,
         )
         note = f"{decision.note}; {group_note(policy.per or '', sizes, chosen, min_tokens)}"
         is_marked = [chosen is not None and chosen.is_marked(size.rows, size.prefix_tokens) for size in sizes]
@@ -403,9 +430,10 @@ class _Planner:
     def _rates(self) -> HitRates:
         learnt = self.learnt
         cold = COLD_BATCH_HIT_RATE if self.settings.mode == "batch" else SYNC_HIT_RATE
+        primed = PRIMED_BY_SYNC_HIT_RATE if self.primes_by_sync else PRIMED_HIT_RATE
         return HitRates(
             cold=cold if learnt.cold_hit_rate is None else learnt.cold_hit_rate,
-            primed=PRIMED_HIT_RATE if learnt.primed_hit_rate is None else learnt.primed_hit_rate,
+            primed=primed if learnt.primed_hit_rate is None else learnt.primed_hit_rate,
             learnt_from=learnt.results,
         )
 
@@ -529,6 +557,23 @@ class _Planner:
                 self.groups.add(str(value), planned.pieces)
                 self.offsets.append(offset)
         self.digest.update(b"%d %d %s " % (len(row.key), row.ordinal, row.request_id or b"") + row.key.encode())
+
+
+def _with_dearer_priming(plan: JobPlan) -> JobPlan:
+    """Priming rows that go through the Messages API get no discount."""
+    phases = [phase for phase in plan.phases if plan.is_sync(phase) and plan.settings.mode == "batch"]
+    if not phases or plan.bound is None or plan.sync_bound is None:
+        return plan
+    pieces = [row.pieces or () for phase in phases for row, _ in plan._order.rows(phase.name, plan._spool)]
+    sizes = [plan.compiled.template.body_bytes(row) for row in pieces]
+    estimate, more = plan.estimate, sum(plan.sync_bound.pico_usd(s) - plan.bound.pico_usd(s) for s in sizes)
+    expected_more = (estimate.expected_pico_usd or 0) * len(sizes) // plan.requests_to_send
+    estimate = replace(
+        estimate,
+        expected_pico_usd=(estimate.expected_pico_usd or 0) + expected_more,
+        ceiling_pico_usd=(estimate.ceiling_pico_usd or 0) + more,
+    )
+    return replace(plan, estimate=estimate)
 
 
 def _shape(compiled: CompiledJob) -> str:
