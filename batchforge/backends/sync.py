@@ -98,14 +98,15 @@ def _refused(custom_id: str, exc: anthropic.APIStatusError) -> Reply:
 
 def _holds_for_all(exc: anthropic.APIStatusError, error_type: str, error: Mapping[str, object] | None) -> bool:
     """Whether every other request would be refused alike: credentials, money, or an address that is none."""
-    status = exc.status_code
-    if status in {401, 402, 403} or status < 400:
+    status, message = exc.status_code, str((error or {}).get("message"))
+    if status in {401, 402, 403, 405} or status < 400:
         return True
-    if status in {404, 405} and (error is None or "type" not in error):
-        return True
+    if status == 404:
+        # A model or a file that is not there is the row's error; a path that is not there is the target's.
+        return error is None or error_type != "not_found_error" or message in {"Not Found", "File Not Found"}
     if status == 429:
         return not may_pass_later(exc)
-    return error_type == "invalid_request_error" and str((error or {}).get("message")).startswith(_SPEND_LIMIT)
+    return error_type == "invalid_request_error" and message.startswith(_SPEND_LIMIT)
 
 
 def _refused_for_all(exc: anthropic.APIStatusError) -> ApiError:
