@@ -1,4 +1,4 @@
-"""`delete_remote: after_collect`: batches go from the API once their results are stored; no failure of that fails a run."""
+"""`delete_remote: after_collect`: batches go from the API once their results are stored; no failure fails a run."""
 
 from __future__ import annotations
 

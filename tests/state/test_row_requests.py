@@ -114,12 +114,12 @@ def test_pruning_forgets_what_rows_had_with_the_answers(state: SqliteState) -> N
     assert requests_of(state, "b") == [(20, 0, "1")]
 
 
-def test_a_million_rows_are_remembered_in_little_more_time_than_they_are_saved(state: SqliteState) -> None:
+def test_remembering_rows_takes_seconds_for_a_million(state: SqliteState) -> None:
     rows = 50_000
-    began = time.perf_counter()
+    began = time.process_time()
     save(state, "1", (row(n, f"key-{n}", n) for n in range(rows)))
-    seconds = time.perf_counter() - began
-    assert seconds * 1_000_000 / rows < 120
+    seconds = time.process_time() - began
+    assert seconds * 1_000_000 / rows < 60
     assert state.query("SELECT count(*) FROM row_requests").__next__()[0] == rows
 
 
