@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from datetime import date
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -576,4 +577,4 @@ def test_the_prices_of_the_documentation_are_understood(files: ProjectFiles) -> 
     project, _, gateway = files.load((), "gateway")
     prices = project.price_table(gateway).prices_of("house-model")
     assert prices is not None
-    assert (str(prices.tiers[0].cache_write_5m), prices.batch_multiplier) == ("0.3750", 1)
+    assert (str(prices.tiers[0].cache_write_5m), prices.batch_multiplier) == ("0.3750", Decimal(1))
