@@ -39,23 +39,23 @@ def pack(rows: Iterable[tuple[PlannedRow, bytes]], limits: BatchLimits, folder: 
     packer = _Packer(folder)
     try:
         for planned, params in rows:
-            request, line = _request_line(planned, params)
-            if not packer.fits(len(line), limits):
+            request, head = _intended(planned)
+            if not packer.fits(len(head) + len(params) + 1, limits):
                 yield packer.finish()
-            packer.add(request, line)
+            packer.add(request, head, params)
         if packer.requests:
             yield packer.finish()
     finally:
         packer.abandon()
 
 
-def _request_line(planned: PlannedRow, params: bytes) -> tuple[IntendedRequest, bytes]:
+def _intended(planned: PlannedRow) -> tuple[IntendedRequest, bytes]:
+    """The request, and what stands before its params in the body."""
     row, pieces = planned.row, planned.pieces
     assert row.request_id is not None
     assert pieces is not None
-    name = custom_id(row.request_id, row.ordinal).encode()
-    line = b'{"custom_id":"%b","params":%b}' % (name, params)
-    return IntendedRequest(row.request_id, row.ordinal, pieces), line
+    head = b'{"custom_id":"%b","params":' % custom_id(row.request_id, row.ordinal).encode()
+    return IntendedRequest(row.request_id, row.ordinal, pieces), head
 
 
 class _Packer:
@@ -71,10 +71,13 @@ class _Packer:
         size = self._size + 1 + line_bytes + len(_TAIL)
         return not self.requests or (len(self.requests) < limits.max_requests and size <= limits.max_bytes)
 
-    def add(self, request: IntendedRequest, line: bytes) -> None:
+    def add(self, request: IntendedRequest, head: bytes, params: bytes) -> None:
         if self._file is None:
             self._open()
-        self._write(b"," + line if self.requests else line)
+        # The params are long and not copied together with the rest.
+        self._write(b"," + head if self.requests else head)
+        self._write(params)
+        self._write(b"}")
         self.requests.append(request)
 
     def finish(self) -> PackedBatch:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec import structs
 
 from batchforge.claude_models import ModelPrices, PriceTable, PriceTier, all_models, web_search_usd
 from batchforge.results import RequestResult, Usage
@@ -77,12 +79,12 @@ class Pricing:
             return result
         rates = self.rates(result.model, is_batch=is_batch, inference_geo=result.inference_geo)
         if rates is None:
-            return replace(result, cost_pico_usd=None)
+            return structs.replace(result, cost_pico_usd=None)
         usage = result.usage
         of_searches = usage.web_searches * web_search_pico_usd()
         standard = self.rates(result.model, is_batch=False, inference_geo=result.inference_geo) or rates
         plain = Usage(usage.prompt_tokens, usage.output_tokens)
-        return replace(
+        return structs.replace(
             result,
             cost_pico_usd=rates_for(rates, usage.prompt_tokens).cost_pico_usd(usage) + of_searches,
             standard_pico_usd=rates_for(standard, usage.prompt_tokens).cost_pico_usd(usage) + of_searches,

@@ -7,7 +7,7 @@ project or machine asked it. Nothing here sends a request that costs.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain, islice
 
 import msgspec
@@ -139,7 +139,7 @@ def _exported_result(value: _ExportedAnswer) -> RequestResult | None:
     if bytes(value.message) == b"null" or parse_custom_id(value.custom_id) is None:
         return None
     cost = None if value.cost_usd is None else round(value.cost_usd * 1e12)
-    return replace(message_result(value.custom_id, bytes(value.message)), cost_pico_usd=cost)
+    return msgspec.structs.replace(message_result(value.custom_id, bytes(value.message)), cost_pico_usd=cost)
 
 
 def _imported_batch(batch_id: str | None, stored_at: str) -> BatchRecord:

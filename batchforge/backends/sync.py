@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -72,7 +71,7 @@ def _answered(custom_id: str, content: bytes) -> RequestResult:
 def _unreadable(custom_id: str, content: bytes, reason: str) -> RequestResult:
     start = content[:_SHOWN_CHARACTERS].decode(errors="replace")
     result = _errored(custom_id, "unreadable_result", f"the answer is not a message ({reason}); it begins: {start}")
-    return replace(result, message=content if _is_json_object(content) else None)
+    return msgspec.structs.replace(result, message=content if _is_json_object(content) else None)
 
 
 def _is_json_object(content: bytes) -> bool:

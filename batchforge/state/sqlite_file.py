@@ -14,6 +14,10 @@ from batchforge.errors import StateError, StateLocked
 from batchforge.state.schema import APPLICATION_ID, MIGRATIONS
 
 _ROWS_PER_STEP = 1_000
+_CACHE_KIB = 16 * 1024
+"""Requests are in the order of their hashes, so every insertion meets another page; this holds the inner ones."""
+_PAGES_PER_CHECKPOINT = 4_000
+"""16 MB: a page that several steps change is copied into the file once."""
 
 
 class SqliteFile:
@@ -105,6 +109,7 @@ class SqliteFile:
 
     def _prepare(self, read_only: bool) -> None:
         self._db.execute("PRAGMA foreign_keys = ON")
+        self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         version = self._one("PRAGMA user_version")[0]
         marked = self._one("PRAGMA application_id")[0]
         has_tables = self._one("SELECT count(*) FROM sqlite_master")[0] > 0
@@ -124,6 +129,7 @@ class SqliteFile:
         if not read_only:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_PER_CHECKPOINT}")
             self._migrate(version)
 
     def _migrate(self, version: int) -> None:
