@@ -267,6 +267,12 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Correct the file; docs/emulator.md lists its settings.",
         "BF143 the scenario of target `local`: unknown proccessing_time_s",
     ),
+    "BF144": ErrorCode(
+        "A command of `notify:` was not run",
+        "A project's files can come from anybody, so they start programs only where the machine's owner says so.",
+        "If you trust the project's files, set the environment variable BATCHFORGE_ALLOW_COMMANDS=1.",
+        "BF144 batchforge.yml:9:5: The command of `notify:` was not run",
+    ),
     "BF150": ErrorCode(
         "A job's name is not usable",
         "A job is named by its file, and the name is used for files and on the command line.",
@@ -973,6 +979,12 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "`state erase` takes rows by their keys or by a condition, and got neither or both.",
         "Give `--key`, as often as you like, or `--where` with a condition in SQL.",
         "BF944 Say which rows: either --key or --where.",
+    ),
+    "BF950": ErrorCode(
+        "Somebody was not told of the end of a run",
+        "The URL of `notify:` did not answer in time or refused, or its command could not be run or failed.",
+        "Try the URL or command by hand. The run itself is not affected.",
+        "BF950 batchforge.yml:9:5: the URL of `notify:` was not reached: HTTP 404",
     ),
     "BF971": ErrorCode(
         "The emulator cannot listen",

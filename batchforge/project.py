@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,7 @@ class Project:
     month_max_cost_usd: float | None = None
     list_files: Mapping[str, ConfigNode] = field(default_factory=dict)
     """List name -> the node that names its file."""
+    notices: tuple[Notice, ...] = ()
     prices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Model -> its own prices, for all targets."""
     target_prices: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
@@ -91,6 +93,17 @@ class Project:
         return price_table({**self.prices, **self.target_prices.get(target.name, {})})
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Who is told of the end of a run: a URL, which may hold env_var and is resolved only then, or a command."""
+
+    on: str
+    url: str = ""
+    command: tuple[str, ...] = ()
+    timeout_s: float = 10.0
+    location: Location | None = None
+
+
 def find_project(start: Path) -> Path:
     """The nearest folder with a batchforge.yml, from `start` upward."""
     folder = start.absolute()
@@ -122,6 +135,7 @@ def load_project(root: Path, *, problems: ProblemList, cli_vars: Mapping[str, An
         required_vars=required,
         cli_vars=given,
         list_files=_entries(node, "lists"),
+        notices=tuple(_read_notice(child) for child in node["notify"].elements) if "notify" in node else (),
         confirm_above_usd=float(node["confirm_above_usd"].value) if "confirm_above_usd" in node.entries else 5.0,
         month_max_cost_usd=float(node["month_max_cost_usd"].value) if "month_max_cost_usd" in node.entries else None,
         prices=_read_prices(node, models, problems),
@@ -139,6 +153,13 @@ def _read_prices(
     from batchforge.own_prices import read_own_prices
 
     return read_own_prices(settings["prices"], aliases, problems)
+
+
+def _read_notice(node: ConfigNode) -> Notice:
+    values = dict(node.data)
+    command = values.pop("command", ())
+    words = shlex.split(command) if isinstance(command, str) else command
+    return Notice(**{"on": "end", **values}, command=tuple(words), location=node.location)
 
 
 def _entries(node: ConfigNode, name: str) -> Mapping[str, ConfigNode]:

@@ -185,6 +185,24 @@ class Target:
         )
 
 
+def resolve_env(text: str, setting: str, location: Location | None = None) -> str:
+    """The text with the values of its `{{ env_var('NAME') }}`.
+
+    Raises:
+        ProjectError: BF132 one of them is not set.
+    """
+
+    def value_of(match: re.Match[str]) -> str:
+        value = os.environ.get(match["name"]) or match["default"]
+        if value is None:
+            message = f"`{setting}` needs the environment variable {match['name']}, which is not set."
+            hint = f"Set it in your shell: export {match['name']}=..."
+            raise ProjectError("BF132", message, hint=hint, location=location)
+        return str(value)
+
+    return ENV_VAR.sub(value_of, text)
+
+
 def checked_base_url(url: str, location: Location | None = None) -> str:
     """The address, if a key may be sent there: Claude's own host, this machine, or a host that is allowed outside."""
     parts = checked_url(url, location)

@@ -18,6 +18,7 @@ from batchforge.commands.options import (
     selection_options,
     target_option,
 )
+from batchforge.errors import BatchForgeError
 
 if TYPE_CHECKING:
     from batchforge.progress import Progress
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from batchforge.summaries import RunSummary
     from batchforge.target import Target
 
-_PROGRESS = "batchforge.progress"
+_PROGRESS, _PROJECT = "batchforge.progress", "batchforge.project"
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -124,6 +125,7 @@ def choose(
     from batchforge import selection
 
     project, jobs, problems = load_files(project_dir, cli_vars)
+    click.get_current_context().meta[_PROJECT] = project
     problems.raise_if_any()
     for name in job_names:
         check_job(name, jobs)
@@ -182,6 +184,11 @@ def telling_what_goes_on(chosen: Chosen) -> Iterator[None]:
     """On an interruption: what is in flight, and which command goes on."""
     try:
         yield
+    except BatchForgeError as exc:
+        from batchforge.notify import failure_value
+
+        _notify(failure_value(chosen.project, exc.problems), has_failed=True)
+        raise
     except KeyboardInterrupt:
         from batchforge.report import counted
         from batchforge.targets import read_state
@@ -199,6 +206,21 @@ def telling_what_goes_on(chosen: Chosen) -> Iterator[None]:
         else:
             _tell_interrupted("Nothing is in flight.")
         raise
+
+
+def _notify(value: dict[str, Any], *, has_failed: bool) -> None:
+    project: Project | None = click.get_current_context().meta.get(_PROJECT)
+    if project is None or not project.notices:
+        return
+    from batchforge.events import Event, EventName
+    from batchforge.notify import send_notices
+
+    problems = send_notices(project, value, has_failed=has_failed)
+    with telling(quiet=False) as progress:
+        for problem in problems:
+            place = f"{problem.location}: " if problem.location else ""
+            text = f"{problem.code} {place}{problem.message} {problem.hint}"
+            progress(Event(EventName.WARNING, message=text, data={"code": problem.code}))
 
 
 def _tell_interrupted(text: str) -> None:
@@ -222,4 +244,7 @@ def end(summary: RunSummary, output: str) -> None:
     else:
         columns = terminal_columns() if sys.stdout.isatty() else None
         click.echo(render_run(summary, color=wants_color(sys.stdout), columns=columns))
+    if summary.status != "pending":
+        value = {"project": project.name} if (project := click.get_current_context().meta.get(_PROJECT)) else {}
+        _notify({**value, **summary.to_json()}, has_failed=summary.status == "failed")
     click.get_current_context().exit(summary.exit_code)
