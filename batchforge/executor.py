@@ -22,10 +22,18 @@ from batchforge.packing import PackedBatch, pack, remove_left_over_bodies
 from batchforge.planner import JobPlan
 from batchforge.pricing import Pricing
 from batchforge.results import Brought, RequestResult, ResultKind, brought_by
-from batchforge.settling import settle
-from batchforge.state.attempts import AttemptState
+from batchforge.settling import is_asked_by_any, settle
+from batchforge.state.attempts import UNSETTLED, AttemptState
 from batchforge.state.holders import is_alive, this_holder
-from batchforge.state.records import AttemptMoved, AttemptRecord, BatchRecord, IntendedRequest, Intention, StateStore
+from batchforge.state.records import (
+    AttemptMoved,
+    AttemptRecord,
+    BatchRecord,
+    CountTaken,
+    IntendedRequest,
+    Intention,
+    StateStore,
+)
 from batchforge.streams import in_chunks
 
 _RESULTS_PER_STEP = 2_000
@@ -36,6 +44,8 @@ _LONGEST_BACKOFF_S = 60.0
 _LONGEST_WAIT_S = 900.0
 """A longer retry-after ends the run with a message instead of keeping a machine waiting."""
 _SETTLE_EVERY_S = 5.0
+_COUNT_WAIT_S = 0.25
+"""How long to wait between looks at a batch of the same count that somebody else is sending."""
 MISSING_RESULT = "missing_result"
 """Error type of a request that its batch gave no result for."""
 RESULT_GONE = "result_gone"
@@ -147,8 +157,7 @@ class Executor:
         """One batch, until it is accepted: rejected ones are tried again, uncertain ones are settled first."""
         for tries in range(_REJECTED_TRIES):
             self._wait_for_room(len(packed.requests))
-            self._wait_for_equal_counts(len(packed.requests))
-            attempt = self.state.attempt(self.state.intend(intention, packed.requests))
+            attempt = self._intend(packed, intention)
             self._reserve_room(attempt)
             attempt = self._move(attempt, AttemptState.SENDING)
             try:
@@ -168,6 +177,12 @@ class Executor:
             f"the API did not accept a batch of {len(packed.requests):,} requests in {_REJECTED_TRIES} tries",
             hint="Nothing of it was paid. Run again later: what was accepted before is kept.",
         )
+
+    def _intend(self, packed: PackedBatch, intention: Intention) -> AttemptRecord:
+        while True:
+            with suppress(CountTaken):
+                return self.state.attempt(self.state.intend(intention, packed.requests))
+            self._settle_equal_counts(len(packed.requests))
 
     def _reserve_room(self, attempt: AttemptRecord) -> None:
         try:
@@ -211,21 +226,19 @@ class Executor:
         self._tell(EventName.WAITING, job, f"not accepted ({exc}); trying again in {seconds:.0f} s", seconds=seconds)
         self.clock.sleep(seconds)
 
-    def _wait_for_equal_counts(self, request_count: int) -> None:
-        """A batch is looked for by its count, so no second one of the same count goes out while one is unresolved."""
-        while True:
-            unresolved = [
-                attempt
-                for attempt in self.state.open_attempts()
-                if attempt.request_count == request_count
-                and attempt.state in {AttemptState.UNCERTAIN, AttemptState.AMBIGUOUS}
-            ]
-            if not unresolved:
-                return
-            for attempt in unresolved:
-                if attempt.state is AttemptState.AMBIGUOUS:
-                    raise undecided(attempt)
-                self._settle_until_known(attempt.attempt_id)
+    def _settle_equal_counts(self, request_count: int) -> None:
+        """Bring on what stands in the way of a batch of this count; it may be somebody who is sending just now."""
+        attempts = [
+            attempt
+            for attempt in self.state.open_attempts()
+            if attempt.request_count == request_count and attempt.state in {AttemptState.INTENDED, *UNSETTLED}
+        ]
+        for attempt in attempts:
+            with suppress(AttemptMoved):
+                self._advance(attempt)
+            if self.state.attempt(attempt.attempt_id).state is AttemptState.AMBIGUOUS:
+                raise undecided(attempt)
+        self.clock.sleep(min(self._until_next_poll(attempts), _COUNT_WAIT_S))
 
     def _wait_for_room(self, request_count: int) -> None:
         """The account's queue holds so many requests; the rest waits its turn, and what ends meanwhile is stored."""
@@ -347,7 +360,7 @@ class Executor:
         try:
             for results in in_chunks(self.backend.results(attempt.batch_id), _RESULTS_PER_STEP):
                 if not reading.has_begun and not reading.knows_any(results):
-                    self._disagrees(attempt)
+                    self._disagrees(attempt, results)
                     return
                 self._keep(attempt, reading, results)
         except Unavailable as exc:
@@ -412,11 +425,12 @@ class Executor:
         for chunk in in_chunks(results, _RESULTS_PER_STEP):
             self.state.store_results(attempt.attempt_id, chunk)
 
-    def _disagrees(self, attempt: AttemptRecord) -> None:
+    def _disagrees(self, attempt: AttemptRecord, results: Sequence[RequestResult]) -> None:
         assert attempt.batch_id is not None
         note = f"{attempt.batch_id} holds custom_ids that were not asked for"
         self._move(attempt, AttemptState.UNCERTAIN, note=note)
-        self.state.disown_batch(attempt.batch_id, f"does not belong to attempt {attempt.attempt_id}")
+        if not is_asked_by_any([result.custom_id for result in results], self.state):
+            self.state.disown_batch(attempt.batch_id, f"does not belong to attempt {attempt.attempt_id}")
 
     def _gone(self, attempt: AttemptRecord, reason: str) -> None:
         names = set(self.state.claimed(attempt.attempt_id))

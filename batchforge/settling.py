@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from itertools import islice
 
 from batchforge.backends.base import BatchBackend, BatchGone, BatchListing, BatchProgress
 from batchforge.clock import Clock, parse_iso
 from batchforge.fingerprint import parse_custom_id
-from batchforge.state.attempts import AttemptState
-from batchforge.state.records import AttemptRecord, StateReader
+from batchforge.state.attempts import UNSETTLED, AttemptState
+from batchforge.state.records import AttemptRecord, RequestRecord, StateReader
 
 _DATE_HEADER_STEP_S = 1.0
 """The Date header counts whole seconds."""
@@ -26,7 +27,7 @@ class Verdict:
     note: str
     batch_id: str | None = None
     foreign_batch_ids: tuple[str, ...] = ()
-    """Batches that were looked into and hold nothing of this attempt."""
+    """Batches that were looked into and hold nothing that any attempt asks for."""
 
 
 def settle(
@@ -52,12 +53,14 @@ def settle(
     waited_s = (clock.now() - parse_iso(attempt.sent_at)).total_seconds()
     listing = backend.list_recent(waited_s + _SLACK_S + _DATE_HEADER_STEP_S)
     candidates = _candidates(attempt, listing, clock.now(), timeout_s, state.known_batch_ids())
-    ours, foreign = _look_into(attempt, candidates, state, backend)
-    if len(ours) == 1:
-        return Verdict(AttemptState.ADOPTED, f"found as {ours[0].batch_id}", ours[0].batch_id, foreign)
-    if ours:
-        names = ", ".join(batch.batch_id for batch in ours)
-        return Verdict(None, f"{len(ours)} batches could be it ({names}); their custom_ids will tell", None, foreign)
+    ours, possible, foreign = _look_into(attempt, candidates, state, backend)
+    if ours is None and len(possible) == 1 and not _rivals(attempt, state):
+        ours = possible[0]
+    if ours is not None:
+        return Verdict(AttemptState.ADOPTED, f"found as {ours.batch_id}", ours.batch_id, foreign)
+    if possible:
+        names = ", ".join(batch.batch_id for batch in possible)
+        return Verdict(None, f"it could be {names}; the custom_ids will tell once it has ended", None, foreign)
     if waited_s < settle_after_s:
         left_s = settle_after_s - waited_s
         return Verdict(None, f"not listed yet; taken for lost in {left_s:.0f} s if it does not appear", None, foreign)
@@ -84,33 +87,69 @@ def _candidates(
     ]
 
 
+def _rivals(attempt: AttemptRecord, state: StateReader) -> list[AttemptRecord]:
+    """Other attempts that a batch of so many requests may belong to."""
+    return [
+        other
+        for other in state.open_attempts()
+        if other.state in UNSETTLED
+        and other.mode == "batch"
+        and other.request_count == attempt.request_count
+        and other.attempt_id != attempt.attempt_id
+    ]
+
+
+class _Owner(Enum):
+    """Who asks for what a batch holds."""
+
+    WE = auto()
+    ANOTHER_ATTEMPT = auto()
+    NOBODY = auto()
+    UNKNOWN = auto()
+    """Its custom_ids cannot be read yet."""
+
+
 def _look_into(
     attempt: AttemptRecord, candidates: Sequence[BatchProgress], state: StateReader, backend: BatchBackend
-) -> tuple[list[BatchProgress], tuple[str, ...]]:
-    """Candidates that are, or may be, the attempt's; and those that are surely not. One that can be read and is the
-    attempt's own settles it alone."""
+) -> tuple[BatchProgress | None, list[BatchProgress], tuple[str, ...]]:
+    """(the batch that is the attempt's by its custom_ids, those that may be, ids of those that are nobody's)"""
     possible: list[BatchProgress] = []
     foreign: list[str] = []
     for batch in candidates:
-        answer = _holds_ours(attempt, batch, state, backend) if batch.has_ended else None
-        if answer is True:
-            return [batch], tuple(foreign)
-        if answer is None:
+        owner = _owner(attempt, batch, state, backend)
+        if owner is _Owner.WE:
+            return batch, [], tuple(foreign)
+        if owner is _Owner.UNKNOWN:
             possible.append(batch)
-        else:
+        elif owner is _Owner.NOBODY:
             foreign.append(batch.batch_id)
-    return possible, tuple(foreign)
+    return None, possible, tuple(foreign)
 
 
-def _holds_ours(attempt: AttemptRecord, batch: BatchProgress, state: StateReader, backend: BatchBackend) -> bool | None:
+def _owner(attempt: AttemptRecord, batch: BatchProgress, state: StateReader, backend: BatchBackend) -> _Owner:
+    if not batch.has_ended:
+        return _Owner.UNKNOWN
     try:
         names = [result.custom_id for result in islice(backend.results(batch.batch_id), 5)]
     except BatchGone:
-        return None
-    return is_asked_by(attempt, names, state)
+        return _Owner.UNKNOWN
+    if is_asked_by(attempt, names, state):
+        return _Owner.WE
+    return _Owner.ANOTHER_ATTEMPT if is_asked_by_any(names, state) else _Owner.NOBODY
 
 
 def is_asked_by(attempt: AttemptRecord, custom_ids: Iterable[str], state: StateReader) -> bool:
     """Whether the attempt asks for all of these."""
     claimed = set(state.claimed(attempt.attempt_id))
     return all(parse_custom_id(name) in claimed for name in custom_ids)
+
+
+def is_asked_by_any(custom_ids: Iterable[str], state: StateReader) -> bool:
+    """Whether some open attempt asks for one of these."""
+    names = [name for custom_id in custom_ids if (name := parse_custom_id(custom_id)) is not None]
+    records = state.lookup([request_id for request_id, _ in names])
+    return any(
+        claim.ordinal == ordinal
+        for request_id, ordinal in names
+        for claim in records.get(request_id, RequestRecord()).claims
+    )

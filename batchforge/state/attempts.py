@@ -74,6 +74,10 @@ LEGAL_MOVES: dict[AttemptState, frozenset[AttemptState]] = {
 }
 
 
+UNSETTLED = frozenset({AttemptState.SENDING, AttemptState.UNCERTAIN, AttemptState.AMBIGUOUS})
+"""A batch that the API lists may be that of any of these."""
+
+
 class IllegalMove(Exception):
     """Our own bug: a state was to be reached that cannot follow the present one."""
 

@@ -353,6 +353,7 @@ class StateStore(StateReader, Protocol):
 
         Raises:
             ClaimTaken: somebody else holds one of the claims.
+            CountTaken: a batch of as many requests is not settled yet.
             MonthBudgetTaken: the month's limit does not hold its ceiling.
         """
         ...
@@ -409,6 +410,10 @@ class MonthBudgetTaken(Exception):
 
 class ClaimTaken(Exception):
     """A request is being asked by somebody else at this moment."""
+
+
+class CountTaken(Exception):
+    """A lost batch is looked for by its count, so there must be no two of one count that may be lost."""
 
 
 class AttemptMoved(Exception):

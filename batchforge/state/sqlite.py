@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 
 from batchforge.results import Brought, Learnt, RequestResult, ResultKind
-from batchforge.state.attempts import AttemptState, check_move
+from batchforge.state.attempts import UNSETTLED, AttemptState, check_move
 from batchforge.state.records import (
     AttemptMoved,
     AttemptRecord,
     BatchRecord,
     ClaimTaken,
+    CountTaken,
     IntendedRequest,
     Intention,
     LiveClaim,
@@ -314,6 +315,7 @@ class SqliteState(SqliteFinding):
             # In the order of the tables, so that each of their pages is touched once.
             in_order = sorted(requests)
             self._insert_claims(attempt_id, in_order)
+            self._check_count(attempt_id, intention, len(requests))
             self._db.execute(
                 "INSERT OR IGNORE INTO skeletons VALUES (?, ?)",
                 (intention.skeleton_id, zlib.compress(intention.skeleton)),
@@ -489,6 +491,17 @@ class SqliteState(SqliteFinding):
         )
         assert cursor.lastrowid is not None
         return cursor.lastrowid
+
+    def _check_count(self, attempt_id: int, intention: Intention, request_count: int) -> None:
+        """In the transaction that claims, so that two runners cannot both find the way free."""
+        states = [state.value for state in (AttemptState.INTENDED, *sorted(UNSETTLED))]
+        marks = ",".join("?" * len(states))
+        if intention.mode == "batch" and self._one(
+            "SELECT 1 FROM attempts WHERE mode = 'batch' AND request_count = ? AND attempt_id != ? "
+            f"AND state IN ({marks})",
+            (request_count, attempt_id, *states),
+        ):
+            raise CountTaken
 
     def _check_month(self, intention: Intention) -> None:
         """In the transaction that reserves, so that two runners cannot spend one budget twice."""
