@@ -16,6 +16,7 @@ from batchforge.fingerprint import custom_id, parse_custom_id
 from batchforge.outputs import ANSWERED, BLOCKED, PENDING
 from batchforge.results import Usage
 from batchforge.spec import JobSpec
+from batchforge.state.attempts import AttemptState
 from batchforge.state.records import (
     AttemptRecord,
     BatchRecord,
@@ -30,6 +31,9 @@ from batchforge.state.records import (
 REJECTED = "rejected"
 """Rows that were asked, or cannot be, and have no answer that counts."""
 NOT_SENT, IN_FLIGHT = "not sent", "in flight"
+_NEVER_ACCEPTED = frozenset(
+    {AttemptState.INTENDED, AttemptState.REJECTED, AttemptState.WITHDRAWN, AttemptState.ASSUMED_LOST}
+)
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
 
 
@@ -108,6 +112,16 @@ class PastAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class RunFacts:
+    """A run and what it came to, also where it ended without a summary."""
+
+    run: RunRecord
+    requests_sent: int
+    cost_usd: float | None
+    """Of the results that came while it ran; None where it did not end by itself."""
+
+
+@dataclass(frozen=True, slots=True)
 class FoundRow:
     job: str
     target: str
@@ -130,7 +144,7 @@ class Found:
     answers: Sequence[AnswerView]
     attempts: Sequence[AttemptRecord]
     batches: Sequence[BatchRecord]
-    run: RunRecord | None
+    run: RunFacts | None
 
 
 class StateLooker:
@@ -293,11 +307,14 @@ class StateLooker:
         rows, has_more = self._found_rows(self.state.rows_of_attempt(attempt.attempt_id), limit)
         batches = [batch] if batch else []
         run = self.state.run(attempt.run_id)
-        return Found("batch", batch_id, rows, has_more, attempt.state.value, (), [attempt], batches, run)
+        facts = self.run_facts(run) if run else None
+        return Found("batch", batch_id, rows, has_more, attempt.state.value, (), [attempt], batches, facts)
 
     def _found_run(self, run: RunRecord) -> Found:
         attempts = self.state.attempts_of_run(run.run_id)
-        return Found("run", run.run_id, (), False, run.status, (), attempts, self._batches(attempts), run)
+        return Found(
+            "run", run.run_id, (), False, run.status, (), attempts, self._batches(attempts), self.run_facts(run)
+        )
 
     def _batches(self, attempts: Sequence[AttemptRecord]) -> list[BatchRecord]:
         found = (self.state.batch(attempt.batch_id) for attempt in attempts if attempt.batch_id)
@@ -319,6 +336,14 @@ class StateLooker:
 
     # ---- runs
 
+    def run_facts(self, run: RunRecord) -> RunFacts:
+        if "jobs" in run.summary:
+            sent = sum(job.get("requests_sent", 0) for job in run.summary["jobs"])
+        else:
+            attempts = self.state.attempts_of_run(run.run_id)
+            sent = sum(attempt.request_count for attempt in attempts if attempt.state not in _NEVER_ACCEPTED)
+        return RunFacts(run, sent, run.summary.get("cost_usd"))
+
     def run_view(self, run_id: str) -> RunView:
         if run_id not in self._runs:
             run = self.state.run(run_id)
@@ -333,19 +358,9 @@ def no_such_key(job: str, key: str) -> UsageError:
     return UsageError("BF907", f"{job} has no row with the key `{key}`.", hint=hint)
 
 
-def run_json(run: RunRecord) -> dict[str, Any]:
+def run_json(facts: RunFacts) -> dict[str, Any]:
     """A run for machines, with what it sent and cost besides what its summary says."""
-    return asdict(run) | {"requests_sent": requests_sent(run), "cost_usd": cost_usd(run)}
-
-
-def requests_sent(run: RunRecord) -> int | None:
-    """None where the run ended without a summary."""
-    return sum(job.get("requests_sent", 0) for job in run.summary["jobs"]) if "jobs" in run.summary else None
-
-
-def cost_usd(run: RunRecord) -> float | None:
-    """Of the results that came while it ran."""
-    return run.summary.get("cost_usd")
+    return asdict(facts.run) | {"requests_sent": facts.requests_sent, "cost_usd": facts.cost_usd}
 
 
 def _read_answer(

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from batchforge.finding import AnswerView, Found, FoundRow, PastAnswer, RowView, RunView, cost_usd, requests_sent
+from batchforge.finding import AnswerView, Found, FoundRow, PastAnswer, RowView, RunFacts, RunView
 from batchforge.report import counted
-from batchforge.state.records import AttemptRecord, BatchRecord, RunRecord
+from batchforge.state.records import AttemptRecord, BatchRecord
 from batchforge.terminal_text import printable
 from batchforge.text_layout import joined, shortened, wrapped
 
@@ -221,15 +221,15 @@ def _batch_words(batch: BatchRecord) -> str:
 # --- runs -----------------------------------------------------------------------------------------------------------
 
 
-def run_lines(run: RunRecord, columns: int) -> Iterator[str]:
+def run_lines(facts: RunFacts, columns: int) -> Iterator[str]:
     """Two lines for a run in a list."""
-    sent, cost = requests_sent(run), cost_usd(run)
+    run, cost = facts.run, facts.cost_usd
     yield from joined(
         [
             run.run_id,
             run.command,
             run.status,
-            f"{sent:,} sent" if sent is not None else "",
+            f"{facts.requests_sent:,} sent",
             f"${cost:.4f}" if cost is not None else "",
         ],
         columns,
@@ -239,9 +239,10 @@ def run_lines(run: RunRecord, columns: int) -> Iterator[str]:
     yield from joined([jobs, f"target {run.target}", commit, run.started_by], columns, _INDENT)
 
 
-def run_head_lines(run: RunRecord, columns: int) -> Iterator[str]:
+def run_head_lines(facts: RunFacts, columns: int) -> Iterator[str]:
     """A run alone: its facts, then for each job what its summary says."""
-    yield from run_lines(run, columns)
+    run = facts.run
+    yield from run_lines(facts, columns)
     ended = f"ended {_minute(run.ended_at)}" if run.ended_at else "not ended"
     yield from joined([f"started {_minute(run.started_at)}", ended], columns, _INDENT)
     for job in run.summary.get("jobs", ()):

@@ -50,7 +50,7 @@ def test_a_batch_leads_to_its_rows_and_its_run(project: ProjectFiles) -> None:
     run_id = project.run().run_id
     batch_id = past(project, "0")[0]["answer"]["batch_id"]
     value = found(project, batch_id)
-    assert (value["kind"], value["run"]["run_id"]) == ("batch", run_id)
+    assert (value["kind"], value["run"]["run"]["run_id"]) == ("batch", run_id)
     assert value["batches"][0]["succeeded"] == value["attempts"][0]["request_count"]
     assert "0" in [row["key"] for row in value["rows"]]
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
+from pathlib import Path
 from typing import Any
 
 from batchforge.commands import runs
 from batchforge.terminal_text import display_width
-from tests.builders import JOB_NAME, ProjectFiles
+from tests.builders import JOB_NAME, ProjectFiles, interrupt
+from tests.conftest import StartEmulator
 from tests.test_show import printed, refused
 
 
@@ -56,3 +59,15 @@ def test_an_unknown_or_ambiguous_run_is_refused(project: ProjectFiles) -> None:
     project.run()
     assert refused(runs.show, project, "1999").problems[0].code == "BF941"
     assert "2 runs begin with" in refused(runs.show, project, "20").problems[0].message
+
+
+def test_a_run_that_was_interrupted_still_says_what_it_sent(tmp_path: Path, start_emulator: StartEmulator) -> None:
+    project = ProjectFiles(tmp_path / "slow", start_emulator(processing_time_s=600.0))
+    process = project.start("run", "--yes")
+    for _ in range(200):
+        time.sleep(0.1)
+        if project.path(".batchforge").exists() and project.cli("status").exit_code == 3:
+            break
+    interrupt(process)
+    (value,) = listed(project)
+    assert (value["status"], value["requests_sent"], value["cost_usd"]) == ("interrupted", 3, None)

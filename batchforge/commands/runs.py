@@ -43,7 +43,7 @@ def command(
     if ctx.invoked_subcommand is not None:
         return
     with _looker(target_name, project_dir, cli_vars) as looker:
-        runs = looker.state.runs(limit)
+        runs = [looker.run_facts(run) for run in looker.state.runs(limit)]
     if output == "json":
         click.echo(to_json([_short(run_json(run)) for run in runs]))
     else:
