@@ -22,7 +22,6 @@ def answered(wire: Wire, data: bytes) -> bytes:
     """What comes back for these bytes before the connection ends."""
     with wire.socket() as connection:
         connection.sendall(data)
-        connection.shutdown(socket.SHUT_WR)
         return read_all(connection)
 
 
