@@ -41,6 +41,9 @@ _TO_URL_ALPHABET = bytes.maketrans(b"+/", b"-_")
 # Their content is the user's own JSON, in which the order of keys may mean something to the model.
 _ORDERED_VALUES = frozenset({"input_schema", "schema", "input"})
 
+_WITH_CONTENT = frozenset({"tool_result", "content"})
+"""Types of blocks and sources whose `content` may be a string or blocks."""
+
 
 def canonical_params(params: Mapping[str, Any], betas: Sequence[str] = ()) -> dict[str, Any]:
     """The part of a request's body that can change the answer, in canonical order and shape.
@@ -76,14 +79,19 @@ def as_blocks(content: Any) -> Any:
 
 def _canonical(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {
-            key: (value[key] if key in _ORDERED_VALUES and isinstance(value[key], Mapping) else _canonical(value[key]))
-            for key in sorted(value)
-            if key != "cache_control"
-        }
+        return {key: _canonical_member(value, key) for key in sorted(value) if key != "cache_control"}
     if isinstance(value, list | tuple):
         return [_canonical(item) for item in value]
     return value
+
+
+def _canonical_member(value: Mapping[str, Any], key: str) -> Any:
+    member = value[key]
+    if key in _ORDERED_VALUES and isinstance(member, Mapping):
+        return member
+    if key == "content" and value.get("type") in _WITH_CONTENT:
+        member = as_blocks(member)
+    return _canonical(member)
 
 
 def request_id(canonical: bytes) -> bytes:
