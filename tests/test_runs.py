@@ -11,7 +11,7 @@ from batchforge.commands import runs
 from batchforge.terminal_text import display_width
 from tests.builders import JOB_NAME, ProjectFiles, interrupt
 from tests.conftest import StartEmulator
-from tests.test_show import printed, refused
+from tests.test_show import printed, refused, run
 
 
 def listed(project: ProjectFiles, *words: str) -> Any:
@@ -71,3 +71,9 @@ def test_a_run_that_was_interrupted_still_says_what_it_sent(tmp_path: Path, star
     interrupt(process)
     (value,) = listed(project)
     assert (value["status"], value["requests_sent"], value["cost_usd"]) == ("interrupted", 3, None)
+
+
+def test_options_before_show_are_refused_since_they_would_do_nothing(project: ProjectFiles) -> None:
+    project.run()
+    result = run(runs.command, project, "--output", "json", "show", "last")
+    assert (result.exit_code, "Options go behind `show`." in result.stderr) == (2, True)

@@ -180,3 +180,17 @@ def test_a_full_run_after_a_partial_one_is_the_last_also_where_it_sent_nothing(p
     rows = shown_json(project)
     assert [row["key"] for row in rows] == ["0", "1", "2"]
     assert {row["run"]["run_id"] for row in rows} == {last.run_id}
+
+
+def test_a_job_that_is_disabled_can_still_be_looked_up(project: ProjectFiles) -> None:
+    project.run()
+    project.write_job(enabled=False)
+    assert shown_json(project, "--key", "1")["status"] == "answered"
+    assert "answered" in printed(history.command, project, JOB_NAME, "--key", "1")
+
+
+def test_a_job_that_is_not_there_is_refused_with_the_nearest_name(project: ProjectFiles) -> None:
+    project.run()
+    error = refused(show.command, project, "abuot")
+    assert error.problems[0].code == "BF903"
+    assert "about" in error.problems[0].hint

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchforge.commands.looking import no_state, print_lines
+from batchforge.commands.looking import choose_job, no_state, print_lines
 from batchforge.commands.options import output_option, project_options, target_option
-from batchforge.commands.running import Chosen, choose
+from batchforge.commands.running import Chosen
 
 if TYPE_CHECKING:
     from batchforge.erasing import Erasure
@@ -46,7 +46,7 @@ def erase(
     if bool(keys) == (where is not None):
         hint = 'E.g. --where "customer_id = 7", or --key 4711.'
         raise UsageError("BF944", "Say which rows: either --key or --where.", hint=hint)
-    chosen = choose((job_name,), (), (), project_dir, cli_vars, target_name)
+    chosen = choose_job(job_name, target_name, project_dir, cli_vars)
     found = _erase(chosen, keys, where, yes)
     deleted = _delete_remote(chosen, found) if yes and delete_remote else None
     _print(found, deleted, yes, output)

@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 
-from batchforge.commands.looking import looking_into, print_lines
+from batchforge.commands.looking import choose_job, looking_into, print_lines
 from batchforge.commands.options import output_option, project_options, target_option
-from batchforge.commands.running import choose
 
 
 @click.command(name="history")
@@ -27,7 +26,7 @@ def command(
     from batchforge.report import to_json
     from batchforge.text_layout import terminal_columns
 
-    chosen = choose((job_name,), (), (), project_dir, cli_vars, target_name)
+    chosen = choose_job(job_name, target_name, project_dir, cli_vars)
     with looking_into(chosen.project, chosen.target) as looker:
         past = looker.history(job_name, chosen.target.name, key)
     if output == "json":

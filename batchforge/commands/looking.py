@@ -4,14 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from batchforge.commands.options import load_files
+from batchforge.commands.running import Chosen
 
 if TYPE_CHECKING:
     from batchforge.finding import StateLooker
     from batchforge.project import Project
     from batchforge.target import Target
+
+
+def choose_job(job_name: str, target_name: str | None, project_dir: Path | None, cli_vars: dict[str, Any]) -> Chosen:
+    """One job by its name, also a disabled one: what it was asked before can still be looked up.
+
+    Raises:
+        ProjectError: the project's files are wrong. UsageError: there is no such target or job.
+    """
+    from batchforge.selection import check_job
+
+    project, jobs, problems = load_files(project_dir, cli_vars)
+    problems.raise_if_any()
+    check_job(job_name, jobs)
+    return Chosen(project, project.target(target_name), [jobs[job_name]])
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from batchforge.commands.looking import looking_into, print_lines
 from batchforge.commands.options import load_files, output_option, project_options, target_option
@@ -41,6 +42,8 @@ def command(
     from batchforge.text_layout import terminal_columns
 
     if ctx.invoked_subcommand is not None:
+        if any(ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in ctx.params):
+            ctx.fail(f"Options go behind `{ctx.invoked_subcommand}`.")
         return
     with _looker(target_name, project_dir, cli_vars) as looker:
         runs = [looker.run_facts(run) for run in looker.state.runs(limit)]
