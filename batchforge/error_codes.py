@@ -782,6 +782,12 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Leave one out with `output: {columns: [...]}`, or write JSONL or CSV.",
         "BF704 the columns 'Text' and 'text' differ only in case, which a Parquet output cannot hold",
     ),
+    "BF705": ErrorCode(
+        "There is no output yet",
+        "From Python, the rows of a job's output were asked for, and no run has published them.",
+        "Run the job. Where a run held its output back, the candidates lie beside the output's place.",
+        "BF705 outputs/tickets.parquet: there is no output of classify_tickets yet",
+    ),
     "BF801": ErrorCode(
         "Rows of a group share no block",
         "`cache: per:` names a column whose rows should share a prefix, and the texts before the first "
@@ -853,6 +859,12 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "--since and --until take a day, or how many days ago it was.",
         "Write 2026-11-01, or 7d.",
         "BF822 --since `last week` is not a day.",
+    ),
+    "BF809": ErrorCode(
+        "cache: per: names no column",
+        "Rows are grouped by a column that they do not have.",
+        "Name one of the input's columns. It need not be among those that go into the output.",
+        "BF809 jobs/review.yml:9: `cache: per: contract` names a column that data/questions.csv:2 does not have",
     ),
     "BF901": ErrorCode(
         "--vars cannot be read",

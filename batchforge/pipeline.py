@@ -41,7 +41,7 @@ from batchforge.request_checks import check_request
 from batchforge.results import Brought
 from batchforge.spec import JobSpec
 from batchforge.state.records import ClaimTaken, Manifest, MonthBudgetTaken, RunRecord, StateReader
-from batchforge.summaries import JobSummary, RunSummary, SummedEstimate, status_of
+from batchforge.summaries import AttemptInFlight, JobSummary, RunSummary, StatusSummary, SummedEstimate, status_of
 from batchforge.target import Mode, Target
 from batchforge.targets import read_state
 from batchforge.token_estimate import estimate_params_tokens
@@ -323,6 +323,18 @@ def collect(
     options = replace(options or RunOptions(), command="collect")
     with _runner(project, target, options, listen, clock) as runner:
         return runner.collect(jobs, wait=wait)
+
+
+def status(project: Project, jobs: Sequence[JobSpec], target: Target) -> StatusSummary:
+    """What is in flight, as state knows it. Asks nobody."""
+    names = [job.name for job in jobs]
+    with read_state(project, target) as state:
+        if state is None:
+            return StatusSummary(target.name, [], None)
+        attempts = [
+            AttemptInFlight(a, state.batch(a.batch_id) if a.batch_id else None) for a in state.open_attempts(names)
+        ]
+        return StatusSummary(target.name, attempts, next(iter(state.runs(1)), None))
 
 
 def cancel(project: Project, jobs: Sequence[JobSpec], target: Target, *, listen: Listener = ignore) -> list[str]:

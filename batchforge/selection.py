@@ -45,6 +45,27 @@ def select(jobs: Jobs, selection: Selection, *, with_disabled: bool = False) -> 
     return [name for name, job in jobs.items() if name in chosen and job.enabled]
 
 
+def choose(jobs: Jobs, names: Sequence[str], include: Sequence[str] = (), exclude: Sequence[str] = ()) -> list[JobSpec]:
+    """The jobs that are named, and those that `include` means; all of them where nothing is said.
+
+    Raises:
+        UsageError: BF903 there is no such job.
+    """
+    for name in names:
+        check_job(name, jobs)
+    return [jobs[name] for name in select(jobs, parse_selection((*include, *names), exclude))]
+
+
+def check_job(name: str, jobs: Jobs) -> None:
+    """
+    Raises:
+        UsageError: BF903 there is no such job.
+    """
+    if name not in jobs:
+        hint = did_you_mean(name, jobs) or f"Jobs here: {', '.join(jobs) or 'none'}."
+        raise UsageError("BF903", f"There is no job `{name}`.", hint=hint)
+
+
 def _criteria(arguments: Sequence[str]) -> tuple[Criterion, ...]:
     return tuple(_criterion(word) for argument in arguments for word in argument.split())
 

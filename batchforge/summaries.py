@@ -9,6 +9,7 @@ from typing import Any
 from batchforge.estimate import FourWays
 from batchforge.outputs import OutputReport
 from batchforge.results import Brought
+from batchforge.state.records import AttemptRecord, BatchRecord, RunRecord
 
 EXIT_OK, EXIT_FAILED, EXIT_PENDING = 0, 1, 3
 
@@ -77,6 +78,36 @@ class RunSummary:
         jobs = [_job_json(job) for job in self.jobs]
         cost_usd = round(sum(job.brought.cost_pico_usd for job in self.jobs) / 1e12, 9)
         return {**asdict(self), "jobs": jobs, "cost_usd": cost_usd, "exit_code": self.exit_code}
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptInFlight:
+    attempt: AttemptRecord
+    batch: BatchRecord | None
+    """As the API last described it; None where no batch is known (yet)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusSummary:
+    """What is in flight, and how the last run ended, as state knows it."""
+
+    target: str
+    in_flight: Sequence[AttemptInFlight]
+    last_run: RunRecord | None
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_PENDING if self.in_flight else EXIT_OK
+
+    def to_json(self) -> dict[str, Any]:
+        """The value of --output json."""
+        return {
+            "target": self.target,
+            "in_flight": [
+                {**asdict(each.attempt), "batch": asdict(each.batch) if each.batch else None} for each in self.in_flight
+            ],
+            "last_run": asdict(self.last_run) if self.last_run else None,
+        }
 
 
 def status_of(jobs: Sequence[JobSummary]) -> str:

@@ -140,7 +140,8 @@ class _Sending:
     def tell_what_is_left(self) -> None:
         left, lost = self.plan.requests_to_send - self.stored, self.brake.in_flight
         under_way = f"; {lost:,} of them were under way and may be paid twice" if lost else ""
-        message = f"{self.stored:,} answers are stored, {left:,} requests are left for the next run{under_way}"
+        stored = f"{self.stored:,} answer{' is' if self.stored == 1 else 's are'} stored"
+        message = f"{stored}, {left:,} request{' is' if left == 1 else 's are'} left for the next run{under_way}"
         self._tell(EventName.STOPPED, message, stored=self.stored, left=left, under_way=lost)
 
     def work(self) -> None:

@@ -83,9 +83,8 @@ def _total(summary: TrySummary) -> str:
         return "The input has no rows."
     if not asked:
         return "Nothing was asked and nothing was paid."
-    count = (
-        f"{len(asked)} of {len(summary.rows)} rows asked" if len(asked) < len(summary.rows) else f"{len(asked)} asked"
-    )
+    some = f"{len(asked):,} of {len(summary.rows):,}" if len(asked) < len(summary.rows) else f"{len(asked):,}"
+    count = f"{some} row{'' if len(summary.rows) == 1 else 's'} asked"
     if any(row.model is not None and row.cost_usd is None for row in asked):
         price = "what it cost is not known"
     else:

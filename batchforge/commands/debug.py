@@ -56,9 +56,9 @@ def _look_at_project(
     findings: Findings, project_dir: Path | None, cli_vars: dict[str, Any], job_names: tuple[str, ...]
 ) -> Project:
     from batchforge import diagnosis
-    from batchforge.commands.running import check_job
     from batchforge.job_files import load_jobs
     from batchforge.project import load_project
+    from batchforge.selection import check_job
 
     root = project_root(project_dir)
     findings.choices.append(_folder_choice(root, project_dir))

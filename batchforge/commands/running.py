@@ -127,23 +127,7 @@ def choose(
     project, jobs, problems = load_files(project_dir, cli_vars)
     click.get_current_context().meta[_PROJECT] = project
     problems.raise_if_any()
-    for name in job_names:
-        check_job(name, jobs)
-    names = selection.select(jobs, selection.parse_selection((*select, *job_names), exclude))
-    return Chosen(project, project.target(target_name), [jobs[name] for name in names])
-
-
-def check_job(name: str, jobs: dict[str, JobSpec]) -> None:
-    """
-    Raises:
-        UsageError: BF903 there is no such job.
-    """
-    from batchforge.errors import UsageError
-    from batchforge.nearest import did_you_mean
-
-    if name not in jobs:
-        hint = did_you_mean(name, jobs) or f"Jobs here: {', '.join(jobs) or 'none'}."
-        raise UsageError("BF903", f"There is no job `{name}`.", hint=hint)
+    return Chosen(project, project.target(target_name), selection.choose(jobs, job_names, select, exclude))
 
 
 def asker() -> Callable[[str], bool] | None:

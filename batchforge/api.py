@@ -1,0 +1,202 @@
+"""BatchForge from Python: the same values that the command line prints. Prints nothing, asks nobody, never exits.
+
+Every method reads the project's files anew, as every command does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from batchforge.errors import Location, ProblemList, UsageError
+from batchforge.events import Listener, ignore
+
+if TYPE_CHECKING:
+    from batchforge.project import Project as ProjectFiles
+    from batchforge.spec import JobSpec
+    from batchforge.summaries import RunSummary, StatusSummary
+    from batchforge.target import Target
+    from batchforge.tried import TrySummary
+
+Mode = Literal["batch", "sync"]
+
+
+class Project:
+    """A folder with a batchforge.yml.
+
+    Where several jobs can be meant, none means all that are enabled. What goes wrong is raised as a `BatchForgeError`
+    with the code, the place and the hint that the command line would show.
+    """
+
+    def __init__(
+        self, folder: str | Path = ".", *, target: str | None = None, variables: Mapping[str, Any] | None = None
+    ) -> None:
+        """
+        Args:
+            target: A target of batchforge.yml. None: its default_target.
+            variables: Values for templates, as --vars.
+
+        Raises:
+            ProjectError: the files are wrong. UsageError: there is no project, or no such target.
+        """
+        self.folder = Path(folder).absolute()
+        self._target, self._variables = target, dict(variables or {})
+        self._load(())
+
+    @property
+    def jobs(self) -> list[str]:
+        """Names of the enabled jobs."""
+        return [job.name for job in self._load(())[1]]
+
+    def run(
+        self,
+        *jobs: str,
+        select: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        mode: Mode | None = None,
+        limit: int | None = None,
+        sample: int | None = None,
+        wait: bool = True,
+        full_refresh: bool = False,
+        submitted_rows: bool = False,
+        max_cost_usd: float | None = None,
+        yes: bool = False,
+        allow_unknown_model: bool = False,
+        listen: Listener = ignore,
+    ) -> RunSummary:
+        """Send what is missing, wait for it, and write the outputs.
+
+        Args:
+            max_cost_usd, yes: One of them is needed where the run may cost more than `confirm_above_usd`.
+            listen: Is told what happens while it happens.
+        """
+        from batchforge import pipeline
+        from batchforge.planner import Resend
+
+        options = pipeline.RunOptions(
+            resend=Resend.ALL if full_refresh else Resend.NOTHING_PAID,
+            mode=mode,
+            limit=limit,
+            sample=sample,
+            wait=wait,
+            submitted_rows=submitted_rows,
+            max_cost_usd=max_cost_usd,
+            yes=yes,
+            allow_unknown_model=allow_unknown_model,
+        )
+        return pipeline.run(*self._load(jobs, select, exclude), options, listen=listen)
+
+    def retry(
+        self,
+        *jobs: str,
+        mode: Mode | None = None,
+        wait: bool = True,
+        max_cost_usd: float | None = None,
+        yes: bool = False,
+        listen: Listener = ignore,
+    ) -> RunSummary:
+        """A run that also asks failed rows again."""
+        from batchforge import pipeline
+        from batchforge.planner import Resend
+
+        options = pipeline.RunOptions(
+            resend=Resend.FAILED, mode=mode, wait=wait, max_cost_usd=max_cost_usd, yes=yes, command="retry"
+        )
+        return pipeline.run(*self._load(jobs), options, listen=listen)
+
+    def resume(self, *, wait: bool = True, listen: Listener = ignore) -> RunSummary:
+        """Go on with the last run that did not end, within what it had planned."""
+        from batchforge import pipeline
+
+        return pipeline.resume(*self._load(()), pipeline.RunOptions(wait=wait), listen=listen)
+
+    def collect(
+        self, *jobs: str, wait: bool = False, submitted_rows: bool = False, listen: Listener = ignore
+    ) -> RunSummary:
+        """Fetch what is in flight and write the outputs that are complete. Never sends a request that costs."""
+        from batchforge import pipeline
+
+        options = pipeline.RunOptions(submitted_rows=submitted_rows)
+        return pipeline.collect(*self._load(jobs), options, wait=wait, listen=listen)
+
+    def cancel(self, *jobs: str) -> list[str]:
+        """Ask the API to cancel the batches in flight; returns their ids."""
+        from batchforge import pipeline
+
+        return pipeline.cancel(*self._load(jobs))
+
+    def try_(
+        self,
+        job: str,
+        *,
+        limit: int = 5,
+        keys: Sequence[str] = (),
+        max_cost_usd: float | None = None,
+        yes: bool = False,
+        allow_unknown_model: bool = False,
+        listen: Listener = ignore,
+    ) -> TrySummary:
+        """Answer a few rows at once, the first ones or those with `keys`. The answers are kept for a later run."""
+        from batchforge import pipeline
+
+        project, (spec,), target = self._load((job,))
+        options = pipeline.RunOptions(
+            limit=None if keys else limit,
+            keys=tuple(keys),
+            max_cost_usd=max_cost_usd,
+            yes=yes,
+            allow_unknown_model=allow_unknown_model,
+        )
+        return pipeline.try_rows(project, spec, target, options, listen=listen)
+
+    def compile(self, *jobs: str, allow_unknown_model: bool = False) -> dict[str, Any]:
+        """Render and check every request, offline; writes target/ and returns its manifest."""
+        from batchforge import pipeline
+        from batchforge.artifacts import write_artifacts
+
+        project, chosen, target = self._load(jobs)
+        problems = ProblemList()
+        options = pipeline.RunOptions(allow_unknown_model=allow_unknown_model)
+        compiled = pipeline.compile_jobs(project, chosen, target, options, problems)
+        problems.raise_if_any()
+        return write_artifacts(project, compiled)
+
+    def status(self, *jobs: str) -> StatusSummary:
+        """What is in flight, as state knows it. Asks nobody."""
+        from batchforge import pipeline
+
+        return pipeline.status(*self._load(jobs))
+
+    def rows(self, job: str) -> Iterator[dict[str, Any]]:
+        """The rows of the job's published output, one by one.
+
+        Raises:
+            UsageError: BF705 there is no output yet.
+        """
+        from batchforge.outputs import output_path
+        from batchforge.tables.options import TableOptions, format_of
+        from batchforge.tables.reading import read_rows
+
+        project, (spec,), target = self._load((job,))
+        path = output_path(spec, project, target)
+        if not path.is_file():
+            hint = f"Run it first: Project(...).run({job!r}). A run that failed leaves its rows beside it."
+            raise UsageError("BF705", f"there is no output of {job} yet", hint=hint, location=Location(str(path)))
+        return (row for _, row in read_rows(path, str(path), TableOptions(format_of(path.name))))
+
+    def _load(
+        self, names: Sequence[str], select: Sequence[str] = (), exclude: Sequence[str] = ()
+    ) -> tuple[ProjectFiles, list[JobSpec], Target]:
+        from batchforge.job_files import load_jobs
+        from batchforge.project import PROJECT_FILE, load_project
+        from batchforge.selection import choose
+
+        if not (self.folder / PROJECT_FILE).is_file():
+            hint = f"Name the folder that holds {PROJECT_FILE}."
+            raise UsageError("BF120", f"There is no {PROJECT_FILE} in {self.folder}.", hint=hint)
+        problems = ProblemList()
+        project = load_project(self.folder, problems=problems, cli_vars=self._variables)
+        jobs = load_jobs(project, problems)
+        problems.raise_if_any()
+        return project, choose(jobs, names, select, exclude), project.target(self._target)
