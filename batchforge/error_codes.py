@@ -842,6 +842,12 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Make it again: batchforge plan --out plan.json.",
         "BF808 plan.json is not a plan",
     ),
+    "BF809": ErrorCode(
+        "cache: per: names no column",
+        "Rows are grouped by a column that they do not have.",
+        "Name one of the input's columns. It need not be among those that go into the output.",
+        "BF809 jobs/review.yml:9: `cache: per: contract` names a column that data/questions.csv:2 does not have",
+    ),
     "BF820": ErrorCode(
         "A file is no usage export",
         "It is not there, is not CSV, or has no column for the day, the model, or tokens and costs.",
@@ -859,12 +865,6 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "--since and --until take a day, or how many days ago it was.",
         "Write 2026-11-01, or 7d.",
         "BF822 --since `last week` is not a day.",
-    ),
-    "BF809": ErrorCode(
-        "cache: per: names no column",
-        "Rows are grouped by a column that they do not have.",
-        "Name one of the input's columns. It need not be among those that go into the output.",
-        "BF809 jobs/review.yml:9: `cache: per: contract` names a column that data/questions.csv:2 does not have",
     ),
     "BF901": ErrorCode(
         "--vars cannot be read",

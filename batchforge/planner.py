@@ -43,6 +43,7 @@ from batchforge.estimate import (
     make_phases,
     request_bound,
 )
+from batchforge.nearest import did_you_mean
 from batchforge.plan_rows import Action, PlannedRow, RowSpool, SendOrder
 from batchforge.request import BlockedRow, MessageRequest
 from batchforge.results import CUT, TRANSIENT_ERRORS, Learnt, ResultKind
@@ -321,9 +322,8 @@ class _Planner:
         try:
             with SpillCounter() as seen:
                 for rows in in_chunks(self.compiled.requests(), _ROWS_PER_LOOKUP):
-                    for planned in self._decide_rows(rows, seen):
-                        offset = spool.write(planned)
-                        self._count(planned, offset)
+                    for planned, group in self._decide_rows(rows, seen):
+                        self._count(planned, group, spool.write(planned))
                 distinct = seen.distinct()
             return self._finished(spool, distinct)
         except BaseException:
@@ -485,14 +485,17 @@ class _Planner:
             kept += len(self.state.rows_by_key(self.before.manifest_id, [planned.row.key for planned in rows]))
         return self.before.row_count - kept
 
-    def _decide_rows(self, rows: Sequence[MessageRequest | BlockedRow], seen: SpillCounter) -> Iterator[PlannedRow]:
+    def _decide_rows(
+        self, rows: Sequence[MessageRequest | BlockedRow], seen: SpillCounter
+    ) -> Iterator[tuple[PlannedRow, str]]:
+        """Each row, and the name of the group that it shares a prefix with."""
         ids = [row.request_id for row in rows if isinstance(row, MessageRequest)]
         records = self.state.lookup(ids) if self.state else {}
         unknown = [r for r in rows if isinstance(r, MessageRequest) and r.request_id not in records]
         causes = self._causes(unknown)
         for row in rows:
             if isinstance(row, BlockedRow):
-                yield self._blocked(row)
+                yield self._blocked(row), ""
                 continue
             record, settings = records.get(row.request_id), self.settings
             decision = decide(record, self.compiled.spec.max_tokens, settings.resend, settings.asked_after)
@@ -510,7 +513,19 @@ class _Planner:
                 None,
                 row.place,
             )
-            yield PlannedRow(manifest_row, decision.action, reason, row.pieces if is_sent else None)
+            planned = PlannedRow(manifest_row, decision.action, reason, row.pieces if is_sent else None)
+            yield planned, self._group_of(row) if is_sent else ""
+
+    def _group_of(self, row: MessageRequest) -> str:
+        column = self.compiled.spec.cache.per
+        if column is None:
+            return ""
+        if column not in row.values:
+            hint = did_you_mean(column, row.values) or f"The columns are {', '.join(row.values)}."
+            location = self.compiled.spec.locations.get("cache")
+            message = f"`cache: per: {column}` names a column that {row.place} does not have"
+            raise ProjectError("BF809", message, location=location, hint=hint)
+        return str(row.values[column])
 
     def _causes(self, unknown: Sequence[MessageRequest]) -> dict[int, str]:
         """Position -> why a request that nothing is known of is asked: the row is new, or this part of it changed."""
@@ -543,7 +558,7 @@ class _Planner:
             return msgspec.json.encode(values)
         return msgspec.json.encode({column: values.get(column) for column in wanted})
 
-    def _count(self, planned: PlannedRow, offset: int) -> None:
+    def _count(self, planned: PlannedRow, group: str, offset: int) -> None:
         self.row_count += 1
         self.counts[planned.action] += 1
         row = planned.row
@@ -552,9 +567,7 @@ class _Planner:
         if planned.pieces is not None:
             self.sizes.add(planned.pieces)
             if self.groups is not None:
-                column = self.compiled.spec.cache.per
-                value = msgspec.json.decode(row.values).get(column)
-                self.groups.add(str(value), planned.pieces)
+                self.groups.add(group, planned.pieces)
                 self.offsets.append(offset)
         self.digest.update(b"%d %d %s " % (len(row.key), row.ordinal, row.request_id or b"") + row.key.encode())
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -65,7 +64,7 @@ def test_a_plan_opens_no_socket_and_needs_no_key(tmp_path: Path) -> None:
 def test_a_plan_reads_a_state_that_may_not_be_written(project: ProjectFiles) -> None:
     project.run()
     for path in (project.root / ".batchforge").iterdir():
-        os.chmod(path, 0o400)
+        path.chmod(0o400)
     assert plan_json(project)["jobs"]["about"]["rows"]["reuse"] == 3
 
 
@@ -186,7 +185,8 @@ def test_rows_that_share_a_document_are_primed_group_by_group(project: ProjectFi
         assert [(phase.name, phase.requests) for phase in plan.phases] == [("prime groups", 2), ("rest", 8)]
         keys = [planned_row.row.key for planned_row, _ in plan.bodies("rest")]
         bodies = {row.row.key: body.count(b"cache_control") for p in plan.phases for row, body in plan.bodies(p.name)}
-    assert keys == sorted(keys), "rows of a group go together"
+    groups = [key[0] for key in keys]
+    assert groups == sorted(groups), "rows of a group go together"
     assert [bodies[key] for key in ("a0", "a4", "b3", "c0")] == [1, 1, 1, 0]
 
 
@@ -296,3 +296,10 @@ def test_a_row_that_surely_exceeds_the_context_window_is_named(project: ProjectF
 
 def test_nothing_is_noted_of_an_ordinary_job(project: ProjectFiles) -> None:
     assert not notes(project)
+
+
+def test_a_column_to_group_by_that_is_not_there_is_named(project: ProjectFiles) -> None:
+    project.write_job(cache={"per": "nam"})
+    with pytest.raises(ProjectError) as caught, planned(project):
+        pass
+    assert caught.value.problems[0].code == "BF809"
