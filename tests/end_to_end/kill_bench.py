@@ -40,26 +40,46 @@ class Ended:
     """Those that change a file or send bytes; the last one of a killed run is that at which it was killed."""
 
 
-class Bench:
-    def __init__(self, folder: Path, shim: Path) -> None:
-        self.folder = folder
-        scenario = Scenario(processing_time_s=0, retry_after_s=None)
-        self.emulator = EmulatorServer(folder / "emulator.db", scenario=scenario).start()
-        self._launcher = subprocess.Popen(
+class Launcher:
+    """A process that runs the command line in children (kill_launcher.py)."""
+
+    def __init__(self, **env: str) -> None:
+        self._process = subprocess.Popen(
             [sys.executable, HERE / "kill_launcher.py"],
-            env=child_environment(LD_PRELOAD=str(shim)),
+            env=child_environment(**env),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         assert self._answer() == "ready"
 
+    def launch(self, folder: Path, words: Sequence[str], **order: Any) -> Ended:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"folder": str(folder), "words": words, **order}) + "\n")
+        self._process.stdin.flush()
+        return Ended(**json.loads(self._answer()))
+
     def close(self) -> None:
-        assert self._launcher.stdin is not None
-        self._launcher.stdin.close()
-        self._launcher.wait(20)
-        assert self._launcher.stdout is not None
-        self._launcher.stdout.close()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(20)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+
+class Bench:
+    def __init__(self, folder: Path, shim: Path) -> None:
+        self.folder = folder
+        scenario = Scenario(processing_time_s=0, retry_after_s=None)
+        self.emulator = EmulatorServer(folder / "emulator.db", scenario=scenario).start()
+        self._launcher = Launcher(LD_PRELOAD=str(shim))
+
+    def close(self) -> None:
+        self._launcher.close()
         self.emulator.stop()
 
     def fresh_project(self) -> ProjectFiles:
@@ -75,11 +95,7 @@ class Bench:
         return project
 
     def launch(self, project: ProjectFiles, *words: str, kill_at: int = 0, moment: int = 0) -> Ended:
-        order = {"folder": str(project.root), "words": words, "kill_at": kill_at, "moment": moment}
-        assert self._launcher.stdin is not None
-        self._launcher.stdin.write(json.dumps(order) + "\n")
-        self._launcher.stdin.flush()
-        return Ended(**json.loads(self._answer()))
+        return self._launcher.launch(project.root, words, kill_at=kill_at, moment=moment)
 
     def run_until_done(self, project: ProjectFiles) -> int:
         """Runs again until a run ends well; returns how many it took."""
@@ -88,10 +104,6 @@ class Bench:
                 return count
         said = project.path("said.txt").read_text()
         raise AssertionError(f"not done after {MOST_RERUNS} runs:\n{said[-4000:]}")
-
-    def _answer(self) -> str:
-        assert self._launcher.stdout is not None
-        return self._launcher.stdout.readline().strip()
 
 
 def undisturbed(bench: Bench) -> tuple[Ended, bytes]:
@@ -118,9 +130,9 @@ def check(bench: Bench, project: ProjectFiles, expected: bytes, trial: object) -
     assert list(project.path(".batchforge/spool").iterdir()) == [], f"{trial}: a body was left behind"
 
 
-def build_shim(folder: Path) -> Path:
-    shim = folder / "kill_shim.so"
-    source = HERE / "kill_shim.c"
+def build_shim(folder: Path, name: str = "kill_shim") -> Path:
+    shim = folder / f"{name}.so"
+    source = HERE / f"{name}.c"
     subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", shim, source, "-ldl"], check=True)
     return shim
 
