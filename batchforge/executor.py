@@ -389,8 +389,9 @@ class Executor:
         asked, repeated, unasked = reading.sort(results)
         priced = [self.pricing.priced(result, is_batch=attempt.mode == "batch") for result in asked]
         stored = self.state.store_results(attempt.attempt_id, priced).stored
-        self.brought[attempt.job] = self.brought.get(attempt.job, Brought()) + brought_by(stored)
-        reading.usage += brought_by(priced)
+        new = brought_by(stored)
+        self.brought[attempt.job] = self.brought.get(attempt.job, Brought()) + new
+        reading.usage += new if len(stored) == len(priced) else brought_by(priced)
         for what, names in (("given twice", repeated), ("given without having been asked for", unasked)):
             if names:
                 message = f"{len(names)} results of {attempt.batch_id} were {what}, first {names[0]}; left out"

@@ -226,6 +226,9 @@ class JobPlan:
         self.close()
 
 
+_NEW = Decision(Action.SUBMIT, 0, "new")
+
+
 def decide(
     record: RequestRecord | None,
     max_tokens: int,
@@ -237,7 +240,7 @@ def decide(
     Answers of attempts after `asked_after` are what `resend` asked for: they are not asked for once more.
     """
     if record is None:
-        return Decision(Action.SUBMIT, 0, "new")
+        return _NEW
     if record.claims:
         claim = record.claims[0]
         return Decision(Action.WAIT, claim.ordinal, claim.batch_id or claim.attempt_state.value)

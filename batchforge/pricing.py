@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 
 from msgspec import structs
 
@@ -92,6 +93,7 @@ class Pricing:
         )
 
 
+@cache
 def web_search_pico_usd() -> int:
     return int(web_search_usd().scaleb(12))
 

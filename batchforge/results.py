@@ -139,27 +139,28 @@ class Brought:
 
 
 def brought_by(results: Sequence[RequestResult]) -> Brought:
-    """What these results amount to."""
-    billed = [result for result in results if result.kind.is_billed]
-    usages = [result.usage for result in billed]
-    return Brought(
-        results=len(results),
-        billed=len(billed),
-        answered=sum(result.kind is ResultKind.ANSWERED for result in billed),
-        cache_hits=sum(usage.cache_read_tokens > 0 for usage in usages),
-        usage=Usage(
-            sum(usage.input_tokens for usage in usages),
-            sum(usage.output_tokens for usage in usages),
-            sum(usage.cache_read_tokens for usage in usages),
-            sum(usage.cache_write_5m_tokens for usage in usages),
-            sum(usage.cache_write_1h_tokens for usage in usages),
-            sum(usage.web_searches for usage in usages),
-        ),
-        cost_pico_usd=sum(result.cost_pico_usd or 0 for result in billed),
-        standard_pico_usd=sum(result.standard_pico_usd or 0 for result in billed),
-        uncached_pico_usd=sum(result.uncached_pico_usd or 0 for result in billed),
-        unpriced=sum(result.cost_pico_usd is None for result in billed),
-    )
+    """What these results amount to. In one pass: every result that is stored goes through it."""
+    billed = answered = hits = unpriced = cost = standard = uncached = 0
+    inputs = outputs = reads = writes_5m = writes_1h = searches = 0
+    for result in results:
+        if result.kind in UNBILLED:
+            continue
+        usage = result.usage
+        billed += 1
+        answered += result.kind is ResultKind.ANSWERED
+        hits += usage.cache_read_tokens > 0
+        inputs += usage.input_tokens
+        outputs += usage.output_tokens
+        reads += usage.cache_read_tokens
+        writes_5m += usage.cache_write_5m_tokens
+        writes_1h += usage.cache_write_1h_tokens
+        searches += usage.web_searches
+        unpriced += result.cost_pico_usd is None
+        cost += result.cost_pico_usd or 0
+        standard += result.standard_pico_usd or 0
+        uncached += result.uncached_pico_usd or 0
+    usage_of_all = Usage(inputs, outputs, reads, writes_5m, writes_1h, searches)
+    return Brought(len(results), billed, answered, hits, usage_of_all, cost, standard, uncached, unpriced)
 
 
 @dataclass(frozen=True, slots=True)

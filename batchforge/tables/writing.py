@@ -53,11 +53,13 @@ class TableWriter:
 
 class _JsonLinesWriter:
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
-        self._columns = columns
+        self._columns = tuple(columns)
         self._file = path.open("wb", buffering=BUFFER_BYTES)
 
     def write(self, values: Mapping[str, Any]) -> None:
-        self._file.write(encode_json({column: values.get(column) for column in self._columns}) + b"\n")
+        if tuple(values) != self._columns:
+            values = {column: values.get(column) for column in self._columns}
+        self._file.write(encode_json(values) + b"\n")
 
     def finish(self) -> None:
         self._file.flush()
