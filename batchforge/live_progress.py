@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from batchforge.events import Event
-from batchforge.progress import JobTally, PlainProgress
+from batchforge.plain_progress import JobTally, PlainProgress
 from batchforge.terminal import wants_color
 from batchforge.terminal_text import printable
 

@@ -15,7 +15,8 @@ import pytest
 
 from batchforge.events import Event, EventName
 from batchforge.log_format import COMMON_FIELDS, EVENTS, JsonLog
-from batchforge.progress import PlainProgress, open_progress
+from batchforge.plain_progress import PlainProgress
+from batchforge.progress import open_progress
 from batchforge.report import render_run
 from batchforge.terminal_text import display_width
 from tests.builders import CLI, ProjectFiles, child_environment, copy_example

@@ -1,0 +1,136 @@
+"""The plan of the house, held true: which room may import which. Imports go up this page and never round.
+
+A room is a module of batchforge/, or a folder of many modules of one kind. It imports from its own floor and from those
+above it on this page. A new module gets its line here; an import that fails this test wants a better place for what it
+needs.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from tests.builders import TREE
+
+PACKAGE = TREE / "batchforge"
+FLOORS: Mapping[str, str] = {
+    "ground": """
+        errors error_codes clock events streams spill disk_room git_commit
+        nearest terminal terminal_text text_layout problem_text
+    """,
+    "words": """
+        spec results request request_form fingerprint target claude_models pricing usage_export
+        answers token_estimate row_rendering
+    """,
+    "files": """
+        yaml_nodes schema_check source_tree config_files tables table_survey file_marks own_prices project
+        templating row_condition inputs label_lists prompt_content answer_fields job_settings job_files selection erased_files
+    """,
+    "compile": "model_rules model_check live_facts request_checks cache_groups caching compiler estimate",
+    "memory": "state",
+    "reach": "emulator backends targets brake",
+    "decide": "spending plan_rows planner budget approval cache_order plan_notes why",
+    "do": "packing settling recovery remote_deletion executor sync_executor reconciliation",
+    "deliver": "artifacts outputs summaries plan_values plan_file starter finding tried erasing cost diagnosis notify",
+    "tell": "report progress plain_progress live_progress log_format cost_text found_text tried_text erasure_text",
+    "order": "pipeline api",
+    "front": "commands cli",
+}
+FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS.values()) for room in rooms.split()}
+
+
+def modules() -> Iterator[Path]:
+    return (path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py")
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+@cache
+def imported(path: Path) -> frozenset[str]:
+    """Full names of all modules that a module imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "batchforge":
+            names |= {f"batchforge.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return frozenset(names)
+
+
+def rooms_needed(path: Path) -> set[str]:
+    return {name.split(".")[1] for name in imported(path) if name.startswith("batchforge.")} - {room_of(path)}
+
+
+def test_every_room_has_a_floor_and_every_line_a_room() -> None:
+    rooms = {room_of(path) for path in modules()}
+    assert sorted(rooms - FLOOR_OF.keys()) == []
+
+
+@pytest.mark.parametrize("room", sorted({room_of(path) for path in modules()}))
+def test_a_room_imports_only_from_its_own_floor_and_those_above(room: str) -> None:
+    wrong = {
+        f"{path.relative_to(PACKAGE)} imports {other}"
+        for path in modules()
+        if room_of(path) == room
+        for other in rooms_needed(path)
+        if FLOOR_OF[other] > FLOOR_OF[room]
+    }
+    assert wrong == set()
+
+
+def test_imports_do_not_go_round() -> None:
+    needs: dict[str, set[str]] = {}
+    for path in modules():
+        needs.setdefault(room_of(path), set()).update(rooms_needed(path))
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(reversed(error.args[1])))
+
+
+def test_only_backends_import_the_sdk() -> None:
+    users = {room_of(path) for path in modules() if "anthropic" in {name.split(".")[0] for name in imported(path)}}
+    assert users == {"backends"}
+
+
+def test_the_emulator_knows_nothing_of_the_rest() -> None:
+    needed = {name for path in modules() if room_of(path) == "emulator" for name in imported(path)}
+    ours = {name for name in needed if name.split(".")[0] == "batchforge"}
+    assert {name for name in ours if not name.startswith("batchforge.emulator")} == set()
+
+
+@pytest.mark.parametrize("stage", ["compiler", "planner", "outputs", "packing", "settling"])
+def test_stages_reach_neither_the_network_nor_a_terminal(stage: str) -> None:
+    reached = {stage}
+    waiting = [stage]
+    while waiting:
+        room = waiting.pop()
+        found = {other for path in modules() if room_of(path) == room for other in rooms_needed(path)} - reached
+        reached |= found
+        waiting += found
+    forbidden = {"compiler": {"state", "backends"}, "planner": {"backends"}, "settling": set()}
+    assert reached & ({"emulator", "pipeline", "commands", "targets"} | forbidden.get(stage, {"backends"})) == set()
+
+
+HEAVY = frozenset({"anthropic", "duckdb", "jinja2", "jsonschema", "jsonschema_rs", "rich", "httpx2", "msgspec", "yaml"})
+
+
+@pytest.mark.parametrize("module", ["cli.py", "__init__.py"])
+def test_the_front_door_loads_nothing_heavy(module: str) -> None:
+    tree = ast.parse((PACKAGE / module).read_text())
+    names = {
+        name.split(".")[0]
+        for node in tree.body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+    }
+    assert names & HEAVY == set()
