@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from batchforge.budget import cost_words, usd_words, ways_words
+from batchforge.caching import GroupCaching
 from batchforge.plan_rows import Action
 from batchforge.planner import JobPlan
 from batchforge.summaries import four_ways_value, usd
@@ -61,10 +62,18 @@ def plan_value(plan: JobPlan) -> dict[str, Any]:
             "prefix_tokens": round(caching.prefix_tokens),
             "expected_hit_rate": caching.hit_rate,
             "break_even_hit_rate": caching.break_even,
+            "groups": _groups_value(caching.groups),
             "note": caching.note,
         },
         "digest": plan.digest,
     }
+
+
+def _groups_value(groups: GroupCaching | None) -> dict[str, Any] | None:
+    if groups is None:
+        return None
+    names = ("slot", "ttl", "is_primed", "marked_groups", "marked_rows")
+    return {name: getattr(groups, name) for name in names} | {"saved_tokens": round(groups.saved_tokens)}
 
 
 def has_changes(plans: Sequence[JobPlan]) -> bool:
@@ -74,6 +83,8 @@ def has_changes(plans: Sequence[JobPlan]) -> bool:
 
 def batch_count(plan: JobPlan) -> int:
     """At least so many batches; bytes may make them more."""
+    if plan.settings.mode == "sync":
+        return 0
     limits = plan.compiled.spec.batch
     size = plan.compiled.template.static_bytes + 100
     per_batch = max(1, min(limits.max_requests, limits.max_bytes // size))
