@@ -32,7 +32,7 @@ from batchforge.git_commit import describe_commit
 from batchforge.inputs import InputRow, input_paths, read_input
 from batchforge.outputs import OutputReport, check_columns, find_moved_rows, output_path, write_outputs, written_as
 from batchforge.plan_file import Binding, SavedPlan, check_within, moved_since
-from batchforge.plan_notes import plan_notes
+from batchforge.plan_notes import context_notes, plan_notes
 from batchforge.plan_rows import Action
 from batchforge.planner import JobPlan, PlanSettings, Resend, plan_job
 from batchforge.project import Project
@@ -40,7 +40,7 @@ from batchforge.request import MessageRequest
 from batchforge.request_checks import check_request
 from batchforge.results import Brought
 from batchforge.spec import JobSpec
-from batchforge.state.records import ClaimTaken, Manifest, MonthBudgetTaken, RunRecord, StateReader
+from batchforge.state.records import TRIED, ClaimTaken, Manifest, MonthBudgetTaken, RunRecord, StateReader
 from batchforge.summaries import AttemptInFlight, JobSummary, RunSummary, StatusSummary, SummedEstimate, status_of
 from batchforge.target import Mode, Target
 from batchforge.targets import read_state
@@ -94,6 +94,8 @@ class RunOptions:
     @property
     def scope(self) -> str:
         """Names which rows are asked; empty for all."""
+        if self.command == "try":
+            return TRIED
         parts = [f"{name}={value}" for name in ("limit", "sample") if (value := getattr(self, name)) is not None]
         return " ".join(parts)
 
@@ -452,13 +454,14 @@ class _Runner:
                 ended_at=iso(self.clock.now()),
                 rows=rows,
             )
-            self.opened.state.end_run(self.run_id, summary.status, summary.to_json())
+            self.opened.state.end_run(self.run_id, summary.status, summary.to_record())
             return summary
 
     def _tried(self, compiled: CompiledJob) -> list[TriedRow]:
         for _ in range(_ROUNDS):
             with self._plan(compiled, None) as plan:
                 self._check_money([plan], is_approved=False)
+                self._remember_rows(plan)
                 if self._is_sent([plan]):
                     return tried_rows(plan, self.opened.state, self.run_id)
         raise _rows_taken()
@@ -635,6 +638,8 @@ class _Runner:
         self.listen(Event(EventName.JOB_PLANNED, plan.job, plan_words(plan), _plan_data(plan)))
         for row in plan.first_blocked:
             self._warn(plan.job, f"{row.place}: {row.blocked_code} {row.blocked_reason}; this row is not asked")
+        for note in context_notes(plan):
+            self._warn(plan.job, note)
         if plan.row_count >= 10 and plan.distinct_requests < plan.row_count / 2:
             self._warn(plan.job, f"{plan.row_count:,} rows make only {plan.distinct_requests:,} distinct requests")
         return plan
