@@ -9,7 +9,7 @@ from typing import Any
 
 from batchforge.finding import AnswerView, Found, FoundRow, PastAnswer, RowView, RunFacts, RunView
 from batchforge.report import counted
-from batchforge.state.records import AttemptRecord, BatchRecord
+from batchforge.state.records import TRIED, AttemptRecord, BatchRecord
 from batchforge.terminal_text import printable
 from batchforge.text_layout import joined, shortened, wrapped
 
@@ -62,7 +62,7 @@ def rows_lines(views: Sequence[RowView], columns: int) -> Iterator[str]:
 
 
 def _heading(view: RowView, columns: int) -> Iterator[str]:
-    scope = f"only {view.scope}" if view.scope else ""
+    scope = "only tried" if view.scope == TRIED else f"only {view.scope}" if view.scope else ""
     yield from joined([f"── {view.key}", view.place, view.job, scope], columns)
 
 

@@ -442,6 +442,7 @@ class _Runner:
     def try_rows(self, compiled: CompiledJob) -> TrySummary:
         job = compiled.spec.name
         with self._recorded([job]):
+            self._recover_at_first()
             self.executor.collect([job], wait=False)
             rows = self._tried(compiled)
             target = self.opened.target
@@ -491,7 +492,9 @@ class _Runner:
             return
         try:
             found = self.recover()
-        except (Unavailable, BatchGone) as exc:
+        except BatchGone:
+            return  # a server that has no batches holds no lost answers
+        except Unavailable as exc:
             self._warn("", f"the API's batches cannot be listed, to look for lost answers: {exc}")
             return
         if found.answers:
@@ -918,7 +921,8 @@ def _run_started(run_id: str, command: str, target: str) -> Event:
 def _tell_warnings(problems: ProblemList, listen: Listener) -> None:
     for problem in problems.warnings:
         place = f"{problem.location}: " if problem.location else ""
-        message = f"{problem.code} {place}{problem.message} {problem.hint}".rstrip()
+        text = problem.message if problem.message.endswith((".", "?", "!")) else f"{problem.message}."
+        message = f"{problem.code} {place}{text} {problem.hint}".rstrip()
         listen(Event(EventName.WARNING, message=message, data={"code": problem.code}))
 
 

@@ -73,7 +73,12 @@ class TrySummary:
 
     def to_json(self) -> dict[str, Any]:
         """The value of --output json."""
-        return {**asdict(self), "status": self.status, "cost_usd": self.cost_usd, "exit_code": self.exit_code}
+        return {**self.to_record(), "rows": [asdict(row) for row in self.rows]}
+
+    def to_record(self) -> dict[str, Any]:
+        """What state keeps of it: no texts of rows and answers, which have their places and are erased there."""
+        facts = {name: value for name, value in asdict(self).items() if name != "rows"}
+        return {**facts, "status": self.status, "cost_usd": self.cost_usd, "exit_code": self.exit_code}
 
 
 def tried_rows(plan: JobPlan, state: StateReader, run_id: str) -> list[TriedRow]:

@@ -281,3 +281,10 @@ def test_from_the_command_line(customers: ProjectFiles) -> None:
     customers.run()
     ended = customers.cli("state", "erase", JOB_NAME, "--where", "customer_id = 7", "--yes")
     assert (ended.exit_code, files_with(customers, SECRET)) == (0, [])
+
+
+def test_rows_that_were_only_tried_are_erased_too(customers: ProjectFiles) -> None:
+    assert customers.cli("try", JOB_NAME, "--limit", "4").exit_code == 0
+    assert files_with(customers, SECRET)
+    said(customers, "--where", "customer_id = 7", "--yes")
+    assert files_with(customers, SECRET) == []

@@ -12,7 +12,7 @@ from batchforge.commands import find, history
 from batchforge.fingerprint import parse_custom_id
 from tests.builders import JOB_NAME, ProjectFiles
 from tests.conftest import StartEmulator
-from tests.test_show import printed, refused
+from tests.test_show import printed, refused, shown_json
 
 
 def found(project: ProjectFiles, *words: str) -> Any:
@@ -162,3 +162,21 @@ def test_rows_that_are_gone_from_the_input_keep_their_history(project: ProjectFi
 def test_a_row_that_never_was_has_no_history(project: ProjectFiles, key: str) -> None:
     project.run()
     assert refused(history.command, project, JOB_NAME, "--key", key).problems[0].code == "BF907"
+
+
+# ---- rows that were only tried
+
+
+def test_a_row_that_was_only_tried_is_shown_found_and_remembered(project: ProjectFiles) -> None:
+    assert project.cli("try", JOB_NAME, "--limit", "1").exit_code == 0
+    assert [(row["key"], row["status"], row["scope"]) for row in shown_json(project)] == [("0", "answered", "try")]
+    (entry,) = past(project, "0")
+    assert (entry["answer"]["mode"], entry["answer"]["run"]["command"]) == ("sync", "try")
+    (row,) = found(project, entry["custom_id"])["rows"]
+    assert (row["key"], row["place"]) == ("0", "data/rows.jsonl:1")
+
+
+def test_no_output_is_made_of_rows_that_were_only_tried(project: ProjectFiles) -> None:
+    assert project.cli("try", JOB_NAME, "--limit", "1").exit_code == 0
+    assert project.collect().jobs == []
+    assert not project.path("outputs").exists()

@@ -146,6 +146,10 @@ class ManifestRow(NamedTuple):
     place: str
 
 
+TRIED = "try"
+"""The scope of rows that were only tried: no output is made of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """The rows of a job as they were last submitted for a target: what its output is made of."""

@@ -14,6 +14,7 @@ import msgspec
 from batchforge.results import Brought, Learnt, RequestResult, ResultKind
 from batchforge.state.attempts import UNSETTLED, AttemptState, check_move
 from batchforge.state.records import (
+    TRIED,
     AttemptMoved,
     AttemptRecord,
     BatchRecord,
@@ -96,8 +97,9 @@ class SqliteState(SqliteFinding):
 
     def unwritten_manifests(self, target: str) -> list[Manifest]:
         rows = self._all(
-            f"SELECT {MANIFEST_COLUMNS} FROM manifests WHERE target = ? AND written_as IS NULL ORDER BY job, scope",
-            (target,),
+            f"SELECT {MANIFEST_COLUMNS} FROM manifests WHERE target = ? AND written_as IS NULL AND scope <> ? "
+            "ORDER BY job, scope",
+            (target, TRIED),
         )
         return [manifest_of(row) for row in rows]
 
