@@ -75,9 +75,10 @@ def _candidates(
 ) -> list[BatchProgress]:
     assert attempt.sent_at is not None
     skew = (listing.server_time - now) if listing.server_time else timedelta()
-    sent = parse_iso(attempt.sent_at) + skew
-    first = sent - timedelta(seconds=_SLACK_S + _DATE_HEADER_STEP_S)
-    last = sent + timedelta(seconds=timeout_s + _SLACK_S)
+    sent = parse_iso(attempt.sent_at)
+    # Our clock may have been set since: then it was right before, or is right now.
+    first = min(sent, sent + skew) - timedelta(seconds=_SLACK_S + _DATE_HEADER_STEP_S)
+    last = max(sent, sent + skew) + timedelta(seconds=timeout_s + _SLACK_S)
     return [
         batch
         for batch in listing.batches
