@@ -29,7 +29,8 @@ FLOORS: Mapping[str, str] = {
     """,
     "files": """
         yaml_nodes schema_check source_tree config_files tables table_survey file_marks own_prices project
-        templating row_condition inputs label_lists prompt_content answer_fields job_settings job_files selection erased_files
+        templating row_condition inputs label_lists prompt_content answer_fields
+        job_settings job_files selection erased_files
     """,
     "compile": "model_rules model_check live_facts request_checks cache_groups caching compiler estimate",
     "memory": "state",
