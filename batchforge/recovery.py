@@ -152,7 +152,11 @@ def adopt(state: StateStore, backend: BatchBackend, batch_id: str) -> AttemptRec
     Raises:
         UsageError: BF912 no uncertain attempt can have sent it.
     """
-    batch = backend.poll(batch_id)
+    try:
+        batch = backend.poll(batch_id)
+    except (BatchGone, Unavailable) as exc:
+        hint = "Look at the id, and at whether the target's key reaches the batch's workspace."
+        raise UsageError("BF912", f"{batch_id} cannot be looked at: {exc}", hint=hint) from exc
     for attempt in _undecided(state):
         if attempt.request_count == batch.request_count and _may_be(attempt, batch, state, backend):
             state.move(attempt.attempt_id, attempt.state, AttemptState.ADOPTED, batch_id=batch_id, note="by a person")
