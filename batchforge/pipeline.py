@@ -39,6 +39,7 @@ from batchforge.project import Project
 from batchforge.request import MessageRequest
 from batchforge.request_checks import check_request
 from batchforge.results import Brought
+from batchforge.settled import Settled, decode_settled, identity_of, is_settled
 from batchforge.spec import JobSpec
 from batchforge.state.records import TRIED, ClaimTaken, Manifest, MonthBudgetTaken, RunRecord, StateReader
 from batchforge.summaries import AttemptInFlight, JobSummary, RunSummary, StatusSummary, SummedEstimate, status_of
@@ -418,6 +419,8 @@ class _Runner:
     planned: PlannedRun = field(default_factory=lambda: PlannedRun(""))
     estimates: dict[str, SummedEstimate] = field(default_factory=dict)
     """Of each job's first plan: what is sent again later was in it."""
+    attempts_before: dict[str, int] = field(default_factory=dict)
+    """Job -> the last attempt before its rows were planned for the first time."""
     input_marks: dict[str, list[FileMark]] = field(default_factory=dict)
     """Job -> its input files as they were before their rows were planned."""
     must_check_rows: bool = False
@@ -431,7 +434,8 @@ class _Runner:
                 self._give_up_uncertain(names)
             self.executor.collect(names, wait=False)
             for _ in range(_ROUNDS):
-                facts = self._send(compiled, resumed)
+                facts = self._settled_facts(compiled) if resumed is None else {}
+                facts |= self._send([job for job in compiled if job.spec.name not in facts], resumed)
                 if self.options.wait and self.opened.state.awaited_attempts(names):
                     self.must_check_rows = True
                     self.executor.collect(names, wait=True)
@@ -477,6 +481,51 @@ class _Runner:
             waiting |= {name for name in names if self._in_flight(name)}
             return self._finish([self._deliver_stored(by_name[name]) for name in sorted(waiting)])
 
+    # ---- where nothing is to be done
+
+    def _settled_facts(self, compiled: Sequence[CompiledJob]) -> dict[str, JobSummary]:
+        """Of the jobs of which it is known, without a look at their rows, that every row has its answer."""
+        options, state = self.options, self.opened.state
+        if options.resend is not Resend.NOTHING_PAID or options.scope or options.keys or options.saved_plan:
+            return {}
+        facts = {}
+        for job in compiled:
+            manifest = state.manifest(self.opened.target.name, job.spec.name)
+            if manifest is None or manifest.settled is None or self._in_flight(job.spec.name):
+                continue
+            settled = decode_settled(manifest.settled)
+            if is_settled(settled, job, self.project.tree, state.last_attempt_id()):
+                facts[job.spec.name] = self._told_settled(job, settled)
+        return facts
+
+    def _told_settled(self, job: CompiledJob, settled: Settled) -> JobSummary:
+        actions, name = {Action.REUSE.value: settled.rows}, job.spec.name
+        message = f"{settled.rows:,} rows: {settled.rows:,} reused, the job and its files are unchanged"
+        data = {"rows": settled.rows, "distinct_requests": settled.distinct_requests, "requests_to_send": 0}
+        self.listen(Event(EventName.JOB_PLANNED, name, message, {**data, "actions": actions, "reasons": {}}))
+        return JobSummary(name, settled.rows, settled.distinct_requests, actions, mode=job.spec.mode or "batch")
+
+    def _settle(self, job: CompiledJob, summary: JobSummary) -> None:
+        """Remember that there is nothing to do for the job any more, if that is so."""
+        state, spec, identity = self.opened.state, job.spec, identity_of(job)
+        manifest = state.manifest(self.opened.target.name, spec.name)
+        own, last = len(state.attempts_of_run(self.run_id)), state.last_attempt_id()
+        if (
+            manifest is None
+            or spec.name not in self.attempts_before
+            or identity is None
+            or self.options.scope
+            or self.options.keys
+            or not _is_all_answered(summary)
+            or last != self.attempts_before[spec.name] + own
+            or state.open_attempts()
+            or not self._is_input_unchanged(spec)
+        ):
+            return
+        files = self.input_marks[spec.name]
+        settled = Settled(identity, files, summary.rows, summary.distinct_requests, last)
+        state.mark_settled(manifest.manifest_id, settled.encode())
+
     # ---- before anything is sent
 
     def recover(self) -> Recovered:
@@ -488,7 +537,7 @@ class _Runner:
         """A state that has sent nothing yet may be one that was lost: what it paid for is read back first."""
         from batchforge.backends.base import BatchGone, Unavailable
 
-        if self.opened.target.type == "emulator" or self.opened.state.counts()["attempts"]:
+        if self.opened.target.type == "emulator" or self.opened.state.last_attempt_id():
             return
         try:
             found = self.recover()
@@ -629,6 +678,7 @@ class _Runner:
     def _plan(self, job: CompiledJob, resumed: PlannedRun | None) -> JobPlan:
         settings = _in_mode(job, self._plan_settings())
         tree, rows = self.project.tree, job.spec.input
+        self.attempts_before.setdefault(job.spec.name, self.opened.state.last_attempt_id())
         self.input_marks[job.spec.name] = mark_files(tree, input_paths(rows, tree))
         plan = plan_job(job, self.opened.state, self.opened.target.name, settings)
         try:
@@ -710,7 +760,9 @@ class _Runner:
             moved = find_moved_rows(job, state, manifest)
             if moved.count:
                 return self._held_back(summary, moved.count, moved.examples)
-        return replace(summary, output=self._write(job.spec, manifest))
+        summary = replace(summary, output=self._write(job.spec, manifest))
+        self._settle(job, summary)
+        return summary
 
     def _is_input_unchanged(self, spec: JobSpec) -> bool:
         """Whether the rows were read by this process, from files that are still the same."""
@@ -864,6 +916,12 @@ def plan_binding(project: Project, target: Target, plans: Sequence[JobPlan]) -> 
     table = project.price_table(target)
     prices = {each.job: table.fingerprint([each.compiled.spec.model]) for each in plans}
     return Binding(target.name, str(target.origin()), prices)
+
+
+def _is_all_answered(summary: JobSummary) -> bool:
+    if summary.output is not None:
+        return summary.output.is_published and summary.output.failed_rows == 0
+    return dict(summary.actions) == {Action.REUSE.value: summary.rows}
 
 
 def plan_words(plan: JobPlan) -> str:

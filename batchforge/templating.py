@@ -132,6 +132,11 @@ class PromptTemplate:
         return "".join(end)
 
     @property
+    def is_fully_known(self) -> bool:
+        """False where it includes what only a row's values name."""
+        return self._names is not None
+
+    @property
     def texts(self) -> str:
         """The template's own text and that of everything it includes, for telling whether the prompt was edited."""
         return self._texts

@@ -84,7 +84,8 @@ class Intention:
     phase: str = "rest"
     """prime, prime groups, canary or rest."""
     caching: str = "none"
-    """Whether its requests were meant to find their prefix in the cache: none (no marks), cold, priming or primed."""
+    """Whether its requests were meant to find their prefix in the cache: none (no marks), cold, priming, primed, or
+    mixed where only some of them were."""
     shape: str = ""
     """Hash of what the API may refuse about its requests, whatever their texts say."""
     estimated_input_tokens: float = 0.0
@@ -168,6 +169,8 @@ class Manifest:
     columns: tuple[str, ...]
     """Input columns in the order of the input."""
     written_as: str | None = None
+    settled: str | None = None
+    """By what a later run sees that there is nothing to do; see `settled.py`."""
     """What the output was written as, if it was written and published since the last result came."""
 
 
@@ -351,6 +354,10 @@ class StateStore(StateReader, Protocol):
         ...
 
     def mark_written(self, manifest_id: int, written_as: str) -> None: ...
+
+    def mark_settled(self, manifest_id: int, settled: str) -> None:
+        """Undone by whatever removes results."""
+        ...
 
     def intend(self, intention: Intention, requests: Sequence[IntendedRequest]) -> int:
         """Records the intention and claims its requests, all or nothing; returns the attempt's id.

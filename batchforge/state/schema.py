@@ -68,7 +68,9 @@ MIGRATIONS: tuple[str, ...] = (
         created_at TEXT NOT NULL, digest TEXT NOT NULL, row_count INTEGER NOT NULL, parts TEXT NOT NULL,
         columns TEXT NOT NULL,
         -- How its output was written; NULL while that has yet to be done.
-        written_as TEXT, UNIQUE (target, job, scope)
+        written_as TEXT,
+        -- By what a later run sees that there is nothing to do; NULL while that is not known.
+        settled TEXT, UNIQUE (target, job, scope)
     );
     CREATE TABLE manifest_rows (
         manifest_id INTEGER NOT NULL, position INTEGER NOT NULL, key TEXT NOT NULL, request_id BLOB,

@@ -310,6 +310,10 @@ class SqliteState(SqliteFinding):
         with self._transaction():
             self._db.execute("UPDATE manifests SET written_as = ? WHERE manifest_id = ?", (written_as, manifest_id))
 
+    def mark_settled(self, manifest_id: int, settled: str) -> None:
+        with self._transaction():
+            self._db.execute("UPDATE manifests SET settled = ? WHERE manifest_id = ?", (settled, manifest_id))
+
     def intend(self, intention: Intention, requests: Sequence[IntendedRequest]) -> int:
         with self._transaction():
             self._check_month(intention)

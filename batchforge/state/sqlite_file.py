@@ -63,6 +63,8 @@ class SqliteFile:
         with self._transaction():
             for sql, values in steps:
                 self._db.execute(sql, values)
+            # What was settled may have rested on what is gone.
+            self._db.execute("UPDATE manifests SET settled = NULL")
 
     @contextmanager
     def scratch(self, create: str, index: str) -> Iterator[None]:

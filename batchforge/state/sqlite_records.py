@@ -18,7 +18,9 @@ RESULT_COLUMNS = (
     "stop_reason, error_type, error_message, cost_pico_usd, message_rowid, stored_at"
 )
 _KINDS = {kind.value: kind for kind in ResultKind}
-MANIFEST_COLUMNS = "manifest_id, job, target, scope, run_id, created_at, digest, row_count, parts, columns, written_as"
+MANIFEST_COLUMNS = (
+    "manifest_id, job, target, scope, run_id, created_at, digest, row_count, parts, columns, written_as, settled"
+)
 RUN_COLUMNS = "run_id, started_at, command, target, jobs, commit, started_by, status, ended_at, summary"
 ATTEMPT_COLUMNS = (
     "attempt_id, run_id, job, target, mode, state, request_count, holder, created_at, sent_at, batch_id, "
