@@ -208,11 +208,15 @@ class JobPlan:
         return rows
 
     def caching_in(self, phase: Phase) -> str:
-        """Whether requests of a phase are meant to find their prefix in the cache: none, cold, priming, primed."""
+        """Whether requests of a phase are meant to find their prefix in the cache: none, cold, priming, primed; or
+        mixed, where only some of them are: nothing is learnt from how many did."""
         if not any(self._order.marks):
             return "none"
         if phase.name.startswith("prime"):
             return "priming"
+        groups = self.caching.groups
+        if groups is not None and not self.caching.marks and groups.marked_rows < self.requests_to_send:
+            return "mixed"
         is_primed = any(each.name.startswith("prime") for each in self.phases)
         return "primed" if is_primed else "cold"
 

@@ -159,7 +159,7 @@ def test_groups_of_three_and_more_rows_are_worth_a_write_of_their_own() -> None:
     ids=["too short", "no wait", "prime: off", "off", "no prices"],
 )
 def test_groups_are_left_unmarked_where_a_write_cannot_pay(changes: dict[str, object]) -> None:
-    assert grouped(3, 50, **changes) is None
+    assert grouped(3, 50, **changes) is None  # type: ignore[arg-type]
 
 
 def test_rows_of_a_group_go_together_behind_the_rows_that_go_ahead() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def test_what_is_no_plan_is_named(tmp_path: Path, content: bytes) -> None:
     assert caught.value.problems[0].code == "BF808"
 
 
-EDITS = {
+EDITS: dict[str, Callable[[ProjectFiles], object]] = {
     "another row": lambda p: p.write_rows([*TEXTS, "One more."]),
     "an edited row": lambda p: p.write_rows([*TEXTS[:-1], "Something else."]),
     "fewer rows": lambda p: p.write_rows(TEXTS[:3]),
@@ -153,7 +154,7 @@ def saved_in_process(project: ProjectFiles) -> SavedPlan:
 
 
 def sent_ids(emulator: EmulatorServer) -> list[str]:
-    bodies = [json.loads(received.body) for received in emulator.received("batches.create")]
+    bodies = [json.loads(received.body or "") for received in emulator.received("batches.create")]
     return [request["custom_id"] for body in bodies for request in body["requests"]]
 
 

@@ -117,6 +117,18 @@ def test_each_group_is_primed_and_its_other_rows_read_its_document(
     assert [row["id"] for row in project.rows_of()] == [row["id"] for row in rows]
 
 
+def test_rows_of_groups_that_are_not_worth_a_write_teach_nothing_about_hits(project: ProjectFiles) -> None:
+    document = "The parties agree on what is written here. " * 80
+    rows = [{"id": f"long{n}", "name": "long", "document": document, "question": f"Question {n}?"} for n in range(4)]
+    rows += [{"id": f"s{n}", "name": f"s{n}", "document": f"Short {n}.", "question": "Which?"} for n in range(9)]
+    project.write_rows(rows)
+    blocks = [{"type": "text", "text": "{{ row.document }}"}, {"type": "text", "text": "{{ row.question }}"}]
+    project.write_job(user=blocks, cache={"per": "name"})
+    assert project.run().jobs[0].brought.cache_hits == 3
+    with project.state() as state:
+        assert state.learnt("about", "claude-haiku-5-5", "batch").primed_hit_rate is None
+
+
 def test_a_priming_row_may_go_through_the_messages_api(project: ProjectFiles, emulator: EmulatorServer) -> None:
     project.write_rows(TEXTS)
     project.write_job(system=LONG, cache={"prime": "sync"})
