@@ -35,7 +35,7 @@ FLOORS: Mapping[str, str] = {
     "compile": "model_rules model_check live_facts request_checks cache_groups caching compiler estimate",
     "memory": "state",
     "reach": "emulator backends targets brake",
-    "decide": "spending plan_rows decisions planner budget approval cache_order plan_notes why",
+    "decide": "spending settled plan_rows decisions planner budget approval cache_order plan_notes why",
     "do": "packing settling recovery remote_deletion executor sync_executor reconciliation",
     "deliver": "artifacts outputs summaries plan_values plan_file starter finding tried erasing cost diagnosis notify",
     "tell": "report progress plain_progress live_progress log_format cost_text found_text tried_text erasure_text",
