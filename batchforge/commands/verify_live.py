@@ -47,9 +47,10 @@ def command(
         message = f"the check can cost ${live_facts.ceiling():.4f}, over --max-cost ${max_cost_usd:.2f}"
         raise BudgetExceeded("BF802", message, hint="Raise --max-cost. Nothing was sent.")
     target = project.target(target_name)
+    server = _server(target)
     with EmulatorServer(api_keys=frozenset({"emulated"}), scenario=Scenario(processing_time_s=0.5)) as emulator:
         ours = live_facts.check_facts(live_facts.Server(emulator.base_url, "emulated", looks_for_s=5))
-    live = live_facts.check_facts(_server(target), tell=lambda text: click.echo(f"trying {text}", err=True))
+    live = live_facts.check_facts(server, tell=lambda text: click.echo(f"trying {text}", err=True))
     reports = live_facts.compare(live, ours)
     if output == "json":
         values = [asdict(report) | {"holds": report.holds, "is_alike": report.is_alike} for report in reports]
