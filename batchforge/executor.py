@@ -247,10 +247,13 @@ class Executor:
             in_flight = sum(attempt.request_count for attempt in attempts)
             if not in_flight or in_flight + request_count <= self.max_in_flight_requests:
                 return
+            moving = [attempt for attempt in attempts if attempt.state is not AttemptState.AMBIGUOUS]
+            if not moving:
+                raise undecided(attempts[0])
             for attempt in attempts:
                 with suppress(AttemptMoved):
                     self._advance(attempt)
-            self.clock.sleep(self._until_next_poll(attempts))
+            self.clock.sleep(self._until_next_poll(moving))
 
     # ---- settling
 

@@ -16,16 +16,26 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 WARM = (
-    "cli",
-    "commands.run",
-    "commands.collect",
-    "commands.resume",
-    "executor",
-    "pipeline",
-    "targets",
-    "state.sqlite",
-    "backends.batch",
-    "report",
+    "batchforge.cli",
+    "batchforge.commands.run",
+    "batchforge.commands.collect",
+    "batchforge.commands.resume",
+    "batchforge.executor",
+    "batchforge.pipeline",
+    "batchforge.progress",
+    "batchforge.recovery",
+    "batchforge.report",
+    "batchforge.selection",
+    "batchforge.state.sqlite",
+    "batchforge.sync_executor",
+    "batchforge.targets",
+    "batchforge.terminal",
+    "batchforge.backends.batch",
+    "batchforge.backends.sync",
+    "difflib",
+    "encodings.idna",
+    "httpcore2",
+    "truststore",
 )
 BEFORE, HALFWAY, AFTER = 0, 1, 2
 HANGS_AFTER_S = 60
@@ -38,7 +48,7 @@ def main() -> None:
     shim.kill_shim_name.restype = ctypes.c_char_p
     shim.kill_shim_name.argtypes = [ctypes.c_long]
     for name in WARM:
-        import_module(f"batchforge.{name}")
+        import_module(name)
     print("ready", flush=True)
     for line in sys.stdin:
         order = json.loads(line)

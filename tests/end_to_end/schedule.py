@@ -9,9 +9,10 @@ from typing import Any
 
 from batchforge.emulator.scenario import Fault, RowRule, Scenario
 from tests.end_to_end.kill_launcher import AFTER, BEFORE, HALFWAY
+from tests.end_to_end.proxy import Way
 
 HOUR_S = 3600.0
-TIMEOUT_S, SETTLE_AFTER_S = 0.4, 900.0
+TIMEOUT_S, SETTLE_AFTER_S = 0.4, 120.0
 CREATE, READING = "batches.create", ("batches.retrieve", "batches.results", "batches.list")
 COMMANDS = (("run",),) * 5 + (("run", "--no-wait"),) * 2 + (("collect",), ("resume",))
 
@@ -23,6 +24,16 @@ class Kill:
     share: float
     """How far into the calls of an undisturbed run."""
     moment: int
+
+
+@dataclass(frozen=True, slots=True)
+class CutAt:
+    """The proxy cuts the connection at a byte, whatever it belongs to."""
+
+    way: Way
+    share: float
+    """How far into the bytes of an undisturbed run."""
+    is_reset: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +51,7 @@ class Step:
     kill: Kill | None
     faults: Sequence[Fault]
     then: Between | None
+    cut: CutAt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +65,27 @@ class Schedule:
     steps: Sequence[Step]
 
 
-def make_schedule(seed: int, index: int) -> Schedule:
+def make_schedule(kind: str, seed: int, index: int) -> Schedule:
+    """`all`: everything that can go wrong. `cuts`: only the proxy cuts connections, once in each of a few runs."""
+    return _any_schedule(seed, index) if kind == "all" else _cut_schedule(seed, index)
+
+
+def _cut_schedule(seed: int, index: int) -> Schedule:
+    chance = Random(f"cuts {seed}:{index}")
+    return Schedule(
+        name=f"--only cuts --seed {seed} --index {index}",
+        scenario=Scenario(processing_time_s=0.0, retry_after_s=None, list_delay_s=chance.choice((0.0, 30.0))),
+        target={"timeout_s": 10, "settle_after_s": SETTLE_AFTER_S},
+        skew_s=0.0,
+        steps=[Step(("run",), None, (), None, _cut_at(chance)) for _ in range(chance.choice((1, 1, 2, 3)))],
+    )
+
+
+def _cut_at(chance: Random) -> CutAt:
+    return CutAt(chance.choice(("up", "down")), chance.random(), chance.random() < 0.5)
+
+
+def _any_schedule(seed: int, index: int) -> Schedule:
     chance = Random(f"{seed}:{index}")
     return Schedule(
         name=f"--seed {seed} --index {index}",
@@ -61,7 +93,7 @@ def make_schedule(seed: int, index: int) -> Schedule:
         target={
             "timeout_s": TIMEOUT_S,
             "settle_after_s": SETTLE_AFTER_S,
-            "poll_interval_s": 30,
+            "poll_interval_s": 600,
             "on_uncertain": chance.choice(("resend", "resend", "ask")),
             **chance.choice(({}, {}, {"max_in_flight_requests": 3})),
         },
@@ -74,7 +106,7 @@ def _scenario(chance: Random) -> Scenario:
     return Scenario(
         seed=chance.randrange(1000),
         processing_time_s=chance.choice((0.0, 0.0, 600.0, 2 * HOUR_S)),
-        list_delay_s=chance.choice((0.0, 0.0, 0.0, 30.0, 600.0)),
+        list_delay_s=chance.choice((0.0, 0.0, 0.0, 30.0, 100.0)),
         retry_after_s=chance.choice((None, 10)),
         counts=chance.choice(("stay", "move")),
         other_batches=chance.choice((0, 0, 3, 6)),
@@ -92,7 +124,8 @@ def _step(chance: Random) -> Step:
     if kill is None or chance.random() < 0.4:
         faults = [_fault(chance) for _ in range(chance.choice((1, 1, 1, 2)))]
     then = _between(chance) if chance.random() < 0.4 else None
-    return Step(chance.choice(COMMANDS), kill, faults, then)
+    cut = _cut_at(chance) if chance.random() < 0.1 else None
+    return Step(chance.choice(COMMANDS), kill, faults, then, cut)
 
 
 def _between(chance: Random) -> Between:

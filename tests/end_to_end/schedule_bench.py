@@ -1,6 +1,6 @@
 """Plays schedules: the real command line in forked processes, an emulator that counts, and a time that costs nothing.
 
-`python -m tests.end_to_end.schedule_bench FOLDER SHIM…` reads a `seed index` a line, and answers each with one of JSON.
+`python -m tests.end_to_end.schedule_bench FOLDER SHIM…` reads a `kind seed index` a line, and answers each with one of JSON.
 It is started with the shims preloaded, so that its emulator and its children share the played time.
 """
 
@@ -25,7 +25,8 @@ from batchforge.fingerprint import custom_id
 from batchforge.state.attempts import AttemptState
 from tests.builders import OUTPUT, ProjectFiles
 from tests.end_to_end.kill_bench import TEXTS, Ended, Launcher
-from tests.end_to_end.schedule import Between, Schedule, Step, make_schedule
+from tests.end_to_end.proxy import Cut, CuttingProxy, Way
+from tests.end_to_end.schedule import Between, CutAt, Schedule, Step, make_schedule
 
 MOST_RERUNS = 14
 KILLED, HUNG = -9, -14
@@ -39,6 +40,9 @@ class Played:
     runs: int
     kills: int
     faults: int
+    """Those that the emulator played."""
+    cuts: int
+    """Connections that the proxy cut."""
     batches: int
     paid: int
     """Requests that were billed."""
@@ -55,31 +59,34 @@ class ScheduleBench:
         self._shim = ctypes.CDLL(None)
         self._launcher = Launcher()
         self._calls = 0
+        self._bytes: Mapping[Way, int] = {}
 
     def close(self) -> None:
         self._launcher.close()
 
     def play(self, schedule: Schedule) -> Played:
         if not self._calls:
-            self._calls = self._count_calls()
-        with self._emulator(schedule.scenario) as emulator:
-            return _Play(self, emulator, schedule).played()
+            self._measure()
+        with self._emulator(schedule.scenario) as (emulator, proxy):
+            return _Play(self, emulator, proxy, schedule).played()
 
-    def _count_calls(self) -> int:
-        """Of a run that nothing happens to."""
+    def _measure(self) -> None:
+        """The calls and bytes of a run that nothing happens to."""
         quiet = Schedule("undisturbed", Scenario(processing_time_s=0, retry_after_s=None), {}, 0.0, ())
-        with self._emulator(quiet.scenario) as emulator:
-            play = _Play(self, emulator, quiet)
+        with self._emulator(quiet.scenario) as (emulator, proxy):
+            play = _Play(self, emulator, proxy, quiet)
             ended = play.launch("run")
             assert ended.exit_code == 0, play.said()
-            return len(ended.calls)
+            self._calls, self._bytes = len(ended.calls), proxy.passed
 
     @contextmanager
-    def _emulator(self, scenario: Scenario) -> Iterator[EmulatorServer]:
+    def _emulator(self, scenario: Scenario) -> Iterator[tuple[EmulatorServer, CuttingProxy]]:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         with EmulatorServer(self.folder / "emulator.db", scenario=scenario) as emulator:
-            yield emulator
+            proxy = CuttingProxy(int(emulator.base_url.rpartition(":")[2]))
+            yield emulator, proxy
+            proxy.close()
 
     def pass_time(self, hours: float) -> None:
         self._shim.clock_shim_advance(ctypes.c_double(hours * 3600))
@@ -90,13 +97,17 @@ class ScheduleBench:
     def call_at(self, share: float) -> int:
         return 1 + int(share * self._calls)
 
+    def cut_at(self, cut: CutAt) -> Cut:
+        return Cut(cut.way, int(cut.share * self._bytes[cut.way]), cut.is_reset)
+
 
 class _Play:
     """One schedule, from an empty state to a run that has nothing left to do."""
 
-    def __init__(self, bench: ScheduleBench, emulator: EmulatorServer, schedule: Schedule) -> None:
-        self.bench, self.emulator, self.schedule = bench, emulator, schedule
-        self.project = ProjectFiles(bench.folder / "project", emulator, **schedule.target)
+    def __init__(self, bench: ScheduleBench, emulator: EmulatorServer, proxy: CuttingProxy, schedule: Schedule) -> None:
+        self.bench, self.emulator, self.proxy, self.schedule = bench, emulator, proxy, schedule
+        target = {**schedule.target, "base_url": proxy.base_url}
+        self.project = ProjectFiles(bench.folder / "project", emulator, **target)
         self.project.write_rows(TEXTS)
         self.project.write_job(batch={"max_requests": 3})
         self.exit_codes: list[int] = []
@@ -125,6 +136,7 @@ class _Play:
     def _step(self, step: Step) -> None:
         for fault in step.faults:
             self.emulator.faults.add(fault)
+        self.proxy.arm(None if step.cut is None else self.bench.cut_at(step.cut))
         kill = step.kill
         if kill is None:
             self.launch(*step.words)
@@ -153,6 +165,7 @@ class _Play:
     def _finish(self) -> None:
         """Runs again, as a user would, until a run has nothing left to do."""
         self.emulator.faults.clear()
+        self.proxy.arm(None)
         for _ in range(MOST_RERUNS):
             sent_before = self.emulator.counters().requests_accepted
             words = ["--resend-and-risk-paying-twice"] if self._is_undecided() else []
@@ -194,6 +207,7 @@ class _Play:
             runs=len(self.exit_codes),
             kills=self.exit_codes.count(KILLED),
             faults=sum(received.fault is not None for received in self.emulator.received()),
+            cuts=self.proxy.cuts,
             batches=counted.batches_created,
             paid=len(billed),
             lost=lost,
@@ -230,7 +244,9 @@ class _Play:
         return batch_id in self.taken_away or self.emulator.clock.now_s() > created_s + 29 * 24 * 3600
 
     def _wrong_output(self) -> str:
-        (answered,) = self._of_state("SELECT count(DISTINCT request_id) FROM results WHERE message_rowid IS NOT NULL")[0]
+        (answered,) = self._of_state("SELECT count(DISTINCT request_id) FROM results WHERE message_rowid IS NOT NULL")[
+            0
+        ]
         path = self.project.path(OUTPUT)
         if answered < len(TEXTS):
             return "an output was written without all rows" if path.exists() else ""
@@ -248,9 +264,9 @@ class _Play:
 def main() -> None:
     bench = ScheduleBench(Path(sys.argv[1]))
     for line in sys.stdin:
-        seed, index = map(int, line.split())
+        kind, seed, index = line.split()
         began = time.monotonic()
-        played = bench.play(make_schedule(seed, index))
+        played = bench.play(make_schedule(kind, int(seed), int(index)))
         print(json.dumps({**asdict(played), "seconds": time.monotonic() - began}), flush=True)
     bench.close()
 

@@ -2,6 +2,7 @@
 
     python -m tests.end_to_end.schedules --count 10000 --seed 1
     python -m tests.end_to_end.schedules --seed 1 --index 4711
+    python -m tests.end_to_end.schedules --only cuts --count 5000 --seed 1
 
 Each schedule is drawn from its seed and index: kills, faults on the wire, what others do in the workspace, days that
 pass. The emulator counts what was billed. Prints the counts, and each failure with what replays it; ends with 1 if a
@@ -46,10 +47,10 @@ class Player:
             text=True,
         )
 
-    def play(self, seed: int, index: int) -> dict[str, Any]:
+    def play(self, kind: str, seed: int, index: int) -> dict[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(f"{seed} {index}\n")
+        self._process.stdin.write(f"{kind} {seed} {index}\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         assert line, f"the player of --seed {seed} --index {index} ended"
@@ -71,7 +72,7 @@ def open_players(count: int) -> Iterator[list[Player]]:
         yield players
 
 
-def play_all(players: Sequence[Player], seed: int, indexes: Sequence[int]) -> Iterator[dict[str, Any]]:
+def play_all(players: Sequence[Player], kind: str, seed: int, indexes: Sequence[int]) -> Iterator[dict[str, Any]]:
     """In the order of the indexes."""
     free: SimpleQueue[Player] = SimpleQueue()
     for player in players:
@@ -83,7 +84,7 @@ def play_all(players: Sequence[Player], seed: int, indexes: Sequence[int]) -> It
             return None
         player = free.get()
         try:
-            return player.play(seed, index)
+            return player.play(kind, seed, index)
         finally:
             free.put(player)
 
@@ -106,27 +107,38 @@ def describe(played: dict[str, Any]) -> str:
 
 class Totals:
     def __init__(self) -> None:
-        self._sums = dict.fromkeys(("runs", "kills", "faults", "batches", "paid", "paid_twice"), 0)
+        self.sums = dict.fromkeys(("runs", "kills", "faults", "cuts", "batches", "paid", "paid_twice"), 0)
         self.count = self.lost = self.problems = 0
 
     def add(self, played: dict[str, Any]) -> None:
         self.count += 1
         self.lost += len(played["lost"])
         self.problems += bool(played["problem"])
-        for name in self._sums:
-            self._sums[name] += played[name]
+        for name in self.sums:
+            self.sums[name] += played[name]
 
     def __str__(self) -> str:
-        sums = self._sums
+        sums = self.sums
         return (
-            f"{self.count:,} schedules: {sums['runs']:,} runs, {sums['kills']:,} kills, {sums['faults']:,} faults on "
-            f"the wire; {sums['batches']:,} batches, {sums['paid']:,} requests paid; "
+            f"{self.count:,} schedules: {sums['runs']:,} runs, {sums['kills']:,} kills, {sums['faults']:,} faults of "
+            f"the server, {sums['cuts']:,} connections cut; {sums['batches']:,} batches, {sums['paid']:,} requests paid; "
             f"{self.lost} lost, {sums['paid_twice']} paid twice, {self.problems} other problems"
         )
 
 
+def play_some(players: Sequence[Player], kind: str, seed: int, count: int) -> tuple[Totals, list[str]]:
+    """The counts, and what failed."""
+    totals, failures = Totals(), []
+    for played in play_all(players, kind, seed, range(count)):
+        totals.add(played)
+        failures += [describe(played)] if has_failed(played) else []
+    print(totals)
+    return totals, failures
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", dest="kind", choices=["cuts"], default="all", help="only connections that are cut")
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--first", type=int, default=0, help="the index to begin with")
@@ -136,7 +148,7 @@ def main() -> int:
     indexes = range(given.first, given.first + given.count) if given.index is None else [given.index]
     totals, failed, began = Totals(), 0, time.monotonic()
     with open_players(min(given.workers, len(indexes))) as players:
-        for played in play_all(players, given.seed, indexes):
+        for played in play_all(players, given.kind, given.seed, indexes):
             totals.add(played)
             failed += has_failed(played)
             if has_failed(played) or given.index is not None:
