@@ -72,7 +72,7 @@ class Project:
             listen: Is told what happens while it happens.
         """
         from batchforge import pipeline
-        from batchforge.planner import Resend
+        from batchforge.decisions import Resend
 
         options = pipeline.RunOptions(
             resend=Resend.ALL if full_refresh else Resend.NOTHING_PAID,
@@ -98,7 +98,7 @@ class Project:
     ) -> RunSummary:
         """A run that also asks failed rows again."""
         from batchforge import pipeline
-        from batchforge.planner import Resend
+        from batchforge.decisions import Resend
 
         options = pipeline.RunOptions(
             resend=Resend.FAILED, mode=mode, wait=wait, max_cost_usd=max_cost_usd, yes=yes, command="retry"

@@ -24,6 +24,7 @@ from batchforge.caching import LIFE_S
 from batchforge.claude_models import find_model
 from batchforge.clock import Clock, SystemClock, iso
 from batchforge.compiler import CompiledJob, compile_job
+from batchforge.decisions import Resend
 from batchforge.errors import BatchForgeError, BudgetExceeded, Problem, ProblemList, UsageError
 from batchforge.estimate import Phase, ways_of_results
 from batchforge.events import Event, EventName, Listener, ignore
@@ -34,7 +35,7 @@ from batchforge.outputs import OutputReport, check_columns, find_moved_rows, out
 from batchforge.plan_file import Binding, SavedPlan, check_within, moved_since
 from batchforge.plan_notes import context_notes, plan_notes
 from batchforge.plan_rows import Action
-from batchforge.planner import JobPlan, PlanSettings, Resend, plan_job
+from batchforge.planner import JobPlan, PlanSettings, plan_job
 from batchforge.project import Project
 from batchforge.request import MessageRequest
 from batchforge.request_checks import check_request

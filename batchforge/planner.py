@@ -10,7 +10,6 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from enum import StrEnum
 from types import TracebackType
 from typing import Literal
 
@@ -31,6 +30,7 @@ from batchforge.caching import (
 )
 from batchforge.claude_models import ModelPrices, PriceTable, find_model, price_table
 from batchforge.compiler import CompiledJob
+from batchforge.decisions import Resend, decide
 from batchforge.errors import Location, ProjectError
 from batchforge.estimate import (
     CANARY_FROM_ROWS,
@@ -46,30 +46,12 @@ from batchforge.estimate import (
 from batchforge.nearest import did_you_mean
 from batchforge.plan_rows import Action, PlannedRow, RowSpool, SendOrder
 from batchforge.request import BlockedRow, MessageRequest
-from batchforge.results import CUT, TRANSIENT_ERRORS, Learnt, ResultKind
+from batchforge.results import Learnt
 from batchforge.spill import SpillCounter
-from batchforge.state.records import IntendedRequest, Manifest, ManifestRow, RequestRecord, StateReader, StoredAnswer
+from batchforge.state.records import IntendedRequest, Manifest, ManifestRow, StateReader
 from batchforge.streams import in_chunks
 
 _ROWS_PER_LOOKUP = 2_000
-
-
-class Resend(StrEnum):
-    """Which rows that have been asked before are asked again."""
-
-    NOTHING_PAID = "nothing_paid"
-    """A plain run: only unbilled, transient failures."""
-    FAILED = "failed"
-    """`retry`: also billed failures and invalid requests."""
-    ALL = "all"
-    """`--full-refresh`: everything, under the next ordinal."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    action: Action
-    ordinal: int
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,71 +210,6 @@ class JobPlan:
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
-
-
-_NEW = Decision(Action.SUBMIT, 0, "new")
-
-
-def decide(
-    record: RequestRecord | None,
-    max_tokens: int,
-    resend: Resend = Resend.NOTHING_PAID,
-    asked_after: int | None = None,
-) -> Decision:
-    """What to do about one request, given all that is remembered of it.
-
-    Answers of attempts after `asked_after` are what `resend` asked for: they are not asked for once more.
-    """
-    if record is None:
-        return _NEW
-    if record.claims:
-        claim = record.claims[0]
-        return Decision(Action.WAIT, claim.ordinal, claim.batch_id or claim.attempt_state.value)
-    counting = _counting_answers(record.answers)
-    if asked_after is not None and any(answer.attempt_id > asked_after for answer in record.answers):
-        resend = Resend.NOTHING_PAID
-    if resend is Resend.ALL:
-        return Decision(Action.SUBMIT, _next_ordinal(counting), "full refresh")
-    for ordinal in sorted(counting, reverse=True):
-        answer = counting[ordinal]
-        if answer.kind is ResultKind.ANSWERED and answer.output_tokens <= max_tokens:
-            return Decision(Action.REUSE, ordinal, "answered before")
-    return _decide_failed(counting, max_tokens, resend)
-
-
-def _decide_failed(counting: Mapping[int, StoredAnswer], max_tokens: int, resend: Resend) -> Decision:
-    last = counting[max(counting)]
-    if last.kind is ResultKind.ANSWERED:
-        reason = f"its answer has {last.output_tokens} tokens, over max_tokens"
-        return Decision(Action.SUBMIT, _next_ordinal(counting), reason)
-    if last.kind in CUT and last.max_tokens < max_tokens:
-        return Decision(Action.SUBMIT, _next_ordinal(counting), f"cut at {last.max_tokens} tokens before")
-    reason = f"{_words(last)} before"
-    if not last.kind.is_billed:
-        is_transient = last.kind is not ResultKind.ERRORED or last.error_type in TRANSIENT_ERRORS
-        action = Action.SUBMIT if is_transient or resend is Resend.FAILED else Action.FAILED
-        return Decision(action, last.ordinal, reason)
-    if resend is Resend.FAILED:
-        return Decision(Action.SUBMIT, _next_ordinal(counting), reason)
-    return Decision(Action.FAILED, last.ordinal, reason)
-
-
-def _counting_answers(answers: Sequence[StoredAnswer]) -> dict[int, StoredAnswer]:
-    """For each ordinal the answer that counts: the billed one, else the last."""
-    counting: dict[int, StoredAnswer] = {}
-    for answer in answers:
-        held = counting.get(answer.ordinal)
-        if held is None or not held.kind.is_billed:
-            counting[answer.ordinal] = answer
-    return counting
-
-
-def _next_ordinal(counting: Mapping[int, StoredAnswer]) -> int:
-    return max(counting, default=-1) + 1
-
-
-def _words(answer: StoredAnswer) -> str:
-    return answer.error_type or answer.kind.value if answer.kind is ResultKind.ERRORED else answer.kind.value
 
 
 def plan_job(

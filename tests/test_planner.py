@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from batchforge.decisions import Resend, decide
 from batchforge.plan_rows import Action
-from batchforge.planner import Resend, decide
 from batchforge.results import TRANSIENT_ERRORS, ResultKind
 from batchforge.state.attempts import AttemptState
 from batchforge.state.records import LiveClaim, RequestRecord, StoredAnswer
@@ -208,9 +208,7 @@ def test_an_answer_that_fits_is_never_paid_again_by_a_plain_run(answers: list[St
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_run_says_which_part_of_a_request_changed(
-    project: ProjectFiles, change: dict[str, Any], reason: str
-) -> None:
+def test_a_run_says_which_part_of_a_request_changed(project: ProjectFiles, change: dict[str, Any], reason: str) -> None:
     project.run()
     project.write_job(**change)
     (job,) = project.run().jobs

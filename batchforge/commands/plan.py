@@ -67,8 +67,8 @@ def command(
     Needs no network and no key, and writes nothing but the file that --out names.
     """
     from batchforge import pipeline
+    from batchforge.decisions import Resend
     from batchforge.plan_values import has_changes
-    from batchforge.planner import Resend
     from batchforge.problem_text import render_problems
     from batchforge.terminal import wants_color
 
@@ -94,10 +94,10 @@ def command(
 
 
 def _document(chosen: Chosen, planned: ProjectPlan, bodies: bool) -> dict[str, Any]:
+    from batchforge.decisions import Resend
     from batchforge.git_commit import describe_commit
     from batchforge.pipeline import plan_binding
     from batchforge.plan_file import PlannedOptions, plan_document
-    from batchforge.planner import Resend
 
     options = planned.options
     return plan_document(
