@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from importlib import import_module
 from itertools import pairwise
 from types import FrameType
@@ -120,6 +121,8 @@ def run_command(args: list[str]) -> int:
         # Whoever read our output has gone; nothing more can be said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as exc:
+        return _disk_or_bug(exc, args, is_debug)
     except Exception as exc:
         return _our_bug(exc, is_debug)
 
@@ -142,6 +145,18 @@ def _show(exc: BatchForgeError) -> None:
     click.echo(render_problems(exc.problems, color=wants_color(sys.stderr)), err=True)
     code = exc.problems[0].code
     click.echo(f"\nMore about it: batchforge explain {code}", err=True)
+
+
+def _disk_or_bug(exc: OSError, args: list[str], is_debug: bool) -> int:
+    from batchforge.disk_room import disk_error
+
+    error = disk_error(exc)
+    if error is None:
+        return _our_bug(exc, is_debug)
+    with suppress(OSError):
+        # Where the disk is full that our output goes to, nothing can be said.
+        _log(error) if _logs_json(args) else _show(error)
+    return error.exit_code
 
 
 def _our_bug(exc: Exception, is_debug: bool) -> int:

@@ -1,4 +1,4 @@
-"""Room on the disk for results, set aside before their requests are paid for.
+"""Room on the disk for results, set aside before their requests are paid for; and what a disk's refusals are called.
 
 A disk that fills up while a batch is in flight loses nothing (the API keeps results for 29 days), but a run should not
 start what it has no room to finish.
@@ -14,6 +14,25 @@ from batchforge.errors import StateError
 
 BYTES_PER_RESULT = 2_000
 """What a stored result takes on average, with its message."""
+
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+def disk_error(exc: OSError) -> StateError | None:
+    """The disk's refusal in our words; None where it was not the disk."""
+    place = f" for {exc.filename}" if exc.filename else ""
+    if exc.errno in _NO_ROOM:
+        hint = "Free some space and run again. Nothing that was paid is lost."
+        return StateError("BF504", f"no room on the disk{place}: {exc.strerror}", hint=hint)
+    if exc.errno in _NOT_ALLOWED:
+        hint = "Check its permissions and run again. Nothing that was paid is lost."
+        return StateError("BF505", f"{exc.filename or 'a file'} cannot be written: {exc.strerror}", hint=hint)
+    if exc.errno == errno.EIO:
+        hint = "Check the disk (dmesg, smartctl), then run again. Nothing that was paid is lost."
+        return StateError("BF508", f"the disk failed{place}: {exc.strerror}", hint=hint)
+    return None
 
 
 def reserve(folder: Path, attempt_id: int, requests: int) -> None:
@@ -32,7 +51,7 @@ def reserve(folder: Path, attempt_id: int, requests: int) -> None:
             os.close(handle)
     except OSError as exc:
         release(folder, attempt_id)
-        if exc.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        if exc.errno not in _NO_ROOM:
             raise StateError(
                 "BF505", f"{folder} cannot be written: {exc.strerror}", hint="Check its permissions."
             ) from exc

@@ -688,6 +688,13 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Let the other one finish, then run again: its answers are reused.",
         "BF507 another process keeps asking for the same rows",
     ),
+    "BF508": ErrorCode(
+        "The disk failed",
+        "A write could not be brought to the disk: a defect, a cable, a network file system that went away. What was "
+        "stored before is whole; a batch that was being sent is found again by the next run.",
+        "Check the disk, then run again. If it goes on, move the project to another one.",
+        "BF508 the disk of the state .batchforge/state.db failed: disk I/O error",
+    ),
     "BF601": ErrorCode(
         "The API refused the credentials",
         "The key is wrong, was revoked, or may not use this workspace.",

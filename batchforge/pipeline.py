@@ -25,6 +25,7 @@ from batchforge.claude_models import find_model
 from batchforge.clock import Clock, SystemClock, iso
 from batchforge.compiler import CompiledJob, compile_job
 from batchforge.decisions import Resend
+from batchforge.disk_room import disk_error
 from batchforge.errors import BatchForgeError, BudgetExceeded, Problem, ProblemList, UsageError
 from batchforge.estimate import Phase, ways_of_results
 from batchforge.events import Event, EventName, Listener, ignore
@@ -875,6 +876,12 @@ class _Runner:
         except BatchForgeError:
             self.opened.state.end_run(self.run_id, "error", self.planned.summary())
             raise
+        except OSError as exc:
+            self.opened.state.end_run(self.run_id, "error", self.planned.summary())
+            error = disk_error(exc)
+            if error is None:
+                raise
+            raise error from exc
 
     def _finish(self, jobs: Sequence[JobSummary]) -> RunSummary:
         if self.opened.target.deletes_remote:

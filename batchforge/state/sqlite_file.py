@@ -189,6 +189,12 @@ class SqliteFile:
         return iso(self._clock.now())
 
 
+def _code(exc: sqlite3.DatabaseError) -> int:
+    """SQLite's extended result code; 0 for an error of the module itself."""
+    code: int = getattr(exc, "sqlite_errorcode", 0)
+    return code
+
+
 def _named(exc: sqlite3.DatabaseError, path: Path) -> StateError | StateLocked:
     text = str(exc)
     if "locked" in text or "busy" in text:
@@ -197,11 +203,17 @@ def _named(exc: sqlite3.DatabaseError, path: Path) -> StateError | StateLocked:
             f"the state {path} is held by another process",
             hint="Wait until it has finished, or run again; nothing was lost.",
         )
-    if "full" in text:
+    if "full" in text or _code(exc) == sqlite3.SQLITE_IOERR_SHMSIZE:
         return StateError("BF504", f"no room on the disk of {path}", hint="Free some space and run again.")
     if "readonly" in text or "unable to open" in text:
         return StateError(
             "BF505", f"the state {path} cannot be opened for writing: {text}", hint="Check its permissions."
+        )
+    if _code(exc) & 0xFF == sqlite3.SQLITE_IOERR:
+        return StateError(
+            "BF508",
+            f"the disk of the state {path} failed: {text}",
+            hint="Check the disk, then run again. Nothing that was paid is lost.",
         )
     return StateError(
         "BF503",

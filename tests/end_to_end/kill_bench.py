@@ -38,6 +38,10 @@ class Ended:
     exit_code: int
     calls: Sequence[str]
     """Those that change a file or send bytes; the last one of a killed run is that at which it was killed."""
+    disk_calls: int
+    """Those of the kind that disk_shim.c lets fail, where it is there."""
+    disk_calls: int = 0
+    """Those to the disk, where disk_shim.c is there."""
 
 
 class Launcher:
@@ -73,11 +77,11 @@ class Launcher:
 
 
 class Bench:
-    def __init__(self, folder: Path, shim: Path) -> None:
+    def __init__(self, folder: Path, shims: Sequence[Path]) -> None:
         self.folder = folder
         scenario = Scenario(processing_time_s=0, retry_after_s=None)
         self.emulator = EmulatorServer(folder / "emulator.db", scenario=scenario).start()
-        self._launcher = Launcher(LD_PRELOAD=str(shim))
+        self._launcher = Launcher(LD_PRELOAD=":".join(map(str, shims)))
 
     def close(self) -> None:
         self._launcher.close()
@@ -95,8 +99,8 @@ class Bench:
         project.write_job(batch={"max_requests": 3})
         return project
 
-    def launch(self, project: ProjectFiles, *words: str, kill_at: int = 0, moment: int = 0) -> Ended:
-        return self._launcher.launch(project.root, words, kill_at=kill_at, moment=moment)
+    def launch(self, project: ProjectFiles, *words: str, kill_at: int = 0, moment: int = 0, **order: Any) -> Ended:
+        return self._launcher.launch(project.root, words, kill_at=kill_at, moment=moment, **order)
 
     def run_until_done(self, project: ProjectFiles) -> int:
         """Runs again until a run ends well; returns how many it took."""
@@ -174,14 +178,14 @@ class Benches:
 
 
 @contextmanager
-def open_benches(count: int) -> Iterator[Benches]:
+def open_benches(count: int, *more_shims: str) -> Iterator[Benches]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)))
-        shim = build_shim(folder)
+        shims = [build_shim(folder, name) for name in ("kill_shim", *more_shims)]
         benches = []
         for number in range(count):
             (folder / str(number)).mkdir()
-            bench = Bench(folder / str(number), shim)
+            bench = Bench(folder / str(number), shims)
             stack.callback(bench.close)
             benches.append(bench)
         yield Benches(benches)

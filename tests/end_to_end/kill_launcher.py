@@ -1,7 +1,8 @@
 """Runs the command line in forked children that are killed at their n-th call. One order a line in, one answer out.
 
 Everything is imported before the fork, so that a run costs milliseconds; the child then is the real command line. An
-order with a `skew_s` plays time (clock_shim.c): its sleeps cost nothing, and its clock is wrong by so many seconds.
+order with a `skew_s` plays time (clock_shim.c): its sleeps cost nothing, and its clock is wrong by so many seconds. In
+one with a `fails_at` the disk fails from the n-th call on (disk_shim.c).
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ def main() -> None:
     shim = ctypes.CDLL(None)
     shim.kill_shim_calls.restype = ctypes.c_long
     shim.kill_shim_name.restype = ctypes.c_char_p
+    disk_calls = getattr(shim, "disk_shim_calls", lambda: 0)
     shim.kill_shim_name.argtypes = [ctypes.c_long]
     for name in WARM:
         import_module(name)
@@ -57,7 +59,8 @@ def main() -> None:
             _run(shim, order)
         _, status = os.waitpid(child, 0)
         calls = [shim.kill_shim_name(number + 1).decode() for number in range(shim.kill_shim_calls())]
-        print(json.dumps({"exit_code": os.waitstatus_to_exitcode(status), "calls": calls}), flush=True)
+        ended = {"exit_code": os.waitstatus_to_exitcode(status), "calls": calls, "disk_calls": disk_calls()}
+        print(json.dumps(ended), flush=True)
 
 
 def _run(shim: Any, order: dict[str, Any]) -> NoReturn:
@@ -71,6 +74,8 @@ def _run(shim: Any, order: dict[str, Any]) -> NoReturn:
     if "skew_s" in order:
         shim.clock_shim_arm(ctypes.c_double(order["skew_s"]))
         signal.alarm(HANGS_AFTER_S)
+    if "fails_at" in order:
+        shim.disk_shim_arm(ctypes.c_long(order["fails_at"]), order["error"], order["is_for_good"])
     sys.argv = ["batchforge", *order["words"]]
     shim.kill_shim_arm(ctypes.c_long(order["kill_at"]), order["moment"])
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from batchforge.emulator.scenario import Fault, RowRule, Scenario
+from batchforge.emulator.scenario import Fault, RowKind, RowRule, Scenario
 from tests.end_to_end.kill_launcher import AFTER, BEFORE, HALFWAY
 from tests.end_to_end.proxy import Way
 
@@ -114,7 +114,7 @@ def _scenario(chance: Random) -> Scenario:
     )
 
 
-_UNPAID = ("errored", "expired", "canceled")
+_UNPAID: tuple[RowKind, ...] = ("errored", "expired", "canceled")
 
 
 def _step(chance: Random) -> Step:

@@ -121,8 +121,8 @@ class Totals:
         sums = self.sums
         return (
             f"{self.count:,} schedules: {sums['runs']:,} runs, {sums['kills']:,} kills, {sums['faults']:,} faults of "
-            f"the server, {sums['cuts']:,} connections cut; {sums['batches']:,} batches, {sums['paid']:,} requests paid; "
-            f"{self.lost} lost, {sums['paid_twice']} paid twice, {self.problems} other problems"
+            f"the server, {sums['cuts']:,} connections cut; {sums['batches']:,} batches, {sums['paid']:,} requests "
+            f"paid; {self.lost} lost, {sums['paid_twice']} paid twice, {self.problems} other problems"
         )
 
 
