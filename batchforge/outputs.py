@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -21,7 +22,7 @@ from batchforge.request import MessageRequest
 from batchforge.results import RequestResult
 from batchforge.spec import JobSpec
 from batchforge.state.records import Manifest, OutputRow, StateReader
-from batchforge.tables.writing import TableWriter, open_writer
+from batchforge.tables.writing import TableWriter, check_writable, not_written, open_writer
 from batchforge.target import Target
 
 ANSWERED, BLOCKED, PENDING = "answered", "blocked", "pending"
@@ -73,12 +74,33 @@ class MovedRows:
     examples: tuple[str, ...]
 
 
-def check_columns(spec: JobSpec, columns: Sequence[str], target: Target) -> None:
-    """Before anything is sent: no column of the answer may hide one of the input.
+def check_output(spec: JobSpec, columns: Sequence[str], project: Project, target: Target) -> None:
+    """Before anything is sent: whether the output, with these columns of the input, can be written.
 
     Raises:
-        ProjectError: BF702
+        BatchForgeError: BF701 not there, BF702 a column of the answer would hide one of the input, BF704 its format
+            cannot hold the columns.
     """
+    _check_columns(spec, columns)
+    path = output_path(spec, project, target)
+    reader = AnswerReader(spec.output, has_tools="tools" in spec.params)
+    check_writable(path, _all_columns(columns, reader, target))
+    reason = _why_not_there(path)
+    if reason:
+        raise not_written(_shown(path, project), OSError(0, reason))
+
+
+def _why_not_there(path: Path) -> str:
+    """Why no file can be written at this place; empty where one can."""
+    if path.is_dir():
+        return "a folder has its name"
+    folder = next(parent for parent in path.parents if os.path.lexists(parent))
+    if not folder.is_dir():
+        return f"{folder.name} is not a folder"
+    return "" if os.access(folder, os.W_OK) else f"the folder {folder.name} may not be written to"
+
+
+def _check_columns(spec: JobSpec, columns: Sequence[str]) -> None:
     answer = (*AnswerReader(spec.output, has_tools="tools" in spec.params).columns, *_META_KINDS, EMULATED)
     both = [column for column in columns if column in answer]
     if both:
@@ -124,7 +146,20 @@ def write_outputs(
     spec: JobSpec, state: StateReader, manifest: Manifest, project: Project, target: Target
 ) -> OutputReport:
     """Write the table from stored results alone, beside the old one. It takes the old one's place only if the run is
-    complete and enough of its rows were answered; else the candidates stay where they are."""
+    complete and enough of its rows were answered; else the candidates stay where they are.
+
+    Raises:
+        BatchForgeError: BF701 a file cannot be written; what was there is untouched.
+    """
+    try:
+        return _written_outputs(spec, state, manifest, project, target)
+    except OSError as exc:
+        raise not_written(_shown(output_path(spec, project, target), project), exc) from exc
+
+
+def _written_outputs(
+    spec: JobSpec, state: StateReader, manifest: Manifest, project: Project, target: Target
+) -> OutputReport:
     path = output_path(spec, project, target)
     written = _beside(path, "sample" if manifest.scope else "candidate")
     statuses = _write_tables(spec, state, manifest, target, written)
@@ -150,7 +185,7 @@ def _write_tables(
 ) -> Mapping[str, int]:
     """Writes all rows, and the failed ones once more with their reasons; returns rows by status."""
     reader = AnswerReader(spec.output, has_tools="tools" in spec.params)
-    columns = [*manifest.columns, *reader.columns, *_META_KINDS, *([EMULATED] if target.type == "emulator" else [])]
+    columns = _all_columns(manifest.columns, reader, target)
     kinds = column_kinds(spec.output) | _META_KINDS | {EMULATED: "boolean"}
     statuses: Counter[str] = Counter()
     _rejected(path).unlink(missing_ok=True)
@@ -167,6 +202,10 @@ def _write_tables(
                 rejects = rejects or stack.enter_context(open_writer(_rejected(path), _rejected_columns(manifest)))
                 rejects.write(failure)
     return statuses
+
+
+def _all_columns(given: Sequence[str], reader: AnswerReader, target: Target) -> list[str]:
+    return [*given, *reader.columns, *_META_KINDS, *([EMULATED] if target.type == "emulator" else [])]
 
 
 def _publish(candidate: Path, path: Path) -> None:

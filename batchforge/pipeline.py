@@ -32,7 +32,7 @@ from batchforge.events import Event, EventName, Listener, ignore
 from batchforge.file_marks import FileMark, are_unchanged, mark_files
 from batchforge.git_commit import describe_commit
 from batchforge.inputs import InputRow, input_paths, read_input
-from batchforge.outputs import OutputReport, check_columns, find_moved_rows, output_path, write_outputs, written_as
+from batchforge.outputs import OutputReport, check_output, find_moved_rows, output_path, write_outputs, written_as
 from batchforge.plan_file import Binding, SavedPlan, check_within, moved_since
 from batchforge.plan_notes import context_notes, plan_notes
 from batchforge.plan_rows import Action
@@ -217,7 +217,7 @@ def plan(
             settings = replace(settings, counted_ratios=_count_tokens(project, compiled, target))
         plans = [stack.enter_context(plan_job(job, state, target.name, _in_mode(job, settings))) for job in compiled]
         for each in plans:
-            check_columns(each.compiled.spec, each.columns, target)
+            check_output(each.compiled.spec, each.columns, project, target)
         notes = plan_notes(plans, state, target.name)
         yield ProjectPlan(plans, state, problems.warnings, notes, options)
 
@@ -684,7 +684,7 @@ class _Runner:
         self.input_marks[job.spec.name] = mark_files(tree, input_paths(rows, tree))
         plan = plan_job(job, self.opened.state, self.opened.target.name, settings)
         try:
-            check_columns(job.spec, plan.columns, self.opened.target)
+            check_output(job.spec, plan.columns, self.project, self.opened.target)
             if resumed is not None:
                 check_resumed(plan, resumed, self.opened.state, self.opened.target.name)
         except BaseException:

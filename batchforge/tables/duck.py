@@ -22,6 +22,8 @@ def open_duckdb() -> Iterator[duckdb.DuckDBPyConnection]:
     }
     connection = duckdb.connect(":memory:", config=settings)
     try:
+        # It would draw on stdout, which is the command's own.
+        connection.execute("SET enable_progress_bar = false")
         yield connection
     finally:
         connection.close()

@@ -48,7 +48,7 @@ class TableWriter:
         try:
             self._sink.write(values)
         except OSError as exc:
-            raise _not_written(self._shown_as, exc) from exc
+            raise not_written(self._shown_as, exc) from exc
 
 
 class _JsonLinesWriter:
@@ -127,7 +127,7 @@ def open_writer(
     try:
         sink = _open_sink(path, partial, columns, kinds or {}, escape_formulas)
     except OSError as exc:
-        raise _not_written(shown_as, exc) from exc
+        raise not_written(shown_as, exc) from exc
     try:
         yield TableWriter(sink, columns, shown_as)
         _publish(sink, partial, path, shown_as)
@@ -194,7 +194,7 @@ def _publish(sink: _Sink, partial: Path, path: Path, shown_as: str) -> None:
         partial.replace(path)
         _make_durable(path.parent)
     except OSError as exc:
-        raise _not_written(shown_as, exc) from exc
+        raise not_written(shown_as, exc) from exc
 
 
 def _make_durable(path: Path) -> None:
@@ -205,7 +205,7 @@ def _make_durable(path: Path) -> None:
         os.close(descriptor)
 
 
-def _not_written(shown_as: str, exc: OSError) -> BatchForgeError:
+def not_written(shown_as: str, exc: OSError) -> BatchForgeError:
     return BatchForgeError(
         "BF701",
         f"the file cannot be written: {exc.strerror or exc}",
