@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from batchforge.emulator import EmulatorServer, Scenario
 from tests.builders import ProjectFiles
 
 StartEmulator = Callable[..., EmulatorServer]
+
+# How long an example takes says more about what else the machine does.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 
 @pytest.fixture
