@@ -22,9 +22,16 @@ from tests.builders import child_environment
 from tests.docs_pages import TREE, pages
 
 DOCS = TREE / "docs"
-WITH_A_TEST_OF_THEIR_OWN = {"docs/emulator.md", "docs/cost.md"}
+WITH_A_TEST_OF_THEIR_OWN = {
+    "docs/emulator.md": "emulator/test_emulator_docs.py",
+    "docs/cost.md": "test_cost.py",
+    "docs/costs-and-caching.md": "end_to_end/test_costs_docs.py",
+    "docs/looking-and-erasing.md": "test_looking_docs.py",
+}
 GENERATED = {f"docs/{name}" for name in ("yaml.md", "commands.md", "errors.md", "log.md")}
-PAGES = sorted({str(path.relative_to(TREE)) for path in DOCS.rglob("*.md")} - GENERATED - WITH_A_TEST_OF_THEIR_OWN)
+PAGES = sorted(
+    {str(path.relative_to(TREE)) for path in DOCS.rglob("*.md")} - GENERATED - WITH_A_TEST_OF_THEIR_OWN.keys()
+)
 _BLOCK = re.compile(r"(?:^`(?P<path>[^`\n]+)`:\n\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _OF_THE_REPOSITORY = ("pip install", "tests/run.sh")
 """Commands of the README that .ci/run runs, in a clone."""
@@ -83,6 +90,11 @@ def test_the_readme_shows_a_project_that_works(tmp_path: Path) -> None:
         if block.kind in ("sh", "console") and not any(word in block.text for word in _OF_THE_REPOSITORY):
             for command, shown in _sessions(block.text):
                 _run_shown(command, shown, tmp_path)
+
+
+@pytest.mark.parametrize("page", WITH_A_TEST_OF_THEIR_OWN)
+def test_a_page_with_a_test_of_its_own_has_one(page: str) -> None:
+    assert Path(page).name in (TREE / "tests" / WITH_A_TEST_OF_THEIR_OWN[page]).read_text("utf-8")
 
 
 def test_every_link_of_the_docs_leads_somewhere() -> None:
