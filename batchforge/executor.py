@@ -128,6 +128,7 @@ class Executor:
             finally:
                 packed.discard()
             sent += len(packed.requests)
+            del packed  # its requests are not held while the next ones are packed
         return sent
 
     def collect(self, jobs: Sequence[str], *, wait: bool) -> list[AttemptRecord]:

@@ -7,11 +7,11 @@ from hashlib import blake2b
 from types import TracebackType
 from typing import Self
 
-DEFAULT_MEMORY_KEYS = 200_000
+DEFAULT_MEMORY_KEYS = 40_000
 SHORT_KEY_BYTES = 32
-_CACHE_KIB = 32 * 1024
-_HASH_BITS = 27
-"""16 MB of bits: ten million keys fill a thirteenth of them."""
+_CACHE_KIB = 6 * 1024
+_HASH_BITS = 25
+"""4 MB of bits: ten million keys fill a quarter of them."""
 _HASH_MASK = (1 << _HASH_BITS) - 1
 
 
