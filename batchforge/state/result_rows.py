@@ -1,6 +1,6 @@
 """Many results at once -> rows of the SQLite store: a statement for all of them instead of four for each.
 
-100,000 results took 1.2 s of CPU this way instead of 4.4 s.
+100,000 results took 2.3 s of CPU this way instead of 3.9 s.
 """
 
 from __future__ import annotations
