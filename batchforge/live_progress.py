@@ -72,7 +72,7 @@ class LiveProgress:
     def _cells(self, tally: JobTally, columns: int) -> list[Text]:
         ended, batches = tally.batches
         waiting = sum(tally.left.values())
-        to_go = max(0, tally.to_send - tally.statuses.total()) if tally.to_send else waiting
+        to_go = max(0, tally.to_send - tally.statuses.total() - tally.answers) if tally.to_send else waiting
         spent = f"${tally.spent_usd:,.2f}"
         if columns >= _NARROW and tally.estimated_usd is not None:
             spent += f" of about ${tally.estimated_usd:,.2f}"

@@ -68,8 +68,14 @@ EVENTS: Mapping[str, EventMeaning] = {
         {**_BATCH_ID, "stored": "Results of this batch stored so far.", **_STORED},
     ),
     "answers_stored": EventMeaning(
-        "Answers that came one by one (mode sync) are in the state.",
-        {"stored": "Answers stored so far.", "requests": "How many are asked for.", **_STORED},
+        "Answers that came one by one (mode sync) are in the state. All numbers are totals of the job so far.",
+        {
+            "stored": "Answers stored.",
+            "requests": "How many are asked for.",
+            "cost_usd": "What they cost.",
+            "input_tokens": "Tokens of their prompts, cached ones included.",
+            "output_tokens": "Tokens of their answers.",
+        },
     ),
     "attempt_moved": EventMeaning(
         "An attempt to send requests has entered another state.",

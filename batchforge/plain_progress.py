@@ -101,6 +101,8 @@ class JobTally:
     left: dict[str, int] = field(default_factory=dict)
     """Batch -> requests without a result."""
     statuses: Counter[str] = field(default_factory=Counter)
+    answers: int = 0
+    """Those that came one by one."""
     input_tokens: int = 0
     output_tokens: int = 0
     spent_usd: float = 0.0
@@ -109,11 +111,11 @@ class JobTally:
 
     @property
     def answered(self) -> int:
-        return self.statuses["answered"]
+        return self.statuses["answered"] + self.answers
 
     @property
     def failed(self) -> int:
-        return self.statuses.total() - self.answered
+        return self.statuses.total() - self.statuses["answered"]
 
     @property
     def batches(self) -> tuple[int, int]:
@@ -132,8 +134,12 @@ class JobTally:
                 self.left[data["batch_id"]] = data["requests"]
             case "batch_progress":
                 self.left[data["batch_id"]] = data["processing"]
-            case "results_stored" | "answers_stored":
+            case "results_stored":
                 self._add_results(data)
+            case "answers_stored":
+                self.answers = data["stored"]
+                self.spent_usd = data["cost_usd"]
+                self.input_tokens, self.output_tokens = data["input_tokens"], data["output_tokens"]
             case "waiting":
                 self.waits_for = event.message
 

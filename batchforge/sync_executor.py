@@ -353,7 +353,16 @@ class _Sending:
             return
         self._told_at = now
         message = f"{self.stored:,} of {total:,} answered"
-        self._tell(EventName.ANSWERS_STORED, message, stored=self.stored, requests=total)
+        came = self.executor.brought.get(self.plan.job, Brought())
+        self._tell(
+            EventName.ANSWERS_STORED,
+            message,
+            stored=self.stored,
+            requests=total,
+            cost_usd=round(came.cost_usd, 9),
+            input_tokens=came.usage.prompt_tokens,
+            output_tokens=came.usage.output_tokens,
+        )
 
     def _tell(self, name: EventName, message: str, **data: object) -> None:
         self.executor.listen(Event(name, self.plan.job, message, data))

@@ -29,9 +29,8 @@ WITH_A_TEST_OF_THEIR_OWN = {
     "docs/looking-and-erasing.md": "test_looking_docs.py",
 }
 GENERATED = {f"docs/{name}" for name in ("yaml.md", "commands.md", "errors.md", "log.md")}
-PAGES = sorted(
-    {str(path.relative_to(TREE)) for path in DOCS.rglob("*.md")} - GENERATED - WITH_A_TEST_OF_THEIR_OWN.keys()
-)
+_ALL = {str(path.relative_to(TREE)) for path in DOCS.rglob("*.md")}
+PAGES = sorted(_ALL - GENERATED - WITH_A_TEST_OF_THEIR_OWN.keys())
 _BLOCK = re.compile(r"(?:^`(?P<path>[^`\n]+)`:\n\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _OF_THE_REPOSITORY = ("pip install", "tests/run.sh")
 """Commands of the README that .ci/run runs, in a clone."""

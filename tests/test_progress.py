@@ -74,6 +74,16 @@ def test_a_line_that_says_the_same_again_is_left_out() -> None:
     assert sum("20 of 20 to go" in line for line in lines) == 1
 
 
+def test_answers_that_come_one_by_one_are_told_now_and_then() -> None:
+    events = (
+        Event(EventName.ANSWERS_STORED, "triage", f"{n} of 100 answered", {"stored": n, "requests": 100})
+        for n in range(1, 101)
+    )
+    lines = told(io.StringIO(), events).splitlines()
+    assert 2 < len(lines) < 30
+    assert "100 of 100" in lines[-1]
+
+
 def test_what_comes_from_outside_never_steers_the_terminal() -> None:
     event = Event(EventName.WARNING, "triage", "the API says \x1b[2J\u202eoh\n")
     assert told(io.StringIO(), iter([event])) == "warning: triage: the API says \\x1b[2J\\u202eoh\\n\n"
