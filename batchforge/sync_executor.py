@@ -286,7 +286,8 @@ class _Sending:
         seconds = self.brake.held_until - now
         if seconds > _LONGEST_WAIT_S:
             self.error = self.error or _asks_to_wait(reason, seconds)
-        self._tell(EventName.WAITING, f"{reason}; going on in {seconds:,.1f} s", seconds=seconds)
+        if self._may_send:
+            self._tell(EventName.WAITING, f"{reason}; going on in {seconds:,.1f} s", seconds=seconds)
 
     def _failed(self, ask: _Ask, reply: Reply, now: float) -> RequestResult | None:
         self.brake.failed(now, reply.pace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -57,11 +58,13 @@ class _AtFirstUse:
 
     def __init__(self, make: Callable[[], BatchBackend | MessagesBackend]) -> None:
         self._make = make
+        self._lock = threading.Lock()
         self._made: BatchBackend | MessagesBackend | None = None
 
     def __getattr__(self, name: str) -> Any:
-        if self._made is None:
-            self._made = self._make()
+        with self._lock:  # workers use it at the same time
+            if self._made is None:
+                self._made = self._make()
         return getattr(self._made, name)
 
     def close(self) -> None:
