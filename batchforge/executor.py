@@ -24,7 +24,7 @@ from batchforge.pricing import Pricing
 from batchforge.results import Brought, RequestResult, ResultKind, brought_by
 from batchforge.settling import is_asked_by_any, settle
 from batchforge.state.attempts import UNSETTLED, AttemptState
-from batchforge.state.holders import is_alive, this_holder
+from batchforge.state.holders import is_alive, let_go, this_holder, was_let_go
 from batchforge.state.records import (
     AttemptMoved,
     AttemptRecord,
@@ -159,25 +159,38 @@ class Executor:
         for tries in range(_REJECTED_TRIES):
             self._wait_for_room(len(packed.requests))
             attempt = self._intend(packed, intention)
-            self._reserve_room(attempt)
-            attempt = self._move(attempt, AttemptState.SENDING)
             try:
-                batch = self.backend.submit(packed.body, betas)
-            except Rejected as exc:
-                self._move(attempt, AttemptState.REJECTED, note=str(exc))
-                self._wait_or_raise(exc, tries, intention.job)
-            except Uncertain as exc:
-                self._move(attempt, AttemptState.UNCERTAIN, note=str(exc))
-                if self._settle_until_known(attempt.attempt_id) is not AttemptState.ASSUMED_LOST:
+                if self._is_accepted(attempt, packed, betas):
                     return
-            else:
-                self._accepted(attempt, batch, packed.size_bytes)
-                return
+            except Rejected as exc:
+                self._wait_or_raise(exc, tries, intention.job)
+            except BaseException:
+                let_go(self.state.url, attempt.attempt_id, attempt.created_at)
+                raise
         raise ApiError(
             "BF603",
             f"the API did not accept a batch of {len(packed.requests):,} requests in {_REJECTED_TRIES} tries",
             hint="Nothing of it was paid. Run again later: what was accepted before is kept.",
         )
+
+    def _is_accepted(self, attempt: AttemptRecord, packed: PackedBatch, betas: Sequence[str]) -> bool:
+        """False where it may be sent again: it was surely not accepted.
+
+        Raises:
+            Rejected: so said the API.
+        """
+        self._reserve_room(attempt)
+        attempt = self._move(attempt, AttemptState.SENDING)
+        try:
+            batch = self.backend.submit(packed.body, betas)
+        except Rejected as exc:
+            self._move(attempt, AttemptState.REJECTED, note=str(exc))
+            raise
+        except Uncertain as exc:
+            self._move(attempt, AttemptState.UNCERTAIN, note=str(exc))
+            return self._settle_until_known(attempt.attempt_id) is not AttemptState.ASSUMED_LOST
+        self._accepted(attempt, batch, packed.size_bytes)
+        return True
 
     def _intend(self, packed: PackedBatch, intention: Intention) -> AttemptRecord:
         while True:
@@ -320,6 +333,8 @@ class Executor:
         self._move(attempt, AttemptState.INTERRUPTED, note="its process ended")
 
     def _is_abandoned(self, attempt: AttemptRecord) -> bool:
+        if was_let_go(self.state.url, attempt.attempt_id, attempt.created_at):
+            return True
         since = parse_iso(attempt.sent_at or attempt.created_at)
         lease_s = self.timing.timeout_s + _LEASE_SLACK_S
         return not is_alive(attempt.holder, since, self.clock.now(), lease_s)

@@ -27,6 +27,7 @@ from batchforge.planner import JobPlan
 from batchforge.pricing import Pricing
 from batchforge.results import Brought, RequestResult, brought_by
 from batchforge.state.attempts import AttemptState
+from batchforge.state.holders import let_go
 from batchforge.state.records import AttemptMoved, AttemptRecord, IntendedRequest, StateStore
 
 _REQUESTS_PER_ATTEMPT = 500
@@ -323,7 +324,8 @@ class _Sending:
     def _end_attempts(self) -> None:
         note = "interrupted" if self.error is None else str(self.error)[:200]
         for attempt in list(self._attempts):
-            with suppress(Exception):  # whatever is not ended here is, once this process has ended
+            let_go(self.state.url, attempt.record.attempt_id, attempt.record.created_at)
+            with suppress(Exception):  # whatever is not ended here, the next run ends
                 is_sent = attempt.record.state is AttemptState.SENDING
                 self._end(attempt, AttemptState.INTERRUPTED if is_sent else AttemptState.WITHDRAWN, note)
 

@@ -10,6 +10,17 @@ from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 
+_let_go: set[tuple[str, int, str]] = set()
+
+
+def let_go(state_url: str, attempt_id: int, created_at: str) -> None:
+    """This process has given up in the middle of an attempt, and lives on: nobody is at work on it any more."""
+    _let_go.add((state_url, attempt_id, created_at))
+
+
+def was_let_go(state_url: str, attempt_id: int, created_at: str) -> bool:
+    return (state_url, attempt_id, created_at) in _let_go
+
 
 @cache
 def this_holder() -> str:

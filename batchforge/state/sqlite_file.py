@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -101,13 +102,18 @@ class SqliteFile:
 
     def _connect(self, read_only: bool, lock_timeout_s: float) -> sqlite3.Connection:
         if read_only:
-            address = f"file:{self.path}?mode=ro"
+            address = f"file:{self.path}?mode=ro{'&immutable=1' if self._cannot_change() else ''}"
         else:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if not self.path.exists():
                 self.path.touch(mode=0o600)
             address = f"file:{self.path}"
         return sqlite3.connect(address, uri=True, timeout=lock_timeout_s, isolation_level=None, check_same_thread=False)
+
+    def _cannot_change(self) -> bool:
+        """On a read-only disk SQLite cannot make the files that it shares with writers; there can be none."""
+        has_log = self.path.with_name(f"{self.path.name}-wal").exists()
+        return not has_log and not os.access(self.path.parent, os.W_OK)
 
     def _prepare(self, read_only: bool) -> None:
         self._db.execute("PRAGMA foreign_keys = ON")
@@ -218,5 +224,6 @@ def _named(exc: sqlite3.DatabaseError, path: Path) -> StateError | StateLocked:
     return StateError(
         "BF503",
         f"the state {path} is damaged or not a state: {text}",
-        hint="Move it away and keep it: what was paid is still to be had from the API for 29 days.",
+        hint="Move it away and keep it, with its -wal beside it. `batchforge state recover` reads what was paid in the "
+        "last 29 days back from the API; `batchforge state import` takes an export.",
     )

@@ -40,8 +40,6 @@ class Ended:
     """Those that change a file or send bytes; the last one of a killed run is that at which it was killed."""
     disk_calls: int
     """Those of the kind that disk_shim.c lets fail, where it is there."""
-    disk_calls: int = 0
-    """Those to the disk, where disk_shim.c is there."""
 
 
 class Launcher:

@@ -1,6 +1,7 @@
 """Plays schedules: the real command line in forked processes, an emulator that counts, and a time that costs nothing.
 
-`python -m tests.end_to_end.schedule_bench FOLDER SHIM…` reads a `kind seed index` a line, and answers in JSON. It is started with the shims preloaded, so that its emulator and its children share the played time.
+`python -m tests.end_to_end.schedule_bench FOLDER` reads a `kind seed index` a line, and answers in JSON. It is started
+with the shims preloaded, so that its emulator and its children share the played time.
 """
 
 from __future__ import annotations
