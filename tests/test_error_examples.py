@@ -154,6 +154,7 @@ ELSEWHERE: dict[str, str] = {
     "BF504": "end_to_end/test_hard_stops.py::test_a_state_without_room_to_grow",
     "BF506": "end_to_end/test_main_job.py::test_a_state_of_another_origin_is_refused",
     "BF507": "end_to_end/test_command_line.py::test_two_runs_at_once_send_every_request_once",
+    "BF508": "end_to_end/test_lying_store.py::test_a_sync_that_fails_costs_nothing",
     "BF601": "test_models_check.py::test_a_refused_key_is_said_to_be_refused",
     "BF602": "end_to_end/test_hard_stops.py::test_results_that_lie_on_another_host",
     "BF603": "end_to_end/test_hard_stops.py::test_a_batch_that_is_not_accepted_in_many_tries",
