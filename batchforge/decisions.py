@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -37,10 +37,12 @@ def decide(
     max_tokens: int,
     resend: Resend = Resend.NOTHING_PAID,
     asked_after: int | None = None,
+    invalid: Collection[int] = (),
 ) -> Decision:
     """What to do about one request, given all that is remembered of it.
 
-    Answers of attempts after `asked_after` are what `resend` asked for: they are not asked for once more.
+    Answers of attempts after `asked_after` are what `resend` asked for: they are not asked for once more. `invalid`
+    holds the ordinals of answers that break the job's schema: paid for, and asked again only where `resend` says so.
     """
     if record is None:
         return _NEW
@@ -54,7 +56,8 @@ def decide(
         return Decision(Action.SUBMIT, _next_ordinal(counting), "full refresh")
     for ordinal in sorted(counting, reverse=True):
         answer = counting[ordinal]
-        if answer.kind is ResultKind.ANSWERED and answer.output_tokens <= max_tokens:
+        is_asked_again = resend is Resend.FAILED and ordinal in invalid
+        if answer.kind is ResultKind.ANSWERED and answer.output_tokens <= max_tokens and not is_asked_again:
             return Decision(Action.REUSE, ordinal, "answered before")
     return _decide_failed(counting, max_tokens, resend)
 
@@ -62,7 +65,8 @@ def decide(
 def _decide_failed(counting: Mapping[int, StoredAnswer], max_tokens: int, resend: Resend) -> Decision:
     last = counting[max(counting)]
     if last.kind is ResultKind.ANSWERED:
-        reason = f"its answer has {last.output_tokens} tokens, over max_tokens"
+        is_long = last.output_tokens > max_tokens
+        reason = f"its answer has {last.output_tokens} tokens, over max_tokens" if is_long else "invalid before"
         return Decision(Action.SUBMIT, _next_ordinal(counting), reason)
     if last.kind in CUT and last.max_tokens < max_tokens:
         return Decision(Action.SUBMIT, _next_ordinal(counting), f"cut at {last.max_tokens} tokens before")

@@ -15,6 +15,7 @@ from typing import Literal
 
 import msgspec
 
+from batchforge.answers import INVALID, AnswerReader
 from batchforge.cache_groups import CacheGroups, Difference, first_differing_byte
 from batchforge.caching import (
     COLD_BATCH_HIT_RATE,
@@ -46,9 +47,9 @@ from batchforge.estimate import (
 from batchforge.nearest import did_you_mean
 from batchforge.plan_rows import Action, PlannedRow, RowSpool, SendOrder
 from batchforge.request import BlockedRow, MessageRequest
-from batchforge.results import Learnt
+from batchforge.results import Learnt, ResultKind
 from batchforge.spill import SpillCounter
-from batchforge.state.records import IntendedRequest, Manifest, ManifestRow, StateReader
+from batchforge.state.records import IntendedRequest, Manifest, ManifestRow, RequestRecord, StateReader
 from batchforge.streams import in_chunks
 
 _ROWS_PER_LOOKUP = 2_000
@@ -417,12 +418,19 @@ class _Planner:
         records = self.state.lookup(ids) if self.state else {}
         unknown = [r for r in rows if isinstance(r, MessageRequest) and r.request_id not in records]
         causes = self._causes(unknown)
+        invalid = self._invalid_answers(records) if self.settings.resend is Resend.FAILED else {}
         for row in rows:
             if isinstance(row, BlockedRow):
                 yield self._blocked(row), ""
                 continue
             record, settings = records.get(row.request_id), self.settings
-            decision = decide(record, self.compiled.spec.max_tokens, settings.resend, settings.asked_after)
+            decision = decide(
+                record,
+                self.compiled.spec.max_tokens,
+                settings.resend,
+                settings.asked_after,
+                invalid.get(row.request_id, ()),
+            )
             is_first = seen.add(row.request_id) == 0
             is_sent = decision.action is Action.SUBMIT and is_first
             reason = causes.get(row.position, decision.reason)
@@ -450,6 +458,23 @@ class _Planner:
             message = f"`cache: per: {column}` names a column that {row.place} does not have"
             raise ProjectError("BF809", message, location=location, hint=hint)
         return str(row.values[column])
+
+    def _invalid_answers(self, records: Mapping[bytes, RequestRecord]) -> dict[bytes, set[int]]:
+        """Request -> ordinals of its answers that break the job's schema."""
+        assert self.state is not None
+        spec = self.compiled.spec
+        reader = AnswerReader(spec.output, has_tools="tools" in spec.params)
+        names = [
+            (request, answer.ordinal)
+            for request, record in records.items()
+            for answer in record.answers
+            if answer.kind is ResultKind.ANSWERED
+        ]
+        found: dict[bytes, set[int]] = {}
+        for (request, ordinal), stored in self.state.stored_results(names).items():
+            if reader.read(stored.result).status == INVALID:
+                found.setdefault(request, set()).add(ordinal)
+        return found
 
     def _causes(self, unknown: Sequence[MessageRequest]) -> dict[int, str]:
         """Position -> why a request that nothing is known of is asked: the row is new, or this part of it changed."""

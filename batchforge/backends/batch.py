@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import msgspec
 from anthropic.types import MessageTokensCount
@@ -106,7 +106,7 @@ class BatchApi:
         """The key goes to results_url too, so it must be where the key was meant for."""
         if results_url is None:
             raise Unavailable("the batch has no results yet")
-        ours, theirs = urlsplit(self._base_url), urlsplit(results_url)
+        ours, theirs = urlsplit(self._base_url), urlsplit(urljoin(f"{self._base_url}/", results_url))
         if (ours.scheme, ours.hostname, ours.port) != (theirs.scheme, theirs.hostname, theirs.port):
             raise ApiError(
                 "BF602",

@@ -319,6 +319,10 @@ class StateReader(Protocol):
         """Whether any request of this shape was answered and billed."""
         ...
 
+    def has_sent(self) -> bool:
+        """Whether it has ever sent anything itself; what was recovered or imported does not count."""
+        ...
+
     def last_attempt_id(self) -> int:
         """0 where there is none: rises with everything that is sent."""
         ...
@@ -363,7 +367,7 @@ class StateStore(StateReader, Protocol):
         """Records the intention and claims its requests, all or nothing; returns the attempt's id.
 
         Raises:
-            ClaimTaken: somebody else holds one of the claims.
+            ClaimTaken: somebody else holds one of the claims, or (in batch mode) got one of them answered meanwhile.
             CountTaken: a batch of as many requests is not settled yet.
             MonthBudgetTaken: the month's limit does not hold its ceiling.
         """

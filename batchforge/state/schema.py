@@ -26,7 +26,8 @@ MIGRATIONS: tuple[str, ...] = (
         mode TEXT NOT NULL, model TEXT NOT NULL, max_tokens INTEGER NOT NULL, state TEXT NOT NULL,
         request_count INTEGER NOT NULL, phase TEXT NOT NULL, caching TEXT NOT NULL,
         shape TEXT NOT NULL DEFAULT '', estimated_input_tokens REAL NOT NULL, ceiling_pico_usd INTEGER,
-        holder TEXT NOT NULL, created_at TEXT NOT NULL, sent_at TEXT, batch_id TEXT UNIQUE, note TEXT NOT NULL DEFAULT '',
+        holder TEXT NOT NULL, created_at TEXT NOT NULL, sent_at TEXT, batch_id TEXT UNIQUE,
+        note TEXT NOT NULL DEFAULT '',
         -- What its results came to, once they are stored.
         billed_results INTEGER, prompt_tokens INTEGER, output_tokens INTEGER, cache_hits INTEGER,
         cost_pico_usd INTEGER

@@ -440,6 +440,21 @@ def test_billed_failures_are_asked_again_only_by_retry_under_the_next_ordinal(fa
     assert project.emulator.counters().custom_ids_billed_twice == 0
 
 
+def test_answers_that_break_the_schema_are_asked_again_only_by_retry(failing: Any) -> None:
+    project = failing("schema_breaking", 0.5, custom_id=FIRST_ASK)
+    fields = {"topic": {"one_of": ["travel", "food"]}, "reason": "text"}
+    project.write_job(min_success=0, output={"file": OUTPUT, "fields": fields})
+    project.run()
+    failed = [n for n, status in enumerate(statuses(project)) if status == "invalid"]
+    assert failed
+    assert only(project.run()).requests_sent == 0
+    retried = project.cli("retry", "--output", "json")
+    assert retried.exit_code == 0, retried.stderr
+    assert retried.json()["jobs"][0]["requests_sent"] == len(failed)
+    assert statuses(project) == ["answered"] * 10
+    assert only(project.run()).requests_sent == 0
+
+
 def test_a_full_refresh_asks_every_row_under_the_next_ordinal(project: ProjectFiles, emulator: EmulatorServer) -> None:
     project.run()
     refreshed = project.cli("run", "--full-refresh")
