@@ -345,15 +345,24 @@ def status(project: Project, jobs: Sequence[JobSpec], target: Target) -> StatusS
 def cancel(project: Project, jobs: Sequence[JobSpec], target: Target, *, listen: Listener = ignore) -> list[str]:
     """Ask the API to cancel every batch of these jobs that is in flight; returns their ids.
 
-    What was answered before is billed, and is kept by the next `collect`.
+    What was answered before is billed, and is kept by the next `collect`. A batch that the API would not cancel now is
+    told as a warning.
     """
+    from batchforge.backends.base import BatchGone, Unavailable
+
     options = RunOptions(command="cancel")
+    canceled = []
     with _runner(project, target, options, listen, None) as runner:
-        opened = runner.opened
-        batch_ids = [a.batch_id for a in opened.state.open_attempts([j.name for j in jobs]) if a.batch_id]
-        for batch_id in batch_ids:
-            opened.backend.cancel(batch_id)
-        return batch_ids
+        for attempt in runner.opened.state.open_attempts([job.name for job in jobs]):
+            if attempt.batch_id is None:
+                continue
+            try:
+                runner.opened.backend.cancel(attempt.batch_id)
+            except (BatchGone, Unavailable) as exc:
+                listen(Event(EventName.WARNING, attempt.job, f"{attempt.batch_id} was not canceled: {exc}"))
+            else:
+                canceled.append(attempt.batch_id)
+    return canceled
 
 
 def recover_batches(project: Project, target: Target, *, listen: Listener = ignore) -> Recovered:
@@ -551,7 +560,12 @@ class _Runner:
         if found.answers:
             self._warn("", f"recovered {found.answers:,} answers of {found.batches:,} earlier batches from the API")
         if found.in_progress:
-            self._warn("", f"{found.in_progress:,} batches that this state does not know are in progress")
+            self._warn(
+                "",
+                f"{found.in_progress:,} batches in the workspace are in progress that this state does not know. If "
+                "they are this project's, from a state that was lost, stop here: `batchforge state recover` reads them "
+                "when they have ended, and nothing is paid twice",
+            )
 
     def _give_up_uncertain(self, names: list[str]) -> None:
         from batchforge import recovery

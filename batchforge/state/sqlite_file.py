@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from batchforge.clock import Clock, SystemClock, iso
 from batchforge.errors import StateError, StateLocked
@@ -102,12 +103,12 @@ class SqliteFile:
 
     def _connect(self, read_only: bool, lock_timeout_s: float) -> sqlite3.Connection:
         if read_only:
-            address = f"file:{self.path}?mode=ro{'&immutable=1' if self._cannot_change() else ''}"
+            address = f"file:{quote(str(self.path))}?mode=ro{'&immutable=1' if self._cannot_change() else ''}"
         else:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if not self.path.exists():
                 self.path.touch(mode=0o600)
-            address = f"file:{self.path}"
+            address = f"file:{quote(str(self.path))}"
         return sqlite3.connect(address, uri=True, timeout=lock_timeout_s, isolation_level=None, check_same_thread=False)
 
     def _cannot_change(self) -> bool:

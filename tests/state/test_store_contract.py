@@ -176,6 +176,18 @@ def test_a_request_is_asked_by_one_attempt_at_a_time(reopen: Open) -> None:
     assert one.lookup([name_of(3)]) == {}
 
 
+def test_what_was_answered_since_it_was_planned_is_not_claimed_again(reopen: Open) -> None:
+    one, other = reopen(), reopen()
+    brought_to(one, S.ENDED, (1,))
+    attempt = one.open_attempts()[0]
+    one.store_results(attempt.attempt_id, [result(1)])
+    one.move(attempt.attempt_id, S.ENDED, S.STORED)
+    one.move(attempt.attempt_id, S.STORED, S.CLOSED)
+    with pytest.raises(ClaimTaken):
+        other.intend(intention(), asked(2, 1))
+    other.intend(intention(), asked(1, ordinal=1))
+
+
 def test_further_answers_to_a_request_can_be_asked_at_the_same_time(store: StateStore) -> None:
     store.intend(intention(), asked(1))
     store.intend(intention(), [*asked(1, ordinal=1), *asked(2)])
@@ -336,6 +348,14 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "state.db"
     SqliteState(path).close()
     return path
+
+
+@pytest.mark.parametrize("name", ["a?b", "c#d", "e%20f", "g h"])
+def test_any_folder_can_hold_a_state(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name / "state.db"
+    SqliteState(path).close()
+    assert path.exists()
+    SqliteState(path, read_only=True).close()
 
 
 def test_nobody_else_can_read_the_file(file: Path) -> None:
