@@ -660,8 +660,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "BF503": ErrorCode(
         "The state is damaged, or no state",
         "The file is another program's, was cut short, or was overwritten.",
-        "Move it away and keep it. `batchforge state recover` reads what was paid in the last 29 days back from the API; "
-        "`batchforge state import` takes an export.",
+        "Move it away and keep it. `batchforge state recover` reads what was paid in the last 29 days back from the "
+        "API; `batchforge state import` takes an export.",
         "BF503 the state .batchforge/state.db is damaged or not a state: file is not a database",
     ),
     "BF504": ErrorCode(

@@ -22,6 +22,7 @@ from batchforge.packing import PackedBatch, pack, remove_left_over_bodies
 from batchforge.planner import JobPlan
 from batchforge.pricing import Pricing
 from batchforge.results import Brought, RequestResult, ResultKind, brought_by
+from batchforge.settlement import unfetched_words
 from batchforge.settling import is_asked_by_any, settle
 from batchforge.state.attempts import UNSETTLED, AttemptState
 from batchforge.state.holders import is_alive, let_go, this_holder, was_let_go
@@ -137,6 +138,7 @@ class Executor:
         Never sends a request that costs. Several processes may collect at the same time.
         """
         self._remove_left_overs()
+        self._warn_of_unfetched(jobs)
         while True:
             for attempt in self.state.awaited_attempts(jobs):
                 with suppress(AttemptMoved):
@@ -151,6 +153,13 @@ class Executor:
         """What killed processes left on the disk: bodies, and room that was set aside."""
         remove_left_over_bodies(self.spool_folder)
         release_all_but(self.spool_folder, {attempt.attempt_id for attempt in self.state.open_attempts()})
+
+    def _warn_of_unfetched(self, jobs: Sequence[str]) -> None:
+        """Of batches of other jobs, whose results this run does not fetch."""
+        for attempt in self.state.open_attempts():
+            batch = self.state.batch(attempt.batch_id) if attempt.batch_id and attempt.job not in jobs else None
+            if batch is not None and (words := unfetched_words(batch, attempt.job, self.clock.now())):
+                self._tell(EventName.WARNING, attempt.job, words, batch_id=batch.batch_id)
 
     # ---- sending
 

@@ -548,7 +548,7 @@ class _Runner:
         """A state that has sent nothing yet may be one that was lost: what it paid for is read back first."""
         from batchforge.backends.base import BatchGone, Unavailable
 
-        if self.opened.target.type == "emulator" or self.opened.state.last_attempt_id():
+        if self.opened.target.type == "emulator" or self.opened.state.has_sent():
             return
         try:
             found = self.recover()

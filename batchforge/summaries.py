@@ -86,6 +86,11 @@ class AttemptInFlight:
     batch: BatchRecord | None
     """As the API last described it; None where no batch is known (yet)."""
 
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether it cannot be told (yet) if it was accepted."""
+        return self.attempt.mode == "batch" and self.attempt.batch_id is None
+
 
 @dataclass(frozen=True, slots=True)
 class StatusSummary:

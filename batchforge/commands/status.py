@@ -12,7 +12,8 @@ from batchforge.commands.running import choose, jobs_argument
 
 if TYPE_CHECKING:
     from batchforge.state.records import AttemptRecord, BatchRecord
-    from batchforge.summaries import StatusSummary
+    from batchforge.summaries import AttemptInFlight, StatusSummary
+    from batchforge.target import Target
 
 
 @click.command(name="status")
@@ -30,26 +31,55 @@ def command(
     cli_vars: dict[str, Any],
     output: str,
 ) -> None:
-    """Show what is in flight and how the last run ended. Asks nobody; `batchforge collect` asks the API."""
+    """Show what is in flight, what is uncertain and what will settle it, and how the last run ended.
+
+    Asks nobody; `batchforge collect` asks the API.
+    """
     from batchforge import pipeline
     from batchforge.report import printable_lines, to_json
 
     chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
     status = pipeline.status(chosen.project, chosen.jobs, chosen.target)
-    click.echo(to_json(status.to_json()) if output == "json" else printable_lines(_lines(status)))
+    if output == "json":
+        click.echo(to_json(_json(status, chosen.target)))
+    else:
+        click.echo(printable_lines(_lines(status, chosen.target)))
     click.get_current_context().exit(status.exit_code)
 
 
-def _lines(status: StatusSummary) -> list[str]:
+def _json(status: StatusSummary, target: Target) -> dict[str, Any]:
+    from batchforge.settlement import settlement_of
+
+    value = status.to_json()
+    for entry, each in zip(value["in_flight"], status.in_flight, strict=True):
+        settlement = settlement_of(each.attempt, target) if each.is_unsettled else None
+        entry["settled_by"] = settlement.by if settlement else None
+        entry["settled_at"] = settlement.at if settlement else None
+    return value
+
+
+def _lines(status: StatusSummary, target: Target) -> list[str]:
     lines, last = [], status.last_run
     if last:
         ended = f", ended {last.ended_at}" if last.ended_at else ""
         lines.append(f"last run {last.run_id} ({last.command}): {last.status}, started {last.started_at}{ended}")
     for each in status.in_flight:
-        attempt = each.attempt
-        name = attempt.batch_id or f"attempt {attempt.attempt_id}"
-        lines.append(f"{attempt.job}: {name}, {attempt.request_count:,} requests, {_words(attempt, each.batch)}")
+        lines += _attempt_lines(each, target)
     return [*lines, "" if status.in_flight else "Nothing is in flight."]
+
+
+def _attempt_lines(each: AttemptInFlight, target: Target) -> list[str]:
+    from batchforge.clock import SystemClock
+    from batchforge.settlement import settlement_of, unfetched_words
+
+    attempt, batch = each.attempt, each.batch
+    name = attempt.batch_id or f"attempt {attempt.attempt_id}"
+    lines = [f"{attempt.job}: {name}, {attempt.request_count:,} requests, {_words(attempt, batch)}"]
+    if each.is_unsettled:
+        lines.append(f"  settled by: {settlement_of(attempt, target).by}")
+    if batch is not None and (warning := unfetched_words(batch, attempt.job, SystemClock().now())):
+        lines.append(f"  warning: {warning}")
+    return lines
 
 
 def _words(attempt: AttemptRecord, batch: BatchRecord | None) -> str:
@@ -58,5 +88,5 @@ def _words(attempt: AttemptRecord, batch: BatchRecord | None) -> str:
         return f"{batch.status}, {done:,} done when last asked; expires {batch.expires_at}"
     if attempt.mode == "sync":
         return f"asked one by one by {attempt.holder.rsplit(':', 1)[0]}, since {attempt.sent_at or attempt.created_at}"
-    note = f" ({attempt.note})" if attempt.note else ""
-    return f"{attempt.state}{note}; `batchforge collect` settles it"
+    since = f", sent {attempt.sent_at}" if attempt.sent_at else ""
+    return f"{attempt.state}{since}{f' ({attempt.note})' if attempt.note else ''}"

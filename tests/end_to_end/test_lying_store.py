@@ -251,5 +251,5 @@ def test_a_state_that_may_not_be_written_is_named(tmp_path: Path, start_emulator
         refused = project.cli("run", "-q")
         assert (refused.exit_code, "BF505" in refused.stderr) == (2, True), refused.stderr
         assert project.cli("status").exit_code == 0
-        assert project.cli("plan").exit_code == 0
+        assert project.cli("state", "show").exit_code == 0
     assert_paid_once(project)
