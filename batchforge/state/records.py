@@ -367,7 +367,7 @@ class StateStore(StateReader, Protocol):
         """Records the intention and claims its requests, all or nothing; returns the attempt's id.
 
         Raises:
-            ClaimTaken: somebody else holds one of the claims.
+            ClaimTaken: somebody else holds one of the claims, or (in batch mode) got one of them answered meanwhile.
             CountTaken: a batch of as many requests is not settled yet.
             MonthBudgetTaken: the month's limit does not hold its ceiling.
         """

@@ -324,6 +324,8 @@ class SqliteState(SqliteFinding):
             # In the order of the tables, so that each of their pages is touched once.
             in_order = sorted(requests)
             self._insert_claims(attempt_id, in_order)
+            if intention.mode == "batch":
+                self._check_unanswered(in_order)
             self._check_count(attempt_id, intention, len(requests))
             self._db.execute(
                 "INSERT OR IGNORE INTO skeletons VALUES (?, ?)",
@@ -519,6 +521,20 @@ class SqliteState(SqliteFinding):
         month = f"{self._stamp()[:7]}-01"
         if self.committed_pico_usd(month) + (intention.ceiling_pico_usd or 0) > intention.month_limit_pico_usd:
             raise MonthBudgetTaken
+
+    def _check_unanswered(self, requests: Sequence[IntendedRequest]) -> None:
+        """What somebody got answered, and let go of, since it was planned is not paid a second time."""
+        asked = {(request.request_id, request.ordinal) for request in requests}
+        for some in in_chunks(requests, 500):
+            marks = ",".join("?" * len(some))
+            answered = self._db.execute(
+                "SELECT request_id, ordinal FROM results WHERE kind NOT IN ('errored', 'expired', 'canceled') "
+                f"AND request_id IN ({marks})",
+                [request.request_id for request in some],
+            )
+            for name in answered:
+                if tuple(name) in asked:
+                    raise ClaimTaken("answered since it was planned")
 
     def _insert_claims(self, attempt_id: int, requests: Sequence[IntendedRequest]) -> None:
         try:
