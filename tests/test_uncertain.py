@@ -77,7 +77,8 @@ def others_ask(project: ProjectFiles, method: str, path: str) -> None:
 
 def batch_ids(project: ProjectFiles) -> list[str]:
     with project.state() as state:
-        return [attempt.batch_id for run in state.runs(20) for attempt in state.attempts_of_run(run.run_id)]
+        attempts = [each for run in state.runs(20) for each in state.attempts_of_run(run.run_id)]
+        return [attempt.batch_id for attempt in attempts if attempt.batch_id]
 
 
 # ---- the drawing
