@@ -153,7 +153,7 @@ def main() -> int:
             failed += has_failed(played)
             if has_failed(played) or given.index is not None:
                 print(describe(played), flush=True)
-            if totals.count % 500 == 0:
+            if totals.count % 100 == 0:
                 print(f"seed {given.seed}, {time.monotonic() - began:,.0f} s: {totals}", flush=True)
     print(f"seed {given.seed}, {time.monotonic() - began:,.0f} s: {totals}")
     return 1 if failed else 0
