@@ -506,6 +506,7 @@ class _Runner:
                 continue
             settled = decode_settled(manifest.settled)
             if is_settled(settled, job, self.project.tree, state.last_attempt_id()):
+                state.renew_manifest(manifest.manifest_id, self.run_id, iso(self.clock.now()))
                 facts[job.spec.name] = self._told_settled(job, settled)
         return facts
 
@@ -566,6 +567,8 @@ class _Runner:
                 "they are this project's, from a state that was lost, stop here: `batchforge state recover` reads them "
                 "when they have ended, and nothing is paid twice",
             )
+            if self.options.ask is not None and not self.options.ask("Send all the same?"):
+                raise BudgetExceeded("BF806", "not confirmed; nothing was sent")
 
     def _give_up_uncertain(self, names: list[str]) -> None:
         from batchforge import recovery
