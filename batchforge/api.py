@@ -13,11 +13,11 @@ from batchforge.errors import Location, ProblemList, UsageError
 from batchforge.events import Listener, ignore
 
 if TYPE_CHECKING:
+    from batchforge.lookup.tried import TrySummary
     from batchforge.project import Project as ProjectFiles
     from batchforge.spec import JobSpec
     from batchforge.summaries import RunSummary, StatusSummary
     from batchforge.target import Target
-    from batchforge.tried import TrySummary
 
 Mode = Literal["batch", "sync"]
 
@@ -72,7 +72,7 @@ class Project:
             listen: Is told what happens while it happens.
         """
         from batchforge import pipeline
-        from batchforge.decisions import Resend
+        from batchforge.planning.decisions import Resend
 
         options = pipeline.RunOptions(
             resend=Resend.ALL if full_refresh else Resend.NOTHING_PAID,
@@ -98,7 +98,7 @@ class Project:
     ) -> RunSummary:
         """A run that also asks failed rows again."""
         from batchforge import pipeline
-        from batchforge.decisions import Resend
+        from batchforge.planning.decisions import Resend
 
         options = pipeline.RunOptions(
             resend=Resend.FAILED, mode=mode, wait=wait, max_cost_usd=max_cost_usd, yes=yes, command="retry"
@@ -153,7 +153,7 @@ class Project:
     def compile(self, *jobs: str, allow_unknown_model: bool = False) -> dict[str, Any]:
         """Render and check every request, offline; writes target/ and returns its manifest."""
         from batchforge import pipeline
-        from batchforge.artifacts import write_artifacts
+        from batchforge.requests.artifacts import write_artifacts
 
         project, chosen, target = self._load(jobs)
         problems = ProblemList()
@@ -188,7 +188,7 @@ class Project:
     def _load(
         self, names: Sequence[str], select: Sequence[str] = (), exclude: Sequence[str] = ()
     ) -> tuple[ProjectFiles, list[JobSpec], Target]:
-        from batchforge.job_files import load_jobs
+        from batchforge.config.job_files import load_jobs
         from batchforge.project import PROJECT_FILE, load_project
         from batchforge.selection import choose
 

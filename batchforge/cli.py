@@ -132,15 +132,15 @@ def _logs_json(args: list[str]) -> bool:
 
 
 def _log(exc: BatchForgeError) -> None:
-    from batchforge.log_format import write_problem
+    from batchforge.terminal.log_format import write_problem
 
     for problem in exc.problems:
         write_problem(sys.stderr, problem)
 
 
 def _show(exc: BatchForgeError) -> None:
-    from batchforge.problem_text import render_problems
-    from batchforge.terminal import wants_color
+    from batchforge.terminal.problem_text import render_problems
+    from batchforge.terminal.terminal import wants_color
 
     click.echo(render_problems(exc.problems, color=wants_color(sys.stderr)), err=True)
     code = exc.problems[0].code
@@ -148,7 +148,7 @@ def _show(exc: BatchForgeError) -> None:
 
 
 def _disk_or_bug(exc: OSError, args: list[str], is_debug: bool) -> int:
-    from batchforge.disk_room import disk_error
+    from batchforge.execution.disk_room import disk_error
 
     error = disk_error(exc)
     if error is None:

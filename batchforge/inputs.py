@@ -16,13 +16,13 @@ from jinja2 import TemplateSyntaxError, UndefinedError, nodes
 
 from batchforge.errors import BatchForgeError, Location, Problem, ProjectError
 from batchforge.nearest import did_you_mean
+from batchforge.requests.templating import make_environment
 from batchforge.source_tree import SourceTree
 from batchforge.spec import InputSpec
 from batchforge.spill import SpillCounter
 from batchforge.tables.options import TableOptions, format_of
 from batchforge.tables.reading import read_rows
 from batchforge.tables.text_files import read_text
-from batchforge.templating import make_environment
 
 SHOWN_KEYS = 5
 """How many bad keys an error names."""

@@ -15,10 +15,10 @@ from typing import Any
 import msgspec
 
 from batchforge.answers import AnswerReader, column_kinds
-from batchforge.compiler import CompiledJob
 from batchforge.errors import ProjectError
 from batchforge.project import Project
-from batchforge.request import MessageRequest
+from batchforge.requests.compiler import CompiledJob
+from batchforge.requests.request import MessageRequest
 from batchforge.results import RequestResult
 from batchforge.spec import JobSpec
 from batchforge.state.records import Manifest, OutputRow, StateReader

@@ -16,44 +16,44 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from batchforge.approval import PlannedRun, check_resumed
-from batchforge.artifacts import replace_file
-from batchforge.brake import Brake
-from batchforge.budget import Limits, check_gate, check_limits, cost_warnings, cost_words, needs_confirmation
-from batchforge.caching import LIFE_S
 from batchforge.claude_models import find_model
 from batchforge.clock import Clock, SystemClock, iso
-from batchforge.compiler import CompiledJob, compile_job
-from batchforge.decisions import Resend
-from batchforge.disk_room import disk_error
 from batchforge.errors import BatchForgeError, BudgetExceeded, Problem, ProblemList, UsageError
-from batchforge.estimate import Phase, ways_of_results
 from batchforge.events import Event, EventName, Listener, ignore
+from batchforge.execution.brake import Brake
+from batchforge.execution.disk_room import disk_error
 from batchforge.file_marks import FileMark, are_unchanged, mark_files
 from batchforge.git_commit import describe_commit
 from batchforge.inputs import InputRow, input_paths, read_input
+from batchforge.lookup.tried import TriedRow, TrySummary, tried_rows
 from batchforge.outputs import OutputReport, check_output, find_moved_rows, output_path, write_outputs, written_as
-from batchforge.plan_file import Binding, SavedPlan, check_within, moved_since
-from batchforge.plan_notes import context_notes, plan_notes
-from batchforge.plan_rows import Action
-from batchforge.planner import JobPlan, PlanSettings, plan_job
+from batchforge.planning.approval import PlannedRun, check_resumed
+from batchforge.planning.budget import Limits, check_gate, check_limits, cost_warnings, cost_words, needs_confirmation
+from batchforge.planning.caching import LIFE_S
+from batchforge.planning.decisions import Resend
+from batchforge.planning.estimate import Phase, ways_of_results
+from batchforge.planning.plan_file import Binding, SavedPlan, check_within, moved_since
+from batchforge.planning.plan_notes import context_notes, plan_notes
+from batchforge.planning.plan_rows import Action
+from batchforge.planning.planner import JobPlan, PlanSettings, plan_job
+from batchforge.planning.settled import Settled, decode_settled, identity_of, is_settled
 from batchforge.project import Project
-from batchforge.request import MessageRequest
-from batchforge.request_checks import check_request
+from batchforge.requests.artifacts import replace_file
+from batchforge.requests.compiler import CompiledJob, compile_job
+from batchforge.requests.request import MessageRequest
+from batchforge.requests.request_checks import check_request
 from batchforge.results import Brought
-from batchforge.settled import Settled, decode_settled, identity_of, is_settled
 from batchforge.spec import JobSpec
 from batchforge.state.records import TRIED, ClaimTaken, Manifest, MonthBudgetTaken, RunRecord, StateReader
 from batchforge.summaries import AttemptInFlight, JobSummary, RunSummary, StatusSummary, SummedEstimate, status_of
 from batchforge.target import Mode, Target
 from batchforge.targets import read_state
 from batchforge.token_estimate import estimate_params_tokens
-from batchforge.tried import TriedRow, TrySummary, tried_rows
 
 if TYPE_CHECKING:
-    from batchforge.executor import Executor
-    from batchforge.recovery import Recovered
-    from batchforge.sync_executor import SyncExecutor
+    from batchforge.execution.executor import Executor
+    from batchforge.execution.recovery import Recovered
+    from batchforge.execution.sync_executor import SyncExecutor
     from batchforge.targets import OpenTarget
 
 _SENDING = frozenset({"run", "retry", "resume"})
@@ -374,7 +374,7 @@ def recover_batches(project: Project, target: Target, *, listen: Listener = igno
 
 def import_answers(project: Project, target: Target, lines: Iterable[bytes]) -> tuple[int, int]:
     """Take the answers of an export; returns how many were read, and how many of them were new."""
-    from batchforge import recovery
+    from batchforge.execution import recovery
 
     options = RunOptions(command="state import")
     with _runner(project, target, options, ignore, None) as runner, runner._recorded([]):
@@ -385,9 +385,9 @@ def import_answers(project: Project, target: Target, lines: Iterable[bytes]) -> 
 def _runner(
     project: Project, target: Target, options: RunOptions, listen: Listener, clock: Clock | None
 ) -> Iterator[_Runner]:
-    from batchforge.executor import Executor, OnUncertain, Timing
-    from batchforge.pricing import Pricing
-    from batchforge.sync_executor import SyncExecutor
+    from batchforge.execution.executor import Executor, OnUncertain, Timing
+    from batchforge.execution.sync_executor import SyncExecutor
+    from batchforge.ledger.pricing import Pricing
     from batchforge.targets import open_target
 
     clock = clock or SystemClock()
@@ -541,7 +541,7 @@ class _Runner:
     # ---- before anything is sent
 
     def recover(self) -> Recovered:
-        from batchforge import recovery
+        from batchforge.execution import recovery
 
         return recovery.recover(self.opened.state, self.opened.backend, self.executor.pricing, self.run_id)
 
@@ -571,7 +571,7 @@ class _Runner:
                 raise BudgetExceeded("BF806", "not confirmed; nothing was sent")
 
     def _give_up_uncertain(self, names: list[str]) -> None:
-        from batchforge import recovery
+        from batchforge.execution import recovery
 
         for attempt in recovery.give_up_uncertain(self.opened.state, names):
             self._warn(
@@ -745,7 +745,7 @@ class _Runner:
         state.save_manifest(manifest, plan.manifest_rows())
 
     def _submit(self, plan: JobPlan, phase: Phase) -> None:
-        from batchforge.executor import RunOf
+        from batchforge.execution.executor import RunOf
 
         run = RunOf(self.run_id, self.opened.target.name, self._limits.month_pico_usd)
         is_sync = plan.is_sync(phase)
@@ -921,7 +921,7 @@ class _Runner:
         return summary
 
     def _delete_remote(self) -> None:
-        from batchforge.remote_deletion import delete_stored
+        from batchforge.execution.remote_deletion import delete_stored
 
         deleted = delete_stored(self.opened.state, self.opened.backend, self.opened.target.name)
         for batch_id, reason in deleted.failures.items():

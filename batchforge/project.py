@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batchforge.config_files import read_config_file
+from batchforge.config.config_files import read_config_file
+from batchforge.config.yaml_nodes import ConfigNode
 from batchforge.errors import BatchForgeError, Location, ProblemList, ProjectError, UsageError
 from batchforge.nearest import did_you_mean
 from batchforge.source_tree import SourceTree
 from batchforge.target import ENV_VAR, KEY_HEADERS, Origin, Target, checked_url, is_loopback
-from batchforge.yaml_nodes import ConfigNode
 
 if TYPE_CHECKING:
     from batchforge.claude_models import PriceTable
@@ -150,7 +150,7 @@ def _read_prices(
 ) -> Mapping[str, Mapping[str, Any]]:
     if "prices" not in settings:
         return {}
-    from batchforge.own_prices import read_own_prices
+    from batchforge.config.own_prices import read_own_prices
 
     return read_own_prices(settings["prices"], aliases, problems)
 
@@ -323,7 +323,7 @@ def typed_as_declared(name: str, value: Any, default: Any, problems: ProblemList
     """`--vars limit=20` gives text; where the project declares a number or a boolean, it becomes one."""
     if not isinstance(value, str) or not isinstance(default, int | float):
         return value
-    from batchforge.yaml_nodes import parse_scalar
+    from batchforge.config.yaml_nodes import parse_scalar
 
     typed = parse_scalar(value)
     is_boolean = isinstance(default, bool)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from string import Template
 from typing import Any
 
-from batchforge.config_files import schemas_folder
+from batchforge.config.config_files import schemas_folder
 from batchforge.outputs import OWN_COLUMNS
 from batchforge.table_survey import TableSurvey
 

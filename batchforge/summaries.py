@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from batchforge.estimate import FourWays
 from batchforge.outputs import OutputReport
+from batchforge.planning.estimate import FourWays
 from batchforge.results import Brought
 from batchforge.state.records import AttemptRecord, BatchRecord, RunRecord
 

@@ -17,10 +17,10 @@ from typing import Any
 
 from batchforge import pipeline
 from batchforge.clock import Clock
+from batchforge.config.job_files import load_jobs
 from batchforge.emulator import EmulatorServer
 from batchforge.errors import ProblemList
 from batchforge.events import Event
-from batchforge.job_files import load_jobs
 from batchforge.pipeline import RunOptions
 from batchforge.project import Project, load_project
 from batchforge.spec import JobSpec

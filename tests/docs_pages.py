@@ -14,9 +14,9 @@ from typing import Any
 import click
 
 from batchforge.cli import batchforge
-from batchforge.config_files import load_schema
+from batchforge.config.config_files import load_schema
 from batchforge.error_codes import ERROR_CODES
-from batchforge.log_format import COMMON_FIELDS, EVENTS
+from batchforge.terminal.log_format import COMMON_FIELDS, EVENTS
 
 TREE = Path(__file__).parents[1]
 _FILES = {

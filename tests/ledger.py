@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from batchforge.fingerprint import custom_id, parse_custom_id
-from batchforge.pricing import Pricing
+from batchforge.ledger.pricing import Pricing
+from batchforge.requests.fingerprint import custom_id, parse_custom_id
 from batchforge.results import UNBILLED, RequestResult, ResultKind, Usage, brought_by
 from batchforge.state.attempts import AttemptState
 from batchforge.state.records import BatchRecord, IntendedRequest, Intention, RunRecord

@@ -8,7 +8,7 @@ from typing import Any
 
 from batchforge import pipeline
 from batchforge.pipeline import ProjectPlan, RunOptions
-from batchforge.planner import JobPlan
+from batchforge.planning.planner import JobPlan
 from tests.builders import ProjectFiles
 
 

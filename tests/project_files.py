@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from batchforge.config.job_files import load_jobs
 from batchforge.errors import Problem, ProblemList
-from batchforge.job_files import load_jobs
 from batchforge.project import Project, load_project
 from batchforge.spec import JobSpec
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchforge.backends.base import Pace, Quota
-from batchforge.brake import Brake
+from batchforge.execution.brake import Brake
 from batchforge.results import Usage
 
 WINDOW_S = 60.0

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from batchforge.budget import usd_words
-from batchforge.decisions import Resend
 from batchforge.emulator import EmulatorServer
 from batchforge.errors import BudgetExceeded
+from batchforge.planning.budget import usd_words
+from batchforge.planning.decisions import Resend
 from tests.builders import ProjectFiles, end_of
 from tests.conftest import StartEmulator
 from tests.planning import planned

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchforge.cache_groups import first_differing_byte, order_of_sending
-from batchforge.caching import (
+from batchforge.claude_models import PriceTier
+from batchforge.planning.cache_groups import first_differing_byte, order_of_sending
+from batchforge.planning.caching import (
     CacheDecision,
     GroupSize,
     HitRates,
@@ -19,9 +20,8 @@ from batchforge.caching import (
     decide_group_caching,
     prefix_cost,
 )
-from batchforge.claude_models import PriceTier
-from batchforge.estimate import four_ways
-from batchforge.request import CacheSlot
+from batchforge.planning.estimate import four_ways
+from batchforge.requests.request import CacheSlot
 from batchforge.spec import CachePolicy
 
 SHARED = [CacheSlot("system", True, 9_000)]

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from batchforge.compiler import CompiledJob, compile_job
 from batchforge.errors import ProjectError
 from batchforge.inputs import read_input
-from batchforge.request import BlockedRow, MessageRequest
+from batchforge.requests.compiler import CompiledJob, compile_job
+from batchforge.requests.request import BlockedRow, MessageRequest
 from tests.builders import ProjectFiles
 
 

@@ -11,11 +11,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchforge import config_files
-from batchforge.config_files import read_config_file, schemas_folder
+from batchforge.config import config_files
+from batchforge.config.config_files import read_config_file, schemas_folder
+from batchforge.config.yaml_nodes import ConfigNode, parse_yaml
 from batchforge.errors import ProblemList
 from batchforge.source_tree import SourceTree
-from batchforge.yaml_nodes import ConfigNode, parse_yaml
 from tests.project_files import lines_of, write_files
 
 UNQUOTED_TEXTS = """

@@ -16,16 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchforge.cost import CostReport, cost_report, reconciled
-from batchforge.cost_text import cost_csv, cost_json, cost_lines, reconciliation_lines
+from batchforge.config.yaml_nodes import parse_yaml
 from batchforge.errors import ProblemList, UsageError
-from batchforge.reconciliation import Reconciliation
-from batchforge.results import ResultKind, Usage
-from batchforge.spending import Period
-from batchforge.state.maintenance import prune
-from batchforge.state.sqlite import SqliteState
-from batchforge.targets import state_path
-from batchforge.usage_export import (
+from batchforge.ledger.cost import CostReport, cost_report, reconciled
+from batchforge.ledger.cost_text import cost_csv, cost_json, cost_lines, reconciliation_lines
+from batchforge.ledger.reconciliation import Reconciliation
+from batchforge.ledger.spending import Period
+from batchforge.ledger.usage_export import (
     COST_COLUMNS,
     DAY_COLUMNS,
     MODE_COLUMNS,
@@ -34,7 +31,10 @@ from batchforge.usage_export import (
     ExportLine,
     read_usage_export,
 )
-from batchforge.yaml_nodes import parse_yaml
+from batchforge.results import ResultKind, Usage
+from batchforge.state.maintenance import prune
+from batchforge.state.sqlite import SqliteState
+from batchforge.targets import state_path
 from tests.builders import TREE, ProjectFiles
 from tests.ledger import DAY, Answer, Ledger, many
 

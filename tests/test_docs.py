@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from batchforge.config.job_files import load_jobs
 from batchforge.errors import ProblemList
-from batchforge.job_files import load_jobs
 from batchforge.project import load_project
 from tests.builders import child_environment
 from tests.docs_pages import TREE, pages

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from batchforge.erased_files import ErasedRows, count_rows, remove_rows
+from batchforge.lookup.erased_files import ErasedRows, count_rows, remove_rows
 from batchforge.spec import InputSpec
 from batchforge.tables.options import TableOptions, format_of
 from batchforge.tables.reading import read_rows

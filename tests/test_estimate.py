@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from batchforge.claude_models import price_table
 from batchforge.emulator import models as emulated
 from batchforge.emulator.billing import bill_usd
-from batchforge.estimate import make_phases
-from batchforge.planner import JobPlan, PlanSettings, plan_job
+from batchforge.planning.estimate import make_phases
+from batchforge.planning.planner import JobPlan, PlanSettings, plan_job
 from tests.builders import ProjectFiles
 from tests.planning import planned
 

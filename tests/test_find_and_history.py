@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from batchforge.commands import find, history
-from batchforge.fingerprint import parse_custom_id
+from batchforge.requests.fingerprint import parse_custom_id
 from tests.builders import JOB_NAME, ProjectFiles
 from tests.conftest import StartEmulator
 from tests.test_show import printed, refused, shown_json

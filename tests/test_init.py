@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from batchforge import pipeline
 from batchforge.cli import run_command
+from batchforge.config.job_files import load_jobs
 from batchforge.errors import ProblemList
-from batchforge.job_files import load_jobs
 from batchforge.project import load_project
 from batchforge.spec import JobSpec
 from batchforge.summaries import JobSummary

@@ -14,9 +14,9 @@ from tempfile import TemporaryDirectory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchforge.fingerprint import custom_id
-from batchforge.packing import pack, remove_left_over_bodies
-from batchforge.plan_rows import Action, PlannedRow
+from batchforge.execution.packing import pack, remove_left_over_bodies
+from batchforge.planning.plan_rows import Action, PlannedRow
+from batchforge.requests.fingerprint import custom_id
 from batchforge.spec import BatchLimits
 from batchforge.state.records import ManifestRow
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from batchforge.errors import ProjectError
-from batchforge.plan_values import render_markdown, render_plan
+from batchforge.planning.plan_values import render_markdown, render_plan
 from tests.builders import ProjectFiles, child_environment
 from tests.planning import plan_json, planned, project_plan
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from batchforge.emulator import EmulatorServer
 from batchforge.errors import BudgetExceeded, UsageError
-from batchforge.plan_file import SavedPlan, read_plan
+from batchforge.planning.plan_file import SavedPlan, read_plan
 from tests.builders import ProjectFiles
 from tests.conftest import StartEmulator
 
@@ -161,7 +161,7 @@ def sent_ids(emulator: EmulatorServer) -> list[str]:
 def hash_of(custom_id: str) -> bytes:
     import hashlib
 
-    from batchforge.fingerprint import parse_custom_id
+    from batchforge.requests.fingerprint import parse_custom_id
 
     named = parse_custom_id(custom_id)
     assert named is not None

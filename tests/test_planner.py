@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from batchforge.decisions import Resend, decide
-from batchforge.plan_rows import Action
+from batchforge.planning.decisions import Resend, decide
+from batchforge.planning.plan_rows import Action
 from batchforge.results import TRANSIENT_ERRORS, ResultKind
 from batchforge.state.attempts import AttemptState
 from batchforge.state.records import LiveClaim, RequestRecord, StoredAnswer

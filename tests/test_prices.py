@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from batchforge.claude_models import all_models, price_table
 from batchforge.errors import BatchForgeError
-from batchforge.pricing import Pricing, tier_limits
+from batchforge.ledger.pricing import Pricing, tier_limits
 from batchforge.results import RequestResult, ResultKind, Usage
 from tests.project_files import PROJECT, load, problems_of, write_project
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from batchforge.errors import Location, Problem, Severity
-from batchforge.problem_text import problems_to_json, render_problems
-from batchforge.terminal_text import display_width, printable
+from batchforge.terminal.problem_text import problems_to_json, render_problems
+from batchforge.terminal.terminal_text import display_width, printable
 
 PROBLEM = Problem(
     "BF101", "`modle` is wrong.", Location("jobs/x.yml", 14, 3, "  modle: cheap"), "Did you mean `model`?"

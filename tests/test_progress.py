@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from batchforge.events import Event, EventName
-from batchforge.log_format import COMMON_FIELDS, EVENTS, JsonLog
-from batchforge.plain_progress import PlainProgress
-from batchforge.progress import open_progress
-from batchforge.report import render_run
-from batchforge.terminal_text import display_width
+from batchforge.terminal.log_format import COMMON_FIELDS, EVENTS, JsonLog
+from batchforge.terminal.plain_progress import PlainProgress
+from batchforge.terminal.progress import open_progress
+from batchforge.terminal.report import render_run
+from batchforge.terminal.terminal_text import display_width
 from tests.builders import CLI, ProjectFiles, child_environment, copy_example
 from tests.golden_files import check_golden, masked
 

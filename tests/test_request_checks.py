@@ -10,7 +10,7 @@ import pytest
 from batchforge.claude_models import all_models, price_table
 from batchforge.error_codes import ERROR_CODES
 from batchforge.errors import Location, Problem, ProblemList, Severity
-from batchforge.request_checks import check_request
+from batchforge.requests.request_checks import check_request
 
 TODAY = date(2026, 11, 24)
 LOCATIONS = {

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from batchforge.errors import UsageError
-from batchforge.row_condition import NoSuchColumn, keys_where
+from batchforge.lookup.row_condition import NoSuchColumn, keys_where
 
 ROWS: list[dict[str, Any]] = [
     {"id": "a", "customer_id": 7, "lang": "en", "tags": ["vip"], "note": None},

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import Template
 
-from batchforge.row_rendering import renderer_in_one_context
+from batchforge.requests.row_rendering import renderer_in_one_context
+from batchforge.requests.templating import make_environment
 from batchforge.source_tree import SourceTree
-from batchforge.templating import make_environment
 
 SHARED = [
     "{{ row.text }}",

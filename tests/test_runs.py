@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from batchforge.commands import runs
-from batchforge.terminal_text import display_width
+from batchforge.terminal.terminal_text import display_width
 from tests.builders import JOB_NAME, ProjectFiles, interrupt
 from tests.conftest import StartEmulator
 from tests.test_show import printed, refused, run

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
-from batchforge.config_files import SCHEMAS
+from batchforge.config.config_files import SCHEMAS
+from batchforge.config.schema_check import SchemaCheck
+from batchforge.config.yaml_nodes import parse_yaml
 from batchforge.errors import ProblemList
-from batchforge.schema_check import SchemaCheck
-from batchforge.yaml_nodes import parse_yaml
 from tests.project_files import lines_of
 
 OURS = ["folder.schema.json", "job.schema.json", "project.schema.json"]

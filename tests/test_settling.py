@@ -12,8 +12,8 @@ import pytest
 from batchforge.backends.base import Connection
 from batchforge.backends.batch import BatchApi
 from batchforge.emulator import EmulatorServer
-from batchforge.fingerprint import custom_id
-from batchforge.settling import Verdict, settle
+from batchforge.execution.settling import Verdict, settle
+from batchforge.requests.fingerprint import custom_id
 from batchforge.state.attempts import AttemptState
 from batchforge.state.records import IntendedRequest, Intention
 from batchforge.state.sqlite import SqliteState

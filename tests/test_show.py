@@ -14,7 +14,7 @@ from batchforge.commands import history, show
 from batchforge.emulator import EmulatorServer
 from batchforge.emulator.scenario import RowRule
 from batchforge.errors import BatchForgeError
-from batchforge.terminal_text import display_width
+from batchforge.terminal.terminal_text import display_width
 from tests.builders import JOB_NAME, ProjectFiles
 from tests.conftest import StartEmulator
 

@@ -403,7 +403,7 @@ def test_500_jobs_are_read_in_a_second_and_without_heavy_libraries(tmp_path: Pat
     script = (
         "import sys, time, pathlib\n"
         "from batchforge.errors import ProblemList\n"
-        "from batchforge.job_files import load_jobs\n"
+        "from batchforge.config.job_files import load_jobs\n"
         "from batchforge.project import load_project\n"
         "problems = ProblemList()\n"
         "print(len(load_jobs(load_project(pathlib.Path(sys.argv[1]), problems=problems), problems)))\n"

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchforge.errors import Problem, ProjectError
+from batchforge.requests.templating import PromptTemplate, make_environment
 from batchforge.source_tree import SourceTree
 from batchforge.spec import TemplateSource
-from batchforge.templating import PromptTemplate, make_environment
 from tests.project_files import write_files
 
 PLACE = "data/rows.jsonl:7"

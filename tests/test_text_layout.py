@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchforge.terminal_text import display_width
-from batchforge.text_layout import joined, shortened, wrapped
+from batchforge.terminal.terminal_text import display_width
+from batchforge.terminal.text_layout import joined, shortened, wrapped
 
 TEXTS = st.text(st.sampled_from("abc dé 発送がまだです 🚲👍🏽👨‍👩‍👧\u0301\u200d❤️🇩🇪-.\t\x1b\u202e"), max_size=80)
 COLUMNS = st.integers(20, 60)

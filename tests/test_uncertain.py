@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from batchforge import pipeline, recovery
+from batchforge import pipeline
 from batchforge.clock import iso
 from batchforge.emulator import EmulatorServer
 from batchforge.emulator.scenario import Fault, RowRule
 from batchforge.errors import ApiError, StateError, UsageError
 from batchforge.events import EventName
-from batchforge.executor import OnUncertain
+from batchforge.execution import recovery
+from batchforge.execution.executor import OnUncertain
 from batchforge.state.attempts import LEGAL_MOVES, AttemptState, IllegalMove, check_move
 from batchforge.targets import open_target
 from tests.builders import CLI, ProjectFiles, child_environment, end_of

@@ -19,7 +19,7 @@ def command(batch_id: str, target_name: str | None, project_dir: Path | None, cl
 
     Its count must be the attempt's, and its custom_ids are checked once they can be read.
     """
-    from batchforge import recovery
+    from batchforge.execution import recovery
     from batchforge.targets import open_target
 
     project, _, problems = load_files(project_dir, cli_vars)

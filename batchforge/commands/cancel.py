@@ -27,7 +27,7 @@ def command(
     What was answered before is billed and is not lost: `batchforge collect` keeps it.
     """
     from batchforge import pipeline
-    from batchforge.report import counted, to_json
+    from batchforge.terminal.report import counted, to_json
 
     chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
     with telling(quiet) as progress:

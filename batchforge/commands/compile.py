@@ -34,11 +34,11 @@ def command(
     Needs no network and no key, and gives the same bytes for the same files.
     """
     from batchforge import pipeline
-    from batchforge.artifacts import write_artifacts
     from batchforge.errors import ProblemList
-    from batchforge.problem_text import render_problems
-    from batchforge.report import printable_lines, to_json
-    from batchforge.terminal import wants_color
+    from batchforge.requests.artifacts import write_artifacts
+    from batchforge.terminal.problem_text import render_problems
+    from batchforge.terminal.report import printable_lines, to_json
+    from batchforge.terminal.terminal import wants_color
 
     chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
     problems = ProblemList()

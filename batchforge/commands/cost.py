@@ -11,8 +11,8 @@ import click
 from batchforge.commands.options import project_options, project_root, target_option
 
 if TYPE_CHECKING:
+    from batchforge.ledger.spending import Period
     from batchforge.project import Project
-    from batchforge.spending import Period
     from batchforge.target import Target
 
 DIMENSIONS = ("job", "run", "day", "model", "tag", "commit", "target")
@@ -65,9 +65,9 @@ def command(
         return
     from datetime import date
 
-    from batchforge.cost import cost_report
-    from batchforge.cost_text import cost_csv, cost_json, cost_lines
-    from batchforge.report import printable_lines, to_json
+    from batchforge.ledger.cost import cost_report
+    from batchforge.ledger.cost_text import cost_csv, cost_json, cost_lines
+    from batchforge.terminal.report import printable_lines, to_json
 
     report = cost_report(project, tags, target, period, list(dict.fromkeys(by)) or ["job"], date.today())
     if output == "json":
@@ -79,10 +79,10 @@ def command(
 
 
 def _reconcile(project: Project, target: Target | None, period: Period, export: Path, output: str) -> None:
-    from batchforge.cost import reconciled
-    from batchforge.cost_text import reconciliation_json, reconciliation_lines
-    from batchforge.report import printable_lines, to_json
-    from batchforge.usage_export import read_usage_export
+    from batchforge.ledger.cost import reconciled
+    from batchforge.ledger.cost_text import reconciliation_json, reconciliation_lines
+    from batchforge.ledger.usage_export import read_usage_export
+    from batchforge.terminal.report import printable_lines, to_json
 
     if output == "csv":
         raise click.UsageError("--reconcile gives text or JSON, not CSV.")
@@ -94,8 +94,8 @@ def _reconcile(project: Project, target: Target | None, period: Period, export: 
 
 def _load(project_dir: Path | None, cli_vars: dict[str, Any]) -> tuple[Project, dict[str, tuple[str, ...]]]:
     """A job file with an error in it does not keep anyone from seeing what was spent."""
+    from batchforge.config.job_files import load_jobs
     from batchforge.errors import ProblemList
-    from batchforge.job_files import load_jobs
     from batchforge.project import load_project
 
     problems = ProblemList()
@@ -105,7 +105,7 @@ def _load(project_dir: Path | None, cli_vars: dict[str, Any]) -> tuple[Project, 
 
 
 def _period(since: str | None, until: str | None) -> Period:
-    from batchforge.spending import Period
+    from batchforge.ledger.spending import Period
 
     return Period(_day("--since", since), _day("--until", until))
 

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from batchforge.commands.options import output_option, project_options, project_root, target_option
 
 if TYPE_CHECKING:
-    from batchforge.diagnosis import Findings
+    from batchforge.lookup.diagnosis import Findings
     from batchforge.project import Project
 
 _PROJECT_DIR = "BATCHFORGE_PROJECT_DIR"
@@ -35,9 +35,9 @@ def command(
     output: str,
 ) -> None:
     """Show versions, project, target, state and their health. Shows whether there is a key, never the key itself."""
-    from batchforge import diagnosis
     from batchforge.errors import BatchForgeError
-    from batchforge.report import to_json
+    from batchforge.lookup import diagnosis
+    from batchforge.terminal.report import to_json
 
     findings = diagnosis.Findings()
     findings.groups["versions"] = diagnosis.versions()
@@ -55,8 +55,8 @@ def command(
 def _look_at_project(
     findings: Findings, project_dir: Path | None, cli_vars: dict[str, Any], job_names: tuple[str, ...]
 ) -> Project:
-    from batchforge import diagnosis
-    from batchforge.job_files import load_jobs
+    from batchforge.config.job_files import load_jobs
+    from batchforge.lookup import diagnosis
     from batchforge.project import load_project
     from batchforge.selection import check_job
 
@@ -73,7 +73,7 @@ def _look_at_project(
 
 
 def _look_at_target(findings: Findings, project: Project, target_name: str | None, offline: bool) -> None:
-    from batchforge import diagnosis
+    from batchforge.lookup import diagnosis
 
     default = f"{project.default_target} from default_target" if project.default_target else ""
     chosen = target_name or project.default_target
@@ -87,7 +87,7 @@ def _look_at_target(findings: Findings, project: Project, target_name: str | Non
 
 
 def _folder_choice(root: Path, project_dir: Path | None) -> Any:
-    from batchforge.diagnosis import Choice
+    from batchforge.lookup.diagnosis import Choice
 
     variable = os.environ.get(_PROJECT_DIR)
     if project_dir is None:
@@ -111,8 +111,8 @@ def _nearest(root: Path) -> tuple[str, ...]:
 
 
 def _value(findings: Findings) -> dict[str, Any]:
-    from batchforge.diagnosis import unique_problems
-    from batchforge.problem_text import problems_to_json
+    from batchforge.lookup.diagnosis import unique_problems
+    from batchforge.terminal.problem_text import problems_to_json
 
     return {
         **findings.groups,
@@ -124,10 +124,10 @@ def _value(findings: Findings) -> dict[str, Any]:
 def _lines(findings: Findings) -> Iterator[str]:
     import sys
 
-    from batchforge.diagnosis import unique_problems
-    from batchforge.problem_text import render_problems
-    from batchforge.terminal import wants_color
-    from batchforge.terminal_text import printable
+    from batchforge.lookup.diagnosis import unique_problems
+    from batchforge.terminal.problem_text import render_problems
+    from batchforge.terminal.terminal import wants_color
+    from batchforge.terminal.terminal_text import printable
 
     for group, facts in findings.groups.items():
         if facts:

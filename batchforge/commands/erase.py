@@ -13,8 +13,8 @@ from batchforge.commands.options import output_option, project_options, target_o
 from batchforge.commands.running import Chosen
 
 if TYPE_CHECKING:
-    from batchforge.erasing import Erasure
-    from batchforge.remote_deletion import Deleted
+    from batchforge.execution.remote_deletion import Deleted
+    from batchforge.lookup.erasing import Erasure
 
 
 @click.command(name="erase")
@@ -54,7 +54,7 @@ def erase(
 
 def _erase(chosen: Chosen, keys: tuple[str, ...], where: str | None, yes: bool) -> Erasure:
     from batchforge.clock import SystemClock
-    from batchforge.erasing import Eraser
+    from batchforge.lookup.erasing import Eraser
     from batchforge.state.sqlite import SqliteState
     from batchforge.targets import state_path
 
@@ -74,7 +74,7 @@ def _erase(chosen: Chosen, keys: tuple[str, ...], where: str | None, yes: bool) 
 
 
 def _delete_remote(chosen: Chosen, found: Erasure) -> Deleted:
-    from batchforge.remote_deletion import delete_batches
+    from batchforge.execution.remote_deletion import delete_batches
     from batchforge.targets import open_target
 
     ids = [batch.batch_id for batch in found.held_batches if batch.target == chosen.target.name]
@@ -83,8 +83,8 @@ def _delete_remote(chosen: Chosen, found: Erasure) -> Deleted:
 
 
 def _print(found: Erasure, deleted: Deleted | None, is_done: bool, output: str) -> None:
-    from batchforge.erasure_text import erasure_lines
-    from batchforge.report import to_json
+    from batchforge.lookup.erasure_text import erasure_lines
+    from batchforge.terminal.report import to_json
 
     if output == "json":
         value = asdict(found)

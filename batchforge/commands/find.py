@@ -11,7 +11,7 @@ from batchforge.commands.looking import print_lines
 from batchforge.commands.options import load_files, output_option, project_options, target_option
 
 if TYPE_CHECKING:
-    from batchforge.finding import Found
+    from batchforge.lookup.finding import Found
     from batchforge.project import Project
 
 
@@ -34,9 +34,9 @@ def command(
     Looks into the states of all targets, or of the one that --target names. Asks nobody.
     """
     from batchforge.errors import UsageError
-    from batchforge.found_text import found_json, found_lines
-    from batchforge.report import to_json
-    from batchforge.text_layout import terminal_columns
+    from batchforge.lookup.found_text import found_json, found_lines
+    from batchforge.terminal.report import to_json
+    from batchforge.terminal.text_layout import terminal_columns
 
     project, _, problems = load_files(project_dir, cli_vars)
     problems.raise_if_any()
@@ -61,7 +61,7 @@ def _all_targets(project: Project) -> list[str]:
 def _look(project: Project, names: list[str], found_id: str, limit: int) -> tuple[Found | None, dict[str, str]]:
     """What the first state that knows the id says, and the targets whose state could not be read, with the reason."""
     from batchforge.errors import BatchForgeError
-    from batchforge.finding import StateLooker
+    from batchforge.lookup.finding import StateLooker
     from batchforge.targets import read_state
 
     left_out: dict[str, str] = {}

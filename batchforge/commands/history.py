@@ -22,9 +22,9 @@ def command(
     job_name: str, key: str, target_name: str | None, project_dir: Path | None, cli_vars: dict[str, Any], output: str
 ) -> None:
     """Show every answer that a row ever had: its request, commit, model, batch, tokens, price, who ran it, and when."""
-    from batchforge.found_text import history_lines
-    from batchforge.report import to_json
-    from batchforge.text_layout import terminal_columns
+    from batchforge.lookup.found_text import history_lines
+    from batchforge.terminal.report import to_json
+    from batchforge.terminal.text_layout import terminal_columns
 
     chosen = choose_job(job_name, target_name, project_dir, cli_vars)
     with looking_into(chosen.project, chosen.target) as looker:

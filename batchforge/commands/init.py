@@ -42,9 +42,9 @@ def command(folder: Path, source: Path | None, yes: bool, output: str) -> None:
     """
     from dataclasses import replace
 
-    from batchforge.report import to_json
     from batchforge.starter import SAMPLE_FILE, project_name, sample_starter, starter_for
     from batchforge.table_survey import survey_table
+    from batchforge.terminal.report import to_json
 
     may_ask = not yes and output == "text" and sys.stdin.isatty()
     if source is None and may_ask:
@@ -84,7 +84,7 @@ def _ask_for_file() -> Path | None:
 
 
 def _ask_for_text(survey: TableSurvey) -> str:
-    from batchforge.terminal_text import printable
+    from batchforge.terminal.terminal_text import printable
 
     click.echo(f"{survey.row_count:,} rows; columns: {', '.join(printable(name) for name in survey.columns)}")
     choice = click.Choice(survey.columns)
@@ -161,7 +161,7 @@ def _value(made: _Made) -> dict[str, object]:
 
 
 def _told(made: _Made) -> Iterator[str]:
-    from batchforge.terminal_text import printable
+    from batchforge.terminal.terminal_text import printable
 
     job, survey = made.starter.job, made.survey
     if survey is not None:

@@ -13,7 +13,7 @@ from batchforge.commands.options import load_files
 from batchforge.commands.running import Chosen
 
 if TYPE_CHECKING:
-    from batchforge.finding import StateLooker
+    from batchforge.lookup.finding import StateLooker
     from batchforge.project import Project
     from batchforge.target import Target
 
@@ -38,7 +38,7 @@ def looking_into(project: Project, target: Target) -> Iterator[StateLooker]:
     Raises:
         UsageError: BF908 nothing was run against the target yet.
     """
-    from batchforge.finding import StateLooker
+    from batchforge.lookup.finding import StateLooker
     from batchforge.targets import read_state
 
     with read_state(project, target) as state:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchforge.commands.options import load_files, output_option, project_options, selection_options
-from batchforge.terminal_text import display_width, printable
+from batchforge.terminal.terminal_text import display_width, printable
 
 if TYPE_CHECKING:
     from batchforge.spec import JobSpec

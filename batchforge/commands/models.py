@@ -92,7 +92,7 @@ def _check(project: Project | None, target: Target, today: date, output: str) ->
 
 
 def _show_findings(findings: Sequence[ModelFinding], listed: int, place: str, is_equal: bool) -> None:
-    from batchforge.report import printable_lines
+    from batchforge.terminal.report import printable_lines
 
     lines = [f"{finding.kind}: {finding.model}: {finding.what}" for finding in findings]
     verdict = "the table of this version agrees with it" if is_equal else "the table of this version differs from it"

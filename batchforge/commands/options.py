@@ -87,7 +87,7 @@ def project_root(project_dir: Path | None) -> Path:
 
 def load_files(project_dir: Path | None, cli_vars: dict[str, Any]) -> tuple[Project, dict[str, JobSpec], ProblemList]:
     """The project and its jobs, and whatever is wrong with them."""
-    from batchforge.job_files import load_jobs
+    from batchforge.config.job_files import load_jobs
     from batchforge.project import load_project
 
     problems = ProblemList()
@@ -107,7 +107,7 @@ def parse_vars(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _parse_mapping(text: str) -> dict[str, Any]:
-    from batchforge.yaml_nodes import parse_yaml
+    from batchforge.config.yaml_nodes import parse_yaml
 
     problems = ProblemList()
     node = parse_yaml(text, "--vars", problems)

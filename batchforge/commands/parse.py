@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from batchforge.commands.options import load_files, output_option, project_options
-from batchforge.problem_text import problems_to_json, render_problems
+from batchforge.terminal.problem_text import problems_to_json, render_problems
 
 
 @click.command(name="parse")

@@ -67,10 +67,10 @@ def command(
     Needs no network and no key, and writes nothing but the file that --out names.
     """
     from batchforge import pipeline
-    from batchforge.decisions import Resend
-    from batchforge.plan_values import has_changes
-    from batchforge.problem_text import render_problems
-    from batchforge.terminal import wants_color
+    from batchforge.planning.decisions import Resend
+    from batchforge.planning.plan_values import has_changes
+    from batchforge.terminal.problem_text import render_problems
+    from batchforge.terminal.terminal import wants_color
 
     chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
     options = pipeline.RunOptions(
@@ -94,10 +94,10 @@ def command(
 
 
 def _document(chosen: Chosen, planned: ProjectPlan, bodies: bool) -> dict[str, Any]:
-    from batchforge.decisions import Resend
     from batchforge.git_commit import describe_commit
     from batchforge.pipeline import plan_binding
-    from batchforge.plan_file import PlannedOptions, plan_document
+    from batchforge.planning.decisions import Resend
+    from batchforge.planning.plan_file import PlannedOptions, plan_document
 
     options = planned.options
     return plan_document(
@@ -114,8 +114,8 @@ def _document(chosen: Chosen, planned: ProjectPlan, bodies: bool) -> dict[str, A
 
 
 def _save(out: Path, chosen: Chosen, planned: ProjectPlan, bodies: bool) -> None:
-    from batchforge.artifacts import replace_file
-    from batchforge.report import to_json
+    from batchforge.requests.artifacts import replace_file
+    from batchforge.terminal.report import to_json
 
     document = _document(chosen, planned, bodies)
     replace_file(out, (to_json(document) + "\n").encode())
@@ -125,8 +125,8 @@ def _save(out: Path, chosen: Chosen, planned: ProjectPlan, bodies: bool) -> None
 
 
 def _rendered(planned: ProjectPlan, chosen: Chosen, output: str) -> str:
-    from batchforge.plan_values import render_markdown, render_plan
-    from batchforge.report import printable_lines, to_json
+    from batchforge.planning.plan_values import render_markdown, render_plan
+    from batchforge.terminal.report import printable_lines, to_json
 
     if output == "json":
         return to_json(_document(chosen, planned, bodies=False))
@@ -140,8 +140,8 @@ def _why(planned: ProjectPlan, chosen: Chosen, key: str, output: str) -> str:
     from dataclasses import asdict
 
     from batchforge.errors import UsageError
-    from batchforge.report import printable_lines, to_json
-    from batchforge.why import explain_row
+    from batchforge.planning.why import explain_row
+    from batchforge.terminal.report import printable_lines, to_json
 
     for plan in planned.plans:
         for row in plan.rows():

@@ -13,8 +13,8 @@ from batchforge.commands.options import output_option, project_options, target_o
 from batchforge.commands.running import choose
 
 if TYPE_CHECKING:
-    from batchforge.compiler import CompiledJob
-    from batchforge.request import BlockedRow, MessageRequest
+    from batchforge.requests.compiler import CompiledJob
+    from batchforge.requests.request import BlockedRow, MessageRequest
 
 
 @click.command(name="render")
@@ -35,9 +35,9 @@ def command(
 ) -> None:
     """Print a job's requests; with --output json, as they are sent, one a line."""
     from batchforge import pipeline
-    from batchforge.artifacts import request_lines
     from batchforge.errors import ProblemList, UsageError
-    from batchforge.request import BlockedRow
+    from batchforge.requests.artifacts import request_lines
+    from batchforge.requests.request import BlockedRow
 
     chosen = choose((job_name,), (), (), project_dir, cli_vars, target_name)
     problems = ProblemList()
@@ -59,15 +59,15 @@ def command(
 
 
 def _blocked_lines(row: BlockedRow) -> Iterator[str]:
-    from batchforge.terminal_text import printable
+    from batchforge.terminal.terminal_text import printable
 
     yield f"── {printable(row.key)} · {printable(row.place)}"
     yield f"{row.code} {printable(row.reason)}; this row is not asked"
 
 
 def _lines(job: CompiledJob, row: MessageRequest) -> Iterator[str]:
-    from batchforge.fingerprint import custom_id
-    from batchforge.terminal_text import printable
+    from batchforge.requests.fingerprint import custom_id
+    from batchforge.terminal.terminal_text import printable
 
     params = job.params_of(row)
     yield f"── {printable(row.key)} · {printable(row.place)}"
@@ -92,7 +92,7 @@ def _blocks(role: str, blocks: list[Mapping[str, Any]]) -> Iterator[str]:
     """Text as it stands; other blocks as JSON."""
     import json
 
-    from batchforge.terminal_text import printable
+    from batchforge.terminal.terminal_text import printable
 
     yield f"\n[{role}]"
     for block in blocks:

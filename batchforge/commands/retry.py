@@ -35,7 +35,7 @@ def command(
     Failures that were paid are asked under a new ordinal and paid again; a plain run never does that.
     """
     from batchforge import pipeline
-    from batchforge.decisions import Resend
+    from batchforge.planning.decisions import Resend
 
     chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
     options = pipeline.RunOptions(

@@ -69,8 +69,8 @@ def command(
     Rows that were answered before are not asked again, whatever file they stand in.
     """
     from batchforge import pipeline
-    from batchforge.decisions import Resend
-    from batchforge.plan_file import read_plan
+    from batchforge.planning.decisions import Resend
+    from batchforge.planning.plan_file import read_plan
 
     saved = read_plan(plan_path) if plan_path else None
     if saved is not None:

@@ -21,13 +21,13 @@ from batchforge.commands.options import (
 from batchforge.errors import BatchForgeError
 
 if TYPE_CHECKING:
-    from batchforge.progress import Progress
     from batchforge.project import Project
     from batchforge.spec import JobSpec
     from batchforge.summaries import RunSummary
     from batchforge.target import Target
+    from batchforge.terminal.progress import Progress
 
-_PROGRESS, _PROJECT = "batchforge.progress", "batchforge.project"
+_PROGRESS, _PROJECT = "batchforge.terminal.progress", "batchforge.project"
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -152,7 +152,7 @@ def _clear_display() -> None:
 @contextmanager
 def telling(quiet: bool) -> Iterator[Progress]:
     """A progress display on stderr for as long as the block runs."""
-    from batchforge.progress import open_progress
+    from batchforge.terminal.progress import open_progress
 
     verbose, log_format = _kept("verbose", False), _kept("log_format", "text")
     progress = open_progress(sys.stderr, quiet=quiet, verbose=verbose, log_format=log_format)
@@ -174,8 +174,8 @@ def telling_what_goes_on(chosen: Chosen) -> Iterator[None]:
         _notify(failure_value(chosen.project, exc.problems), has_failed=True)
         raise
     except KeyboardInterrupt:
-        from batchforge.report import counted
         from batchforge.targets import read_state
+        from batchforge.terminal.report import counted
 
         with read_state(chosen.project, chosen.target) as state:
             open_attempts = state.open_attempts([job.name for job in chosen.jobs]) if state else []
@@ -210,7 +210,7 @@ def _notify(value: dict[str, Any], *, has_failed: bool) -> None:
 def _tell_interrupted(text: str) -> None:
     _clear_display()
     if _kept("log_format", "text") == "json":
-        from batchforge.log_format import write_line
+        from batchforge.terminal.log_format import write_line
 
         write_line(sys.stderr, "interrupted", text.replace("\n", " "))
     else:
@@ -219,9 +219,9 @@ def _tell_interrupted(text: str) -> None:
 
 def end(summary: RunSummary, output: str) -> None:
     """Print the summary and end with its exit code."""
-    from batchforge.report import render_run, to_json
-    from batchforge.terminal import wants_color
-    from batchforge.text_layout import terminal_columns
+    from batchforge.terminal.report import render_run, to_json
+    from batchforge.terminal.terminal import wants_color
+    from batchforge.terminal.text_layout import terminal_columns
 
     if output == "json":
         click.echo(to_json(summary.to_json()))

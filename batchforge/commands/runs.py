@@ -15,7 +15,7 @@ from batchforge.commands.looking import looking_into, print_lines
 from batchforge.commands.options import load_files, output_option, project_options, target_option
 
 if TYPE_CHECKING:
-    from batchforge.finding import Found, StateLooker
+    from batchforge.lookup.finding import Found, StateLooker
 
 _MOST_RUNS = 10_000
 """Among which a beginning of an id is looked for."""
@@ -36,10 +36,10 @@ def command(
     output: str,
 ) -> None:
     """List runs, the last one first: what they sent and cost, who ran them, and on which commit."""
-    from batchforge.finding import run_json
-    from batchforge.found_text import run_lines
-    from batchforge.report import to_json
-    from batchforge.text_layout import terminal_columns
+    from batchforge.lookup.finding import run_json
+    from batchforge.lookup.found_text import run_lines
+    from batchforge.terminal.report import to_json
+    from batchforge.terminal.text_layout import terminal_columns
 
     if ctx.invoked_subcommand is not None:
         if any(ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in ctx.params):
@@ -61,9 +61,9 @@ def command(
 @output_option
 def show(run_id: str, target_name: str | None, project_dir: Path | None, cli_vars: dict[str, Any], output: str) -> None:
     """Show one run: its summary and its batches. RUN is an id, the beginning of one, or `last`."""
-    from batchforge.finding import run_json
-    from batchforge.report import to_json
-    from batchforge.text_layout import terminal_columns
+    from batchforge.lookup.finding import run_json
+    from batchforge.terminal.report import to_json
+    from batchforge.terminal.text_layout import terminal_columns
 
     with _looker(target_name, project_dir, cli_vars) as looker:
         found = looker.find(_full_id(looker, run_id), 1)
@@ -78,7 +78,7 @@ def show(run_id: str, target_name: str | None, project_dir: Path | None, cli_var
 
 
 def _lines(found: Found, columns: int) -> Iterator[str]:
-    from batchforge.found_text import attempt_lines, run_head_lines
+    from batchforge.lookup.found_text import attempt_lines, run_head_lines
 
     assert found.run is not None
     yield from run_head_lines(found.run, columns)

@@ -40,9 +40,9 @@ def command(
     output: str,
 ) -> None:
     """Show rows of the last run: what was asked, what came back, what it cost. Asks nobody."""
-    from batchforge.found_text import row_json, row_lines, rows_lines
-    from batchforge.report import to_json
-    from batchforge.text_layout import terminal_columns
+    from batchforge.lookup.found_text import row_json, row_lines, rows_lines
+    from batchforge.terminal.report import to_json
+    from batchforge.terminal.text_layout import terminal_columns
 
     chosen = choose_job(job_name, target_name, project_dir, cli_vars)
     with looking_into(chosen.project, chosen.target) as looker:

@@ -32,7 +32,7 @@ command.add_command(erase)
 @output_option
 def show(target_name: str | None, project_dir: Path | None, cli_vars: dict[str, Any], output: str) -> None:
     """Show where the state is, whose answers it holds, and how many."""
-    from batchforge.report import printable_lines, to_json
+    from batchforge.terminal.report import printable_lines, to_json
 
     with _opened(target_name, project_dir, cli_vars, read_only=True) as state:
         value: dict[str, Any] = {
@@ -83,8 +83,8 @@ def prune(
     """Remove answers that serve no row any more, and say first what that would be."""
     from dataclasses import asdict
 
-    from batchforge.report import to_json
     from batchforge.state import maintenance
+    from batchforge.terminal.report import to_json
 
     before = _before(older_than)
     with _opened(target_name, project_dir, cli_vars, read_only=not yes) as state:
@@ -113,7 +113,7 @@ def recover(target_name: str | None, project_dir: Path | None, cli_vars: dict[st
     from dataclasses import asdict
 
     from batchforge.pipeline import recover_batches
-    from batchforge.report import to_json
+    from batchforge.terminal.report import to_json
 
     project, _, problems = load_files(project_dir, cli_vars)
     problems.raise_if_any()

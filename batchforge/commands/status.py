@@ -36,7 +36,7 @@ def command(
     Asks nobody; `batchforge collect` asks the API.
     """
     from batchforge import pipeline
-    from batchforge.report import printable_lines, to_json
+    from batchforge.terminal.report import printable_lines, to_json
 
     chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
     status = pipeline.status(chosen.project, chosen.jobs, chosen.target)
@@ -48,7 +48,7 @@ def command(
 
 
 def _json(status: StatusSummary, target: Target) -> dict[str, Any]:
-    from batchforge.settlement import settlement_of
+    from batchforge.execution.settlement import settlement_of
 
     value = status.to_json()
     for entry, each in zip(value["in_flight"], status.in_flight, strict=True):
@@ -70,7 +70,7 @@ def _lines(status: StatusSummary, target: Target) -> list[str]:
 
 def _attempt_lines(each: AttemptInFlight, target: Target) -> list[str]:
     from batchforge.clock import SystemClock
-    from batchforge.settlement import settlement_of, unfetched_words
+    from batchforge.execution.settlement import settlement_of, unfetched_words
 
     attempt, batch = each.attempt, each.batch
     name = attempt.batch_id or f"attempt {attempt.attempt_id}"

@@ -41,9 +41,9 @@ def command(
     Ends with 1 where a row has no answer, with 3 where one is in flight already.
     """
     from batchforge import pipeline
-    from batchforge.report import EMULATED_NOTICE, to_json
-    from batchforge.text_layout import terminal_columns
-    from batchforge.tried_text import try_lines
+    from batchforge.lookup.tried_text import try_lines
+    from batchforge.terminal.report import EMULATED_NOTICE, to_json
+    from batchforge.terminal.text_layout import terminal_columns
 
     chosen = choose((job_name,), (), (), project_dir, cli_vars, target_name)
     options = pipeline.RunOptions(

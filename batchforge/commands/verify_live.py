@@ -39,7 +39,7 @@ def command(
     from batchforge import live_facts
     from batchforge.emulator import EmulatorServer, Scenario
     from batchforge.errors import BudgetExceeded
-    from batchforge.report import to_json
+    from batchforge.terminal.report import to_json
 
     project, _, problems = load_files(project_dir, cli_vars)
     problems.raise_if_any()
@@ -71,7 +71,7 @@ def _server(target: Target) -> Any:
 
 
 def _lines(reports: Sequence[FactReport]) -> list[str]:
-    from batchforge.terminal_text import printable
+    from batchforge.terminal.terminal_text import printable
 
     lines = []
     for report in reports:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from batchforge.fingerprint import custom_id
+from batchforge.requests.fingerprint import custom_id
 from batchforge.state.sqlite import SqliteState
 
 SHOWN = 5

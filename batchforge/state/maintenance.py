@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from batchforge.fingerprint import custom_id
-from batchforge.request import Skeleton
+from batchforge.requests.fingerprint import custom_id
+from batchforge.requests.request import Skeleton
 from batchforge.state.sqlite import SqliteState
 
 

@@ -423,7 +423,7 @@ class SqliteState(SqliteFinding):
             return cursor.lastrowid
 
     def store_recovered(self, attempt_id: int, results: Sequence[RequestResult]) -> list[RequestResult]:
-        from batchforge.fingerprint import parse_custom_id
+        from batchforge.requests.fingerprint import parse_custom_id
 
         with self._transaction():
             new = []
@@ -460,7 +460,7 @@ class SqliteState(SqliteFinding):
             )
 
     def store_results(self, attempt_id: int, results: Sequence[RequestResult]) -> StoreReport:
-        from batchforge.fingerprint import parse_custom_id
+        from batchforge.requests.fingerprint import parse_custom_id
 
         names = [parse_custom_id(result.custom_id) for result in results]
         with self._transaction():

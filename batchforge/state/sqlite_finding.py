@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
-from batchforge.request import Skeleton
+from batchforge.requests.request import Skeleton
 from batchforge.state.attempts import AttemptState
 from batchforge.state.records import AskedRequest, AttemptRecord, Manifest, RowRequest, RunRecord, StoredResult
 from batchforge.state.sqlite_file import SqliteFile

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from batchforge.fingerprint import custom_id
+from batchforge.requests.fingerprint import custom_id
 from batchforge.results import RequestResult, ResultKind, Usage
 from batchforge.state.attempts import AttemptState
 from batchforge.state.records import AttemptRecord, Manifest, RunRecord, StoredResult

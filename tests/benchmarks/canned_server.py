@@ -96,12 +96,13 @@ class _Handler(BaseHTTPRequestHandler):
         body = bytearray(int(self.headers["Content-Length"]))
         view, filled = memoryview(body), 0
         while filled < len(body):
-            filled += self.rfile.readinto(view[filled : filled + CHUNK_BYTES])  # type: ignore[attr-defined]
+            filled += self.rfile.readinto(view[filled : filled + CHUNK_BYTES])
         return body
 
     def _described(self, name: str, status: str) -> dict[str, Any]:
         count, has_ended = len(self.batches.ids(name)), status == "ended"
-        host, port = self.server.server_address[:2]
+        assert isinstance(self.server, ThreadingHTTPServer)
+        port = self.server.server_port
         counts = dict.fromkeys(("errored", "canceled", "expired"), 0)
         return {
             "id": name,
@@ -113,7 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
             "ended_at": TIME if has_ended else None,
             "archived_at": None,
             "cancel_initiated_at": None,
-            "results_url": f"http://{host!s}:{port}/v1/messages/batches/{name}/results" if has_ended else None,
+            "results_url": f"http://127.0.0.1:{port}/v1/messages/batches/{name}/results" if has_ended else None,
         }
 
     def _send_results(self, ids: list[bytes]) -> None:

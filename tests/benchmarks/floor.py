@@ -10,6 +10,7 @@ import csv
 import json
 import socket
 import sys
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -83,4 +84,5 @@ def _content_length(head: bytes) -> int:
 
 
 if __name__ == "__main__":
-    {"prepare": prepare, "run": run}[sys.argv[1]](*sys.argv[2:])
+    COMMANDS: dict[str, Callable[..., None]] = {"prepare": prepare, "run": run}
+    COMMANDS[sys.argv[1]](*sys.argv[2:])

@@ -11,7 +11,7 @@ import json
 import random
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 COLUMNS = ("id", "product", "title", "body", "rating")
@@ -57,7 +57,7 @@ def system_prompt(kind: str) -> str:
     if kind == "short":
         return SHORT_PROMPT
     dice = random.Random(12)
-    lines = []
+    lines: list[str] = []
     while sum(map(len, lines)) < _PROMPT_BYTES:
         lines.append(" ".join(dice.choices(_WORDS, k=14)))
     return "\n".join(lines).encode()[:_PROMPT_BYTES].decode(errors="ignore")
@@ -68,4 +68,5 @@ def write_prompt(path: str, kind: str) -> None:
 
 
 if __name__ == "__main__":
-    {"rows": write_rows, "prompt": write_prompt}[sys.argv[1]](*sys.argv[2:])
+    COMMANDS: dict[str, Callable[..., None]] = {"rows": write_rows, "prompt": write_prompt}
+    COMMANDS[sys.argv[1]](*sys.argv[2:])

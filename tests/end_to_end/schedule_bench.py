@@ -21,7 +21,7 @@ from typing import Any
 from urllib.error import HTTPError
 
 from batchforge.emulator import EmulatorServer, Scenario
-from batchforge.fingerprint import custom_id
+from batchforge.requests.fingerprint import custom_id
 from batchforge.state.attempts import AttemptState
 from tests.builders import OUTPUT, ProjectFiles
 from tests.end_to_end.kill_bench import TEXTS, Ended, Launcher

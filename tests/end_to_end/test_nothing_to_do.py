@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from batchforge.decisions import Resend
 from batchforge.emulator import EmulatorServer
 from batchforge.events import EventName
+from batchforge.planning.decisions import Resend
 from batchforge.state.erasure import erase
 from batchforge.state.sqlite import SqliteState
 from batchforge.targets import state_path

@@ -64,5 +64,5 @@ def test_what_is_installed_runs_a_project_outside_of_the_tree(built: Path, tmp_p
     run(batchforge, "init", "made", "--from", "rows.csv", "--yes", cwd=tmp_path)
     assert "no errors" in run(batchforge, "parse", cwd=tmp_path / "made")
     assert "2 answered" in run(batchforge, "run", cwd=tmp_path / "made")
-    where = "import batchforge.config_files as c; print(c.schemas_folder())"
+    where = "import batchforge.config.config_files as c; print(c.schemas_folder())"
     assert Path(run(programs / "python", "-c", where, cwd=tmp_path).strip()).is_relative_to(tmp_path / "venv")

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from batchforge.decisions import Resend
 from batchforge.emulator import EmulatorServer
 from batchforge.emulator.scenario import RowRule
 from batchforge.errors import BudgetExceeded, UsageError
-from batchforge.fingerprint import custom_id
-from batchforge.plan_rows import Action
+from batchforge.planning.decisions import Resend
+from batchforge.planning.plan_rows import Action
+from batchforge.requests.fingerprint import custom_id
 from tests.builders import OUTPUT, ProjectFiles, copy_example, run_cli
 from tests.conftest import StartEmulator
 from tests.planning import planned

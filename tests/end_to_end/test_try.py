@@ -10,7 +10,7 @@ import pytest
 
 from batchforge.emulator import EmulatorServer
 from batchforge.emulator.scenario import Fault
-from batchforge.terminal_text import display_width
+from batchforge.terminal.terminal_text import display_width
 from tests.builders import JOB_NAME, OUTPUT, ProjectFiles, interrupt
 from tests.conftest import StartEmulator
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from batchforge.fingerprint import custom_id
+from batchforge.requests.fingerprint import custom_id
 from batchforge.results import RequestResult, ResultKind
 from batchforge.state import erasure, maintenance
 from batchforge.state.attempts import AttemptState

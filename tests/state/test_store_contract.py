@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchforge.errors import StateError, StateLocked
-from batchforge.fingerprint import custom_id
+from batchforge.requests.fingerprint import custom_id
 from batchforge.results import RequestResult, ResultKind, Usage
 from batchforge.state.attempts import LEGAL_MOVES, UNSETTLED, AttemptState, IllegalMove
 from batchforge.state.records import (

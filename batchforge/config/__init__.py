@@ -1,0 +1,1 @@
+"""Files of a project, read with the places of everything in them -> typed specs."""

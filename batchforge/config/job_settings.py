@@ -1,0 +1,161 @@
+"""A job's settings, merged and in YAML's words -> the values of a `JobSpec`, in the API's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from batchforge.config.answer_fields import Lists, checked_schema, schema_of_fields
+from batchforge.config.config_files import add_at, read_yaml_file
+from batchforge.config.yaml_nodes import ConfigNode
+from batchforge.errors import BatchForgeError, ProblemList
+from batchforge.source_tree import SourceTree, checked_path
+from batchforge.spec import BatchLimits, CachePolicy, InputSpec, OutputSpec
+
+Settings = Mapping[str, ConfigNode]
+
+_AS_WRITTEN = (
+    "max_tokens",
+    "stop_sequences",
+    "tools",
+    "metadata",
+    "service_tier",
+    "inference_geo",
+    "temperature",
+    "top_p",
+    "top_k",
+)
+_OWN_SETTING = frozenset((*_AS_WRITTEN, "model", "messages", "system", "thinking", "tool_choice", "betas"))
+_NOT_IN_PARAMS = {
+    **{name: f"Write it as the job's setting `{name}`." for name in _OWN_SETTING},
+    "cache_control": "Use the job's setting `cache`.",
+    "output_format": "Use the job's setting `output`.",
+    "stream": "Remove it: a batch does not stream.",
+    "custom_id": "Remove it: it is made from the request.",
+    "workspace_id": "Set it for the target in batchforge.yml.",
+    "user_profile_id": "Set it in the `headers` of the target in batchforge.yml.",
+}
+_SOURCES = ("file", "files", "text_files", "rows")
+_TABLE_ONLY = ("format", "header", "columns", "delimiter", "quote", "types")
+
+
+def read_params(settings: Settings, problems: ProblemList) -> dict[str, Any]:
+    """All body parameters but model, system and messages."""
+    params: dict[str, Any] = {name: settings[name].data for name in _AS_WRITTEN if name in settings}
+    if thinking := settings.get("thinking"):
+        params["thinking"] = {"type": thinking.value} if thinking.kind == "text" else thinking.data
+    if choice := settings.get("tool_choice"):
+        params["tool_choice"] = _tool_choice(choice)
+    if others := settings.get("params"):
+        _check_params(others, problems)
+        params.update(others.data)
+    if effort := settings.get("effort"):
+        params["output_config"] = {**params.get("output_config", {}), "effort": effort.value}
+    return params
+
+
+def _tool_choice(node: ConfigNode) -> Any:
+    if node.kind != "text":
+        return node.data
+    return {"type": node.value} if node.value in ("auto", "any", "none") else {"type": "tool", "name": node.value}
+
+
+def _check_params(node: ConfigNode, problems: ProblemList) -> None:
+    for name, child in node.entries.items():
+        if hint := _NOT_IN_PARAMS.get(name):
+            problems.add("BF153", f"`{name}` does not belong in `params`.", location=child.key_location, hint=hint)
+    config = node.get("output_config")
+    if config is not None and config.kind != "mapping":
+        problems.add("BF102", "`output_config` must be a mapping of settings.", location=config.location)
+    for name, child in (config.entries if config is not None else {}).items():
+        if name in ("effort", "format"):
+            hint = f"Use the job's setting `{'effort' if name == 'effort' else 'output'}`."
+            message = f"`output_config.{name}` does not belong in `params`."
+            problems.add("BF153", message, location=child.key_location, hint=hint)
+
+
+def read_input(node: ConfigNode, problems: ProblemList) -> InputSpec:
+    _check_input(node, problems)
+    values = {name: child.data for name, child in node.entries.items()}
+    key = values.pop("key", ())
+    file = values.pop("file", None)
+    for name in ("columns", "rows"):
+        if name in values:
+            values[name] = tuple(values[name])
+    values["files"] = values.get("files", file)
+    return InputSpec(**values, key=(key,) if isinstance(key, str) else tuple(key), location=node.key_location)
+
+
+def _check_input(node: ConfigNode, problems: ProblemList) -> None:
+    source = next(name for name in _SOURCES if name in node)
+    if source != "rows":
+        check_path(node[source], problems)
+    useless = {"rows": (*_TABLE_ONLY, "encoding"), "text_files": _TABLE_ONLY}.get(source, ())
+    for name in useless:
+        if name in node:
+            message = f"`{name}` does nothing for `{source}`."
+            problems.add("BF105", message, location=node[name].key_location, hint="Remove it.")
+    if source not in useless and "columns" in node and ("header" not in node or node["header"].value):
+        hint = "Add `header: false`, or remove `columns`."
+        message = "`columns` names the columns of files that have no header."
+        problems.add("BF105", message, location=node["columns"].key_location, hint=hint)
+
+
+def check_path(node: ConfigNode, problems: ProblemList) -> bool:
+    try:
+        checked_path(node.value)
+    except BatchForgeError as exc:
+        add_at(node.location, exc.problems, problems)
+        return False
+    return True
+
+
+def read_cache(node: ConfigNode) -> CachePolicy:
+    return CachePolicy(mode=node.value) if node.kind == "text" else CachePolicy(**node.data)
+
+
+def read_batch(node: ConfigNode) -> BatchLimits:
+    return BatchLimits(**node.data)
+
+
+def read_output(node: ConfigNode, lists: Lists, tree: SourceTree, problems: ProblemList) -> OutputSpec:
+    _check_output(node, problems)
+    values = {name: child.data for name, child in node.entries.items() if name not in ("fields", "schema")}
+    if "columns" in values:
+        values["columns"] = tuple(values["columns"])
+    return OutputSpec(**values, schema=_answer_schema(node, lists, tree, problems))
+
+
+def _check_output(node: ConfigNode, problems: ProblemList) -> None:
+    both = [name for name in ("fields", "schema", "text_column") if name in node]
+    if len(both) > 1:
+        reason = "An answer has one form" if both[1] == "schema" else "An answer with fields has no text column"
+        message = f"`{both[0]}` and `{both[1]}` do not go together."
+        problems.add("BF105", message, location=node[both[1]].key_location, hint=f"{reason}: remove one of them.")
+    file = node.get("file")
+    if file is not None and check_path(file, problems):
+        top = checked_path(file.value).split("/")[0]
+        if top in ("target", ".batchforge"):
+            hint = "Name another folder, e.g. outputs/."
+            problems.add("BF138", f"Outputs cannot be written to `{top}/`.", location=file.location, hint=hint)
+
+
+def _answer_schema(node: ConfigNode, lists: Lists, tree: SourceTree, problems: ProblemList) -> dict[str, Any] | None:
+    if fields := node.get("fields"):
+        return schema_of_fields(fields, lists, problems)
+    schema = node.get("schema")
+    if schema is None:
+        return None
+    if schema.entries.keys() != {"file"}:
+        return checked_schema(schema, problems)
+    return _schema_from_file(schema["file"], tree, problems)
+
+
+def _schema_from_file(file: ConfigNode, tree: SourceTree, problems: ProblemList) -> dict[str, Any] | None:
+    if file.kind != "text":
+        problems.add("BF102", "`file` must be text.", location=file.location, hint="Write {file: schema.json}.")
+        return None
+    found = ProblemList()
+    node = read_yaml_file(tree, file.value, found)
+    add_at(file.location, found.items, problems)
+    return checked_schema(node, problems) if node is not None else None

@@ -1,0 +1,1 @@
+"""Plans -> batches, single requests and stored results, exactly once."""

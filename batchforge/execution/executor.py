@@ -1,0 +1,603 @@
+"""Do the plan: intention -> submit -> poll -> store, and go on after a crash. The only room that writes state.
+
+Every step is durable before the next one begins; the order of steps is drawn in `state/attempts.py`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from batchforge.backends.base import BatchBackend, BatchGone, BatchProgress, Rejected, Unavailable, Uncertain
+from batchforge.clock import Clock, iso, parse_iso
+from batchforge.errors import ApiError, StateError
+from batchforge.events import Event, EventName, Listener, ignore
+from batchforge.execution.disk_room import release, release_all_but, reserve
+from batchforge.execution.packing import PackedBatch, pack, remove_left_over_bodies
+from batchforge.execution.settlement import unfetched_words
+from batchforge.execution.settling import is_asked_by_any, settle
+from batchforge.ledger.pricing import Pricing
+from batchforge.planning.estimate import Phase
+from batchforge.planning.planner import JobPlan
+from batchforge.requests.fingerprint import custom_id
+from batchforge.results import Brought, RequestResult, ResultKind, brought_by
+from batchforge.state.attempts import UNSETTLED, AttemptState
+from batchforge.state.holders import is_alive, let_go, this_holder, was_let_go
+from batchforge.state.records import (
+    AttemptMoved,
+    AttemptRecord,
+    BatchRecord,
+    CountTaken,
+    IntendedRequest,
+    Intention,
+    StateStore,
+)
+from batchforge.streams import in_chunks
+
+_RESULTS_PER_STEP = 2_000
+_LEASE_SLACK_S = 60.0
+_REJECTED_TRIES = 8
+_READING_TRIES = 8
+_LONGEST_BACKOFF_S = 60.0
+_LONGEST_WAIT_S = 900.0
+"""A longer retry-after ends the run with a message instead of keeping a machine waiting."""
+_SETTLE_EVERY_S = 5.0
+_COUNT_WAIT_S = 0.25
+"""How long to wait between looks at a batch of the same count that somebody else is sending."""
+MISSING_RESULT = "missing_result"
+"""Error type of a request that its batch gave no result for."""
+RESULT_GONE = "result_gone"
+"""Error type of a request whose batch was deleted or archived before its results were read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds, from the target."""
+
+    timeout_s: float
+    settle_after_s: float
+    poll_interval_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunOf:
+    """The run that requests are sent in."""
+
+    run_id: str
+    target: str
+    month_limit_pico_usd: int | None = None
+
+
+def intention_of(plan: JobPlan, phase: Phase, run: RunOf, requests: Sequence[IntendedRequest]) -> Intention:
+    """What is written down before some of a phase's requests are sent; they reserve the most that they can cost."""
+    spec, skeleton = plan.compiled.spec, plan.compiled.template.skeleton
+    return Intention(
+        run_id=run.run_id,
+        job=spec.name,
+        target=run.target,
+        mode=plan.settings.mode,
+        model=spec.model,
+        max_tokens=spec.max_tokens,
+        skeleton_id=skeleton.skeleton_id,
+        skeleton=skeleton.text,
+        holder=this_holder(),
+        phase=phase.name,
+        caching=plan.caching_in(phase),
+        shape=plan.shape,
+        estimated_input_tokens=plan.estimated_input_tokens(requests),
+        ceiling_pico_usd=plan.bound_pico_usd(requests),
+        month_limit_pico_usd=run.month_limit_pico_usd,
+    )
+
+
+@dataclass(slots=True)
+class Executor:
+    state: StateStore
+    backend: BatchBackend
+    clock: Clock
+    timing: Timing
+    pricing: Pricing
+    spool_folder: Path
+    on_uncertain: OnUncertain
+    max_in_flight_requests: int | None = None
+    """How many requests may be in flight at once; None: as many as there are."""
+    listen: Listener = ignore
+    lost_attempts: set[int] = field(default_factory=set)
+    """Attempts that turned out not to have been accepted: their requests are to be planned again."""
+    brought: dict[str, Brought] = field(default_factory=dict)
+    """Job -> what the results amount to that this process stored."""
+    _next_poll: dict[int, float] = field(default_factory=dict)
+    _polls: dict[int, int] = field(default_factory=dict)
+    _failures: dict[int, int] = field(default_factory=dict)
+
+    def submit(self, plan: JobPlan, phase: Phase, run: RunOf) -> int:
+        """Send one phase of a plan; returns the number of requests that were accepted.
+
+        Raises:
+            ClaimTaken: another runner has begun to ask for one of them; plan again.
+            MonthBudgetTaken: other runs have reserved what is left of the month's budget.
+            ApiError: the API refuses in a way that waiting does not mend.
+        """
+        spec = plan.compiled.spec
+        sent = 0
+        for packed in pack(plan.bodies(phase.name), spec.batch, self.spool_folder):
+            try:
+                self._send(packed, intention_of(plan, phase, run, packed.requests), spec.betas)
+            finally:
+                packed.discard()
+            sent += len(packed.requests)
+            del packed  # its requests are not held while the next ones are packed
+        return sent
+
+    def collect(self, jobs: Sequence[str], *, wait: bool) -> list[AttemptRecord]:
+        """Take every open attempt that these jobs await as far as it goes; returns those that are still open.
+
+        Never sends a request that costs. Several processes may collect at the same time.
+        """
+        self._remove_left_overs()
+        self._warn_of_unfetched(jobs)
+        while True:
+            for attempt in self.state.awaited_attempts(jobs):
+                with suppress(AttemptMoved):
+                    self._advance(attempt)
+            still_open = self.state.awaited_attempts(jobs)
+            moving = [attempt for attempt in still_open if attempt.state is not AttemptState.AMBIGUOUS]
+            if not moving or not wait:
+                return still_open
+            self.clock.sleep(self._until_next_poll(moving))
+
+    def _remove_left_overs(self) -> None:
+        """What killed processes left on the disk: bodies, and room that was set aside."""
+        remove_left_over_bodies(self.spool_folder)
+        release_all_but(self.spool_folder, {attempt.attempt_id for attempt in self.state.open_attempts()})
+
+    def _warn_of_unfetched(self, jobs: Sequence[str]) -> None:
+        """Of batches of other jobs, whose results this run does not fetch."""
+        for attempt in self.state.open_attempts():
+            batch = self.state.batch(attempt.batch_id) if attempt.batch_id and attempt.job not in jobs else None
+            if batch is not None and (words := unfetched_words(batch, attempt.job, self.clock.now())):
+                self._tell(EventName.WARNING, attempt.job, words, batch_id=batch.batch_id)
+
+    # ---- sending
+
+    def _send(self, packed: PackedBatch, intention: Intention, betas: Sequence[str]) -> None:
+        """One batch, until it is accepted: rejected ones are tried again, uncertain ones are settled first."""
+        for tries in range(_REJECTED_TRIES):
+            self._wait_for_room(len(packed.requests))
+            attempt = self._intend(packed, intention)
+            try:
+                if self._is_accepted(attempt, packed, betas):
+                    return
+            except Rejected as exc:
+                self._wait_or_raise(exc, tries, intention.job)
+            except BaseException:
+                let_go(self.state.url, attempt.attempt_id, attempt.created_at)
+                raise
+        raise ApiError(
+            "BF603",
+            f"the API did not accept a batch of {len(packed.requests):,} requests in {_REJECTED_TRIES} tries",
+            hint="Nothing of it was paid. Run again later: what was accepted before is kept.",
+        )
+
+    def _is_accepted(self, attempt: AttemptRecord, packed: PackedBatch, betas: Sequence[str]) -> bool:
+        """False where it may be sent again: it was surely not accepted.
+
+        Raises:
+            Rejected: so said the API.
+        """
+        self._reserve_room(attempt)
+        attempt = self._move(attempt, AttemptState.SENDING)
+        try:
+            batch = self.backend.submit(packed.body, betas)
+        except Rejected as exc:
+            self._move(attempt, AttemptState.REJECTED, note=str(exc))
+            raise
+        except Uncertain as exc:
+            self._move(attempt, AttemptState.UNCERTAIN, note=str(exc))
+            return self._settle_until_known(attempt.attempt_id) is not AttemptState.ASSUMED_LOST
+        self._accepted(attempt, batch, packed.size_bytes)
+        return True
+
+    def _intend(self, packed: PackedBatch, intention: Intention) -> AttemptRecord:
+        while True:
+            with suppress(CountTaken):
+                return self.state.attempt(self.state.intend(intention, packed.requests))
+            self._settle_equal_counts(len(packed.requests))
+
+    def _reserve_room(self, attempt: AttemptRecord) -> None:
+        try:
+            reserve(self.spool_folder, attempt.attempt_id, attempt.request_count)
+        except StateError:
+            self._move(attempt, AttemptState.WITHDRAWN, note="no room on the disk")
+            raise
+
+    def _accepted(self, attempt: AttemptRecord, batch: BatchProgress, size_bytes: int) -> None:
+        self._move(attempt, AttemptState.KNOWN, batch_id=batch.batch_id)
+        self._save(attempt.attempt_id, batch)
+        self._tell(
+            EventName.BATCH_SUBMITTED,
+            attempt.job,
+            f"batch {batch.batch_id}: {_counted(batch.request_count, 'request')}, {size_bytes / 1e6:,.1f} MB",
+            batch_id=batch.batch_id,
+            requests=batch.request_count,
+            size_bytes=size_bytes,
+        )
+
+    def _wait_or_raise(self, exc: Rejected, tries: int, job: str) -> None:
+        if exc.status in {401, 403}:
+            raise ApiError(
+                "BF601",
+                f"the API refused the credentials: {exc}",
+                hint="Check the target's `api_key` and workspace. What is in flight can be collected later.",
+            ) from exc
+        if exc.is_final:
+            raise ApiError(
+                "BF604",
+                f"the API refused the batch: {exc}",
+                hint="Nothing of it was paid. Mend what it names and run again.",
+            ) from exc
+        seconds = exc.retry_after_s if exc.retry_after_s is not None else min(2.0**tries, _LONGEST_BACKOFF_S)
+        if seconds > _LONGEST_WAIT_S:
+            raise ApiError(
+                "BF607",
+                f"the API asks to wait {seconds / 60:,.0f} minutes before the next batch ({exc})",
+                hint="Nothing of this batch was paid. Run again then; what was accepted before is kept.",
+            ) from exc
+        self._tell(EventName.WAITING, job, f"not accepted ({exc}); trying again in {seconds:.0f} s", seconds=seconds)
+        self.clock.sleep(seconds)
+
+    def _settle_equal_counts(self, request_count: int) -> None:
+        """Bring on what stands in the way of a batch of this count; it may be somebody who is sending just now."""
+        attempts = [
+            attempt
+            for attempt in self.state.open_attempts()
+            if attempt.request_count == request_count and attempt.state in {AttemptState.INTENDED, *UNSETTLED}
+        ]
+        for attempt in attempts:
+            with suppress(AttemptMoved):
+                self._advance(attempt)
+            if self.state.attempt(attempt.attempt_id).state is AttemptState.AMBIGUOUS:
+                raise undecided(attempt)
+        self.clock.sleep(min(self._until_next_poll(attempts), _COUNT_WAIT_S))
+
+    def _wait_for_room(self, request_count: int) -> None:
+        """The account's queue holds so many requests; the rest waits its turn, and what ends meanwhile is stored."""
+        while self.max_in_flight_requests is not None:
+            attempts = self.state.open_attempts()
+            in_flight = sum(attempt.request_count for attempt in attempts)
+            if not in_flight or in_flight + request_count <= self.max_in_flight_requests:
+                return
+            moving = [attempt for attempt in attempts if attempt.state is not AttemptState.AMBIGUOUS]
+            if not moving:
+                raise undecided(attempts[0])
+            for attempt in attempts:
+                with suppress(AttemptMoved):
+                    self._advance(attempt)
+            self.clock.sleep(self._until_next_poll(moving))
+
+    # ---- settling
+
+    def _settle_until_known(self, attempt_id: int) -> AttemptState:
+        while True:
+            with suppress(AttemptMoved):
+                self._settle(self.state.attempt(attempt_id))
+            state = self.state.attempt(attempt_id).state
+            if state is not AttemptState.UNCERTAIN:
+                return state
+            self.clock.sleep(min(_SETTLE_EVERY_S, self.timing.settle_after_s / 4))
+
+    def _settle(self, attempt: AttemptRecord) -> None:
+        try:
+            verdict = settle(
+                attempt,
+                self.state,
+                self.backend,
+                self.clock,
+                settle_after_s=self.timing.settle_after_s,
+                timeout_s=self.timing.timeout_s,
+                may_resend=self.on_uncertain.may_resend(attempt.ceiling_pico_usd),
+            )
+        except Unavailable as exc:
+            self._tell(EventName.WAITING, attempt.job, f"attempt {attempt.attempt_id} is uncertain; no list: {exc}")
+            return
+        for batch_id in verdict.foreign_batch_ids:
+            self.state.disown_batch(batch_id, f"holds nothing of attempt {attempt.attempt_id}")
+        if verdict.to_state is None:
+            self._tell(EventName.WAITING, attempt.job, f"attempt {attempt.attempt_id} is uncertain: {verdict.note}")
+        else:
+            self._move(attempt, verdict.to_state, batch_id=verdict.batch_id, note=verdict.note)
+
+    # ---- collecting
+
+    def _advance(self, attempt: AttemptRecord) -> None:
+        match attempt.state:
+            case AttemptState.SENDING if attempt.mode == "sync":
+                if self._is_abandoned(attempt):
+                    self._release(attempt)
+            case AttemptState.INTENDED if self._is_abandoned(attempt):
+                self._move(attempt, AttemptState.WITHDRAWN, note="its process ended before it was sent")
+            case AttemptState.SENDING if self._is_abandoned(attempt):
+                self._advance(self._move(attempt, AttemptState.UNCERTAIN, note="its process ended while it was sent"))
+            case AttemptState.UNCERTAIN | AttemptState.AMBIGUOUS if self._is_due(attempt.attempt_id):
+                self._settle(attempt)
+                self._due_in(attempt.attempt_id, min(_SETTLE_EVERY_S, self.timing.settle_after_s / 4))
+            case AttemptState.KNOWN | AttemptState.ADOPTED if self._is_due(attempt.attempt_id):
+                self._poll(attempt)
+            case AttemptState.ENDED:
+                self._store(attempt)
+            case AttemptState.STORED:
+                self._move(attempt, AttemptState.CLOSED)
+            case _:
+                pass
+
+    def _release(self, attempt: AttemptRecord) -> None:
+        """A sync attempt of a dead process: its answers are stored, the other requests may be asked again."""
+        names = list(self.state.claimed(attempt.attempt_id))
+        stored = self.state.stored_results(names).values()
+        usage = brought_by([each.result for each in stored if each.attempt_id == attempt.attempt_id])
+        self.state.record_usage(attempt.attempt_id, usage)
+        self._move(attempt, AttemptState.INTERRUPTED, note="its process ended")
+
+    def _is_abandoned(self, attempt: AttemptRecord) -> bool:
+        if was_let_go(self.state.url, attempt.attempt_id, attempt.created_at):
+            return True
+        since = parse_iso(attempt.sent_at or attempt.created_at)
+        lease_s = self.timing.timeout_s + _LEASE_SLACK_S
+        return not is_alive(attempt.holder, since, self.clock.now(), lease_s)
+
+    def _poll(self, attempt: AttemptRecord) -> None:
+        assert attempt.batch_id is not None
+        attempt_id = attempt.attempt_id
+        try:
+            batch = self.backend.poll(attempt.batch_id)
+        except Unavailable as exc:
+            self._tell(EventName.WAITING, attempt.job, f"batch {attempt.batch_id} cannot be asked about now: {exc}")
+            self._due_in(attempt_id, exc.retry_after_s or self._poll_delay_s(attempt_id))
+            return
+        except BatchGone as exc:
+            self._gone(attempt, str(exc))
+            return
+        self._save(attempt_id, batch)
+        self._tell(
+            EventName.BATCH_PROGRESS,
+            attempt.job,
+            f"batch {batch.batch_id}: {batch.status}, {batch.processing:,} of {batch.request_count:,} to go",
+            batch_id=batch.batch_id,
+            status=batch.status,
+            processing=batch.processing,
+            succeeded=batch.succeeded,
+            errored=batch.errored,
+            canceled=batch.canceled,
+            expired=batch.expired,
+        )
+        if batch.has_ended:
+            self._store(self._move(attempt, AttemptState.ENDED))
+        else:
+            self._due_in(attempt_id, max(batch.retry_after_s or 0.0, self._poll_delay_s(attempt_id)))
+
+    def _store(self, attempt: AttemptRecord) -> None:
+        """Read the results into state, chunk by chunk. A second reading changes nothing."""
+        assert attempt.batch_id is not None
+        if not self._is_due(attempt.attempt_id):
+            return
+        release(self.spool_folder, attempt.attempt_id)
+        reading = _Reading(set(self.state.claimed(attempt.attempt_id)))
+        try:
+            for results in in_chunks(self.backend.results(attempt.batch_id), _RESULTS_PER_STEP):
+                if not reading.has_begun and not reading.knows_any(results):
+                    self._disagrees(attempt, results)
+                    return
+                self._keep(attempt, reading, results)
+        except Unavailable as exc:
+            self._broke_off(attempt, exc)
+            return
+        except BatchGone as exc:
+            self._gone(attempt, str(exc))
+            return
+        self._name_missing(attempt, reading)
+        self.state.record_usage(attempt.attempt_id, reading.usage)
+        self._move(self._move(attempt, AttemptState.STORED), AttemptState.CLOSED)
+
+    def _broke_off(self, attempt: AttemptRecord, exc: Unavailable) -> None:
+        failures = self._failures[attempt.attempt_id] = self._failures.get(attempt.attempt_id, 0) + 1
+        if failures >= _READING_TRIES:
+            raise ApiError(
+                "BF605",
+                f"the results of {attempt.batch_id} cannot be read, {failures} times in a row: {exc}",
+                hint="What was read is kept. They stay readable for 29 days: run `batchforge collect` later.",
+            ) from exc
+        self._tell(EventName.WAITING, attempt.job, f"results of {attempt.batch_id} broke off ({exc}); reading again")
+        delay_s = exc.retry_after_s or self._poll_delay_s(attempt.attempt_id)
+        self._due_in(attempt.attempt_id, delay_s)
+
+    def _keep(self, attempt: AttemptRecord, reading: _Reading, results: Sequence[RequestResult]) -> None:
+        asked, repeated, unasked = reading.sort(results)
+        priced = [self.pricing.priced(result, is_batch=attempt.mode == "batch") for result in asked]
+        stored = self.state.store_results(attempt.attempt_id, priced).stored
+        new = brought_by(stored)
+        self.brought[attempt.job] = self.brought.get(attempt.job, Brought()) + new
+        reading.usage += new if len(stored) == len(priced) else brought_by(priced)
+        for what, names in (("given twice", repeated), ("given without having been asked for", unasked)):
+            if names:
+                message = f"{len(names)} results of {attempt.batch_id} were {what}, first {names[0]}; left out"
+                self._tell(EventName.WARNING, attempt.job, message, custom_ids=names[:5])
+        self._tell(
+            EventName.RESULTS_STORED,
+            attempt.job,
+            f"batch {attempt.batch_id}: {reading.stored:,} of {attempt.request_count:,} results stored",
+            batch_id=attempt.batch_id,
+            stored=reading.stored,
+            **stored_facts(priced),
+        )
+
+    def _name_missing(self, attempt: AttemptRecord, reading: _Reading) -> None:
+        if not reading.left:
+            return
+        first = custom_id(*min(reading.left))
+        message = f"{len(reading.left)} requests of {attempt.batch_id} have no result, first {first}"
+        self._tell(EventName.WARNING, attempt.job, message)
+        self._store_errors(
+            attempt, reading.left, MISSING_RESULT, f"batch {attempt.batch_id} ended without a result for it"
+        )
+
+    def _store_errors(
+        self, attempt: AttemptRecord, names: Collection[tuple[bytes, int]], error_type: str, message: str
+    ) -> None:
+        """Results for requests that have none and may have been paid: a plain run does not ask them again."""
+        results = (
+            RequestResult(custom_id(*name), ResultKind.ERRORED, error_type=error_type, error_message=message)
+            for name in sorted(names)
+        )
+        for chunk in in_chunks(results, _RESULTS_PER_STEP):
+            self.state.store_results(attempt.attempt_id, chunk)
+
+    def _disagrees(self, attempt: AttemptRecord, results: Sequence[RequestResult]) -> None:
+        assert attempt.batch_id is not None
+        note = f"{attempt.batch_id} holds custom_ids that were not asked for"
+        self._move(attempt, AttemptState.UNCERTAIN, note=note)
+        if not is_asked_by_any([result.custom_id for result in results], self.state):
+            self.state.disown_batch(attempt.batch_id, f"does not belong to attempt {attempt.attempt_id}")
+
+    def _gone(self, attempt: AttemptRecord, reason: str) -> None:
+        names = set(self.state.claimed(attempt.attempt_id))
+        self._store_errors(attempt, names, RESULT_GONE, f"batch {attempt.batch_id} is gone: {reason}")
+        self._move(attempt, AttemptState.GONE, note=reason)
+        message = f"batch {attempt.batch_id} is gone before its results were stored: {reason}"
+        self._tell(EventName.WARNING, attempt.job, message)
+
+    # ---- small things
+
+    def _move(
+        self, attempt: AttemptRecord, to_state: AttemptState, *, batch_id: str | None = None, note: str = ""
+    ) -> AttemptRecord:
+        """The attempt as it is then.
+
+        Raises:
+            AttemptMoved: another process was faster.
+        """
+        attempt_id = attempt.attempt_id
+        self.state.move(attempt_id, attempt.state, to_state, batch_id=batch_id, note=note)
+        if to_state.is_final:
+            release(self.spool_folder, attempt_id)
+        if to_state in {AttemptState.ASSUMED_LOST, AttemptState.WITHDRAWN, AttemptState.INTERRUPTED}:
+            self.lost_attempts.add(attempt_id)
+        self._tell(
+            EventName.ATTEMPT_MOVED,
+            attempt.job,
+            f"attempt {attempt_id}: {to_state}{f' ({note})' if note else ''}",
+            attempt_id=attempt_id,
+            state=to_state.value,
+        )
+        return self.state.attempt(attempt_id)
+
+    def _save(self, attempt_id: int, batch: BatchProgress) -> None:
+        self.state.save_batch(
+            BatchRecord(
+                batch_id=batch.batch_id,
+                attempt_id=attempt_id,
+                status=batch.status,
+                processing=batch.processing,
+                succeeded=batch.succeeded,
+                errored=batch.errored,
+                canceled=batch.canceled,
+                expired=batch.expired,
+                created_at=iso(parse_iso(batch.created_at)),
+                expires_at=iso(parse_iso(batch.expires_at)),
+                ended_at=iso(parse_iso(batch.ended_at)) if batch.ended_at else None,
+            )
+        )
+
+    def _tell(self, name: EventName, job: str, message: str, **data: object) -> None:
+        self.listen(Event(name, job, message, data))
+
+    def _poll_delay_s(self, attempt_id: int) -> float:
+        """Grows from a tenth of the target's interval to the interval, so that short batches are noticed soon."""
+        polls = self._polls[attempt_id] = self._polls.get(attempt_id, 0) + 1
+        return self.timing.poll_interval_s * min(1.0, 0.1 * 1.5 ** min(polls, 10))
+
+    def _due_in(self, attempt_id: int, seconds: float) -> None:
+        self._next_poll[attempt_id] = self.clock.now().timestamp() + seconds
+
+    def _is_due(self, attempt_id: int) -> bool:
+        return self.clock.now().timestamp() >= self._next_poll.get(attempt_id, 0.0)
+
+    def _until_next_poll(self, attempts: Sequence[AttemptRecord]) -> float:
+        now = self.clock.now().timestamp()
+        due = min(self._next_poll.get(a.attempt_id, now + self.timing.poll_interval_s) for a in attempts)
+        return max(0.01, due - now)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+@dataclass(frozen=True, slots=True)
+class OnUncertain:
+    """What is done with a batch that may have been accepted, and was not listed in time."""
+
+    asks_always: bool = False
+    ask_above_usd: float = 10.0
+    """A batch that can cost more than this is never sent again without a person's word."""
+
+    def may_resend(self, ceiling_pico_usd: int | None) -> bool:
+        if self.asks_always or ceiling_pico_usd is None:
+            return False
+        return ceiling_pico_usd <= self.ask_above_usd * 1e12
+
+
+def undecided(attempt: AttemptRecord) -> ApiError:
+    return ApiError(
+        "BF606",
+        f"attempt {attempt.attempt_id} of {attempt.job} ({attempt.request_count:,} requests, sent {attempt.sent_at}) "
+        f"may have been accepted: {attempt.note}",
+        hint="Look at the batches of the workspace. `batchforge adopt BATCH_ID` takes one for it; "
+        "`batchforge run --resend-and-risk-paying-twice` sends it again.",
+    )
+
+
+def stored_facts(results: Sequence[RequestResult]) -> dict[str, object]:
+    """What an event says of results that were just stored."""
+    total = brought_by(results)
+    return {
+        "results": dict(Counter(result.kind.value for result in results)),
+        "cost_usd": round(total.cost_usd, 9),
+        "input_tokens": total.usage.prompt_tokens,
+        "output_tokens": total.usage.output_tokens,
+    }
+
+
+class _Reading:
+    """What has been read of one batch's results: which requests are still without one, and what should not be there."""
+
+    def __init__(self, claimed: set[tuple[bytes, int]]) -> None:
+        self.left = claimed
+        self._names = {custom_id(*name): name for name in claimed}
+        self.stored = 0
+        self.usage = Brought()
+
+    @property
+    def has_begun(self) -> bool:
+        return self.stored > 0
+
+    def knows_any(self, results: Sequence[RequestResult]) -> bool:
+        return any(result.custom_id in self._names for result in results)
+
+    def sort(self, results: Sequence[RequestResult]) -> tuple[list[RequestResult], list[str], list[str]]:
+        """(asked, custom_ids that came a second time, custom_ids that nobody asked for)"""
+        asked: list[RequestResult] = []
+        repeated: list[str] = []
+        unasked: list[str] = []
+        for result in results:
+            name = self._names.get(result.custom_id)
+            if name is None:
+                unasked.append(result.custom_id)
+            elif name not in self.left:
+                repeated.append(result.custom_id)
+            else:
+                self.left.discard(name)
+                asked.append(result)
+        self.stored += len(asked)
+        return asked, repeated, unasked

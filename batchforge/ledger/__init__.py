@@ -1,0 +1,1 @@
+"""Stored results -> what they cost, added up and held against the vendor."""

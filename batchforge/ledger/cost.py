@@ -1,0 +1,138 @@
+"""A project's states -> what was spent on the API, and what emulators' answers would have cost; nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import date
+from functools import cache, partial
+from pathlib import Path
+
+from batchforge.claude_models import price_table
+from batchforge.errors import BatchForgeError, UsageError
+from batchforge.ledger.pricing import Pricing, tier_limits
+from batchforge.ledger.reconciliation import Reconciliation, reconcile
+from batchforge.ledger.spending import Period, Spending, SpendingSum
+from batchforge.ledger.usage_export import ExportLine
+from batchforge.project import Project
+from batchforge.state.spending import SettledAttempt, SpentGroup, settled_attempts, spent_groups
+from batchforge.state.sqlite import SqliteState
+from batchforge.target import Target
+from batchforge.targets import state_path
+
+
+@dataclass(frozen=True, slots=True)
+class CostReport:
+    period: Period
+    by: Sequence[str]
+    paid: Spending
+    emulated: Spending
+    """Emulated, not paid: what the emulators' answers would have cost."""
+    left_out: Sequence[str]
+    """Targets whose state cannot be read, with the reason."""
+    doubts: Sequence[str]
+    """Why some of the prices should not be relied on."""
+    has_shared_tags: bool
+    """Whether a job's results stand in several lines, since it has several tags."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateFile:
+    path: Path
+    is_emulated: bool
+
+
+def cost_report(
+    project: Project,
+    tags: Mapping[str, Sequence[str]],
+    target: Target | None,
+    period: Period,
+    by: Sequence[str],
+    today: date,
+) -> CostReport:
+    """Of one target, or of all that the project's states know.
+
+    Raises:
+        UsageError: BF908 the target has no state yet.
+    """
+    files, left_out = _state_files(project, target)
+    pricing_of = cache(partial(_pricing, project))
+    sums = {is_emulated: SpendingSum(by, tags, tier_limits()) for is_emulated in (False, True)}
+
+    def is_wanted(found: SpentGroup | SettledAttempt) -> bool:
+        return period.holds(found.day) and (target is None or found.target == target.name)
+
+    for file in files:
+        with closing(SqliteState(file.path, read_only=True)) as state:
+            groups = spent_groups(state, tier_limits())
+            sums[file.is_emulated].add(groups, settled_attempts(state), pricing_of, is_wanted)
+    paid = sums[False].result()
+    return CostReport(
+        period=period,
+        by=by,
+        paid=paid,
+        emulated=sums[True].result(),
+        left_out=left_out,
+        doubts=_doubts(paid, pricing_of, today),
+        has_shared_tags="tag" in by and any(len(its_own) > 1 for its_own in tags.values()),
+    )
+
+
+def _doubts(paid: Spending, pricing_of: Callable[[str], Pricing], today: date) -> list[str]:
+    tables = {(target, model): pricing_of(target).table for target, model in paid.models}
+    found = {table.doubt(model, today) for (_, model), table in tables.items() if table.prices_of(model) is not None}
+    return sorted(doubt for doubt in found if doubt is not None)
+
+
+def reconciled(
+    project: Project, target: Target | None, period: Period, exported: Iterator[ExportLine]
+) -> Reconciliation:
+    """What was paid, by the states, against the vendor's export."""
+    files, _ = _state_files(project, target)
+    groups = (
+        group
+        for file in files
+        if not file.is_emulated
+        for group in _groups_of(file)
+        if target is None or group.target == target.name
+    )
+    return reconcile(groups, exported, period)
+
+
+def _groups_of(file: StateFile) -> Iterator[SpentGroup]:
+    with closing(SqliteState(file.path, read_only=True)) as state:
+        yield from spent_groups(state, tier_limits())
+
+
+def _state_files(project: Project, target: Target | None) -> tuple[list[StateFile], list[str]]:
+    """Each state once, though several targets may share it."""
+    if target is not None:
+        path = state_path(project, target)
+        if not path.exists():
+            hint = "The first run makes it."
+            raise UsageError("BF908", f"There is no state of target `{target.name}` yet.", hint=hint)
+        return [_state_file(path, target)], []
+    found: dict[Path, StateFile] = {}
+    left_out = []
+    for candidate in project.targets.values():
+        try:
+            path = state_path(project, candidate)
+        except BatchForgeError as exc:
+            left_out.append(f"{candidate.name}: {exc.problems[0].message}")
+            continue
+        if path.exists() and path not in found:
+            found[path] = _state_file(path, candidate)
+    return list(found.values()), left_out
+
+
+def _state_file(path: Path, target: Target) -> StateFile:
+    with closing(SqliteState(path, read_only=True)) as state:
+        origin = state.origin()
+    return StateFile(path, (origin.kind if origin else target.type) == "emulator")
+
+
+def _pricing(project: Project, target_name: str) -> Pricing:
+    """A target that is not in the project any more has the project's prices."""
+    target = project.targets.get(target_name)
+    return Pricing(project.price_table(target) if target else price_table(project.prices))

@@ -1,0 +1,1 @@
+"""Looking into what is remembered: show, find, history, runs, try, erase, debug."""

@@ -1,0 +1,1 @@
+"""Requests and memory -> what to send, why, and what it costs."""

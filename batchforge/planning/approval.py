@@ -1,0 +1,98 @@
+"""What a run meant to send, as its record keeps it -> what `resume` may send of it: that, and nothing dearer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from batchforge.errors import UsageError
+from batchforge.planning.planner import JobPlan
+from batchforge.state.records import RunRecord, StateReader
+
+_PLANNED = "planned"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """A run's plan in short."""
+
+    run_id: str
+    scope: str = ""
+    """Which rows: empty for all of them, else e.g. limit=10."""
+    is_approved: bool = False
+    """Whether its limits held, and a person had agreed where one must. Else nothing of it was sent."""
+    max_cost_usd: float | None = None
+    jobs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, run_id: str, plans: Sequence[JobPlan], scope: str, max_cost_usd: float | None) -> PlannedRun:
+        return cls(run_id, scope, False, max_cost_usd, {plan.job: _job_value(plan) for plan in plans})
+
+    @classmethod
+    def from_record(cls, run: RunRecord) -> PlannedRun:
+        value = run.summary.get(_PLANNED, {})
+        names = ("scope", "is_approved", "max_cost_usd", "jobs")
+        return cls(run.run_id, **{name: value[name] for name in names if name in value})
+
+    def summary(self) -> dict[str, Any]:
+        """To be kept in the run's record."""
+        value = {
+            "scope": self.scope,
+            "is_approved": self.is_approved,
+            "max_cost_usd": self.max_cost_usd,
+            "jobs": self.jobs,
+        }
+        return {_PLANNED: value}
+
+
+def check_resumed(plan: JobPlan, run: PlannedRun, state: StateReader, target: str) -> None:
+    """Every request to be sent was among those that the run had planned, and none is dearer than it was then.
+
+    Raises:
+        UsageError: BF911
+    """
+    planned = run.jobs.get(plan.job)
+    if planned is not None and planned["digest"] != plan.digest:
+        manifest = state.manifest(target, plan.job, run.scope)
+        known = {(r.request_id, r.ordinal) for r in state.manifest_rows(manifest.manifest_id)} if manifest else set()
+        other = sum((row.row.request_id, row.row.ordinal) not in known for row in plan.to_send())
+    else:
+        other = 0 if planned is not None else plan.requests_to_send
+    if other:
+        raise UsageError(
+            "BF911",
+            f"{plan.job}: {other:,} requests differ from those that run {run.run_id} had planned",
+            hint="Prompts or inputs have changed since. `batchforge run` sends them as they are now.",
+        )
+    if planned is not None and plan.requests_to_send and _is_dearer(plan, planned["bound"]):
+        raise UsageError(
+            "BF911",
+            f"{plan.job}: a request may cost more now than when run {run.run_id} was planned",
+            hint="max_tokens, prices or caching have changed since. `batchforge run` sends them as they are now.",
+        )
+
+
+def _job_value(plan: JobPlan) -> dict[str, Any]:
+    return {
+        "digest": plan.digest,
+        "requests": plan.requests_to_send,
+        "expected_pico_usd": plan.estimate.expected_pico_usd,
+        "ceiling_pico_usd": plan.estimate.ceiling_pico_usd,
+        "input_tokens": round(plan.estimate.input_tokens),
+        "output_tokens": round(plan.estimate.output_tokens),
+        "bound": _bound_value(plan),
+    }
+
+
+def _bound_value(plan: JobPlan) -> list[list[int]] | None:
+    return None if plan.bound is None else [list(tier) for tier in plan.bound.tiers]
+
+
+def _is_dearer(plan: JobPlan, before: Sequence[Sequence[int]] | None) -> bool:
+    now = _bound_value(plan)
+    if before is None or now is None:
+        return before is not None
+    return len(now) != len(before) or any(
+        n > b for tier, held in zip(now, before, strict=True) for n, b in zip(tier[1:], held[1:], strict=True)
+    )

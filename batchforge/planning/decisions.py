@@ -1,0 +1,98 @@
+"""All that is remembered of one request -> what is to be done about it, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from batchforge.planning.plan_rows import Action
+from batchforge.results import CUT, TRANSIENT_ERRORS, ResultKind
+from batchforge.state.records import RequestRecord, StoredAnswer
+
+
+class Resend(StrEnum):
+    """Which rows that have been asked before are asked again."""
+
+    NOTHING_PAID = "nothing_paid"
+    """A plain run: only unbilled, transient failures."""
+    FAILED = "failed"
+    """`retry`: also billed failures and invalid requests."""
+    ALL = "all"
+    """`--full-refresh`: everything, under the next ordinal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    action: Action
+    ordinal: int
+    reason: str
+
+
+_NEW = Decision(Action.SUBMIT, 0, "new")
+
+
+def decide(
+    record: RequestRecord | None,
+    max_tokens: int,
+    resend: Resend = Resend.NOTHING_PAID,
+    asked_after: int | None = None,
+    invalid: Collection[int] = (),
+) -> Decision:
+    """What to do about one request, given all that is remembered of it.
+
+    Answers of attempts after `asked_after` are what `resend` asked for: they are not asked for once more. `invalid`
+    holds the ordinals of answers that break the job's schema: paid for, and asked again only where `resend` says so.
+    """
+    if record is None:
+        return _NEW
+    if record.claims:
+        claim = record.claims[0]
+        return Decision(Action.WAIT, claim.ordinal, claim.batch_id or claim.attempt_state.value)
+    counting = _counting_answers(record.answers)
+    if asked_after is not None and any(answer.attempt_id > asked_after for answer in record.answers):
+        resend = Resend.NOTHING_PAID
+    if resend is Resend.ALL:
+        return Decision(Action.SUBMIT, _next_ordinal(counting), "full refresh")
+    for ordinal in sorted(counting, reverse=True):
+        answer = counting[ordinal]
+        is_asked_again = resend is Resend.FAILED and ordinal in invalid
+        if answer.kind is ResultKind.ANSWERED and answer.output_tokens <= max_tokens and not is_asked_again:
+            return Decision(Action.REUSE, ordinal, "answered before")
+    return _decide_failed(counting, max_tokens, resend)
+
+
+def _decide_failed(counting: Mapping[int, StoredAnswer], max_tokens: int, resend: Resend) -> Decision:
+    last = counting[max(counting)]
+    if last.kind is ResultKind.ANSWERED:
+        is_long = last.output_tokens > max_tokens
+        reason = f"its answer has {last.output_tokens} tokens, over max_tokens" if is_long else "invalid before"
+        return Decision(Action.SUBMIT, _next_ordinal(counting), reason)
+    if last.kind in CUT and last.max_tokens < max_tokens:
+        return Decision(Action.SUBMIT, _next_ordinal(counting), f"cut at {last.max_tokens} tokens before")
+    reason = f"{_words(last)} before"
+    if not last.kind.is_billed:
+        is_transient = last.kind is not ResultKind.ERRORED or last.error_type in TRANSIENT_ERRORS
+        action = Action.SUBMIT if is_transient or resend is Resend.FAILED else Action.FAILED
+        return Decision(action, last.ordinal, reason)
+    if resend is Resend.FAILED:
+        return Decision(Action.SUBMIT, _next_ordinal(counting), reason)
+    return Decision(Action.FAILED, last.ordinal, reason)
+
+
+def _counting_answers(answers: Sequence[StoredAnswer]) -> dict[int, StoredAnswer]:
+    """For each ordinal the answer that counts: the billed one, else the last."""
+    counting: dict[int, StoredAnswer] = {}
+    for answer in answers:
+        held = counting.get(answer.ordinal)
+        if held is None or not held.kind.is_billed:
+            counting[answer.ordinal] = answer
+    return counting
+
+
+def _next_ordinal(counting: Mapping[int, StoredAnswer]) -> int:
+    return max(counting, default=-1) + 1
+
+
+def _words(answer: StoredAnswer) -> str:
+    return answer.error_type or answer.kind.value if answer.kind is ResultKind.ERRORED else answer.kind.value

@@ -1,0 +1,1 @@
+"""Specs and rows -> validated requests, each named by its content."""

@@ -1,0 +1,92 @@
+"""Compiled jobs -> target/manifest.json and target/compiled/<job>.jsonl: the same bytes for the same project."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from batchforge.project import Project
+from batchforge.requests.compiler import CompiledJob
+from batchforge.requests.fingerprint import custom_id
+from batchforge.requests.request import BlockedRow, MessageRequest
+
+MANIFEST_VERSION = 1
+
+
+def write_artifacts(project: Project, jobs: Sequence[CompiledJob]) -> dict[str, Any]:
+    """Write every request as it would be sent, and the manifest over them; returns the manifest."""
+    entries = {job.spec.name: _write_requests(job, project.compiled_path(job.spec.name)) for job in jobs}
+    manifest = {
+        "manifest_version": MANIFEST_VERSION,
+        "batchforge_version": version("batchforge"),
+        "project": project.name,
+        "jobs": entries,
+    }
+    replace_file(project.manifest_path, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+    return manifest
+
+
+def request_lines(job: CompiledJob) -> Iterator[tuple[MessageRequest | BlockedRow, bytes]]:
+    """Each row and its request as a line of JSON, {"custom_id": ..., "params": ...}; a blocked row has none."""
+    write_params = job.template.body_writer({})
+    for row in job.requests():
+        if isinstance(row, BlockedRow):
+            yield row, b""
+        else:
+            name = custom_id(row.request_id).encode()
+            yield row, b'{"custom_id":"%b","params":%b}\n' % (name, write_params(row.pieces))
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """A reader sees the old file or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_bytes(data)
+    unfinished.replace(path)
+
+
+def _write_requests(job: CompiledJob, path: Path) -> Mapping[str, Any]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    digest = hashlib.sha256()
+    requests = size = 0
+    blocked: list[BlockedRow] = []
+    with unfinished.open("wb") as file:
+        for row, line in request_lines(job):
+            if isinstance(row, BlockedRow):
+                blocked.append(row)
+                continue
+            file.write(line)
+            digest.update(line)
+            requests += 1
+            size += len(line)
+    unfinished.replace(path)
+    return _entry(job, requests, size, digest.hexdigest(), blocked)
+
+
+def _entry(job: CompiledJob, requests: int, size: int, digest: str, blocked: Sequence[BlockedRow]) -> Mapping[str, Any]:
+    spec = job.spec
+    return {
+        "path": spec.path,
+        "description": spec.description,
+        "tags": list(spec.tags),
+        "meta": dict(spec.meta),
+        "model": spec.model,
+        "max_tokens": spec.max_tokens,
+        "betas": list(spec.betas),
+        "parts": asdict(job.parts),
+        "rows": requests + len(blocked),
+        "requests": requests,
+        "request_bytes": size,
+        "requests_sha256": digest,
+        "blocked_rows": [
+            {"key": row.key, "place": row.place, "code": row.code, "reason": row.reason} for row in blocked
+        ],
+        "output": spec.output.file or f"outputs/{spec.name}.jsonl",
+    }

@@ -1,0 +1,218 @@
+"""JobSpec and rows -> `CompiledJob`: a stream of validated requests. Deterministic; no network, no clock, no state."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from batchforge.errors import BatchForgeError, ProblemList
+from batchforge.inputs import InputRow
+from batchforge.requests.request import BlockedRow, CacheablePart, CacheSlot, Hole, MessageRequest, RequestTemplate
+from batchforge.requests.templating import PromptEnvironment, PromptTemplate, make_environment
+from batchforge.source_tree import SourceTree
+from batchforge.spec import ContentTree, JobSpec, TemplateSource
+
+_encode = msgspec.json.Encoder().encode
+
+RowReader = Callable[[], Iterable[InputRow]]
+"""Gives the job's rows, from the start, each time it is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartHashes:
+    """What the parts of a job's requests are made of, so that "why does this row rerun" has an answer."""
+
+    model: str
+    system: str
+    tools: str
+    messages: str
+    """Of the templates' texts; what a row puts into them is hashed row by row."""
+    params: str
+    schema: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledJob:
+    """The requests of one job. `template` holds what all rows share; `requests()` streams the rest."""
+
+    spec: JobSpec
+    template: RequestTemplate
+    parts: PartHashes
+    _row_templates: tuple[PromptTemplate, ...]
+    _variables: Mapping[str, Any]
+    _read_rows: RowReader
+
+    @property
+    def slots(self) -> tuple[CacheSlot, ...]:
+        return self.template.slots
+
+    @property
+    def row_templates(self) -> tuple[PromptTemplate, ...]:
+        """The templates of the texts that differ by row, in the order of the body."""
+        return self._row_templates
+
+    def requests(self) -> Iterator[MessageRequest | BlockedRow]:
+        """One request (or blocked row) for each input row, in input order.
+
+        Raises:
+            ProjectError: a template uses something that a row does not have, or the input cannot be read.
+        """
+        variables = dict(self._variables)
+        for row in self._read_rows():
+            variables["row"] = row.values
+            yield self._request_of(row, variables)
+
+    def sample_params(self) -> dict[str, Any]:
+        """The full parameters of the first row's request, or with stand-in texts where there is no row."""
+        for request in self.requests():
+            if isinstance(request, MessageRequest):
+                return self.params_of(request)
+        pieces = [b'"row"'] * len(self._row_templates)
+        return _decode(self.template.skeleton.fill(pieces))
+
+    def empty_params(self) -> dict[str, Any]:
+        """What all rows share: the body of a request whose row-dependent texts are empty."""
+        return _decode(self.template.skeleton.fill([b'""'] * len(self._row_templates)))
+
+    def params_of(self, request: MessageRequest) -> dict[str, Any]:
+        """The body of one request, as a value and without cache breakpoints."""
+        return _decode(self.template.skeleton.fill(request.pieces))
+
+    def _request_of(self, row: InputRow, variables: Mapping[str, Any]) -> MessageRequest | BlockedRow:
+        try:
+            pieces = tuple([_encode(template.render(variables, row.place)) for template in self._row_templates])
+        except UnicodeEncodeError as exc:
+            reason = f"a text holds half of a surrogate pair (U+{ord(exc.object[exc.start]):04X}), which is not Unicode"
+            return BlockedRow(row.position, row.key, "BF411", reason, row.values, row.place)
+        if b'""' in pieces:
+            return BlockedRow(row.position, row.key, "BF410", "a text block is empty", row.values, row.place)
+        template = self.template
+        size_bytes, limit_bytes = template.body_bytes(pieces), self.spec.batch.max_bytes
+        if size_bytes > limit_bytes:
+            reason = f"the request is {size_bytes / 1e6:,.0f} MB; a batch of this job holds {limit_bytes / 1e6:,.0f} MB"
+            return BlockedRow(row.position, row.key, "BF412", reason, row.values, row.place)
+        return MessageRequest(
+            row.position,
+            row.key,
+            template.request_id(pieces),
+            pieces,
+            template.row_hashes(pieces),
+            row.values,
+            row.place,
+        )
+
+
+def compile_job(spec: JobSpec, tree: SourceTree, read_rows: RowReader) -> CompiledJob:
+    """Render what all rows share, and prepare the rest.
+
+    Raises:
+        ProjectError: a template cannot be read, or a shared part cannot be rendered. All problems at once.
+    """
+    return _Compiler(spec, make_environment(tree), tree).compile(read_rows)
+
+
+class _Compiler:
+    def __init__(self, spec: JobSpec, environment: PromptEnvironment, tree: SourceTree) -> None:
+        self.spec, self.environment, self.tree = spec, environment, tree
+        self.problems = ProblemList()
+        self.variables: dict[str, Any] = {"vars": dict(spec.vars), "lists": _lists_for_templates(spec)}
+        self.row_templates: list[PromptTemplate] = []
+        self.hole_parts: list[CacheablePart] = []
+        self.texts: dict[CacheablePart, list[str]] = {"system": [], "messages": []}
+
+    def compile(self, read_rows: RowReader) -> CompiledJob:
+        params = self._params()
+        self.problems.raise_if_any()
+        return CompiledJob(
+            self.spec,
+            RequestTemplate(params, self.spec.betas, self.hole_parts),
+            self._parts(params),
+            tuple(self.row_templates),
+            self.variables,
+            read_rows,
+        )
+
+    def _params(self) -> dict[str, Any]:
+        """The body, in the order in which the model reads it: tools, system, messages last."""
+        spec = self.spec
+        rest = dict(spec.params)
+        params: dict[str, Any] = {"model": spec.model, "max_tokens": rest.pop("max_tokens")}
+        tools = rest.pop("tools", None)
+        output_config = dict(rest.pop("output_config", {}))
+        if spec.output.schema is not None:
+            output_config["format"] = {"type": "json_schema", "schema": spec.output.schema}
+        params |= rest
+        if output_config:
+            params["output_config"] = output_config
+        if tools:
+            params["tools"] = tools
+        if spec.system:
+            params["system"] = [self._content(block, "system") for block in spec.system]
+        params["messages"] = [
+            {"role": m.role, "content": [self._content(block, "messages") for block in m.content]}
+            for m in spec.messages
+        ]
+        return params
+
+    def _content(self, tree: ContentTree, part: CacheablePart) -> Any:
+        """A content tree with its shared templates rendered and holes for the others."""
+        if isinstance(tree, dict):
+            return {key: self._content(value, part) for key, value in tree.items()}
+        if isinstance(tree, list):
+            return [self._content(value, part) for value in tree]
+        return self._text(tree, part) if isinstance(tree, TemplateSource) else tree
+
+    def _text(self, source: TemplateSource, part: CacheablePart) -> str | Hole:
+        try:
+            template = PromptTemplate(source, self.environment, self.tree)
+            self.texts[part].append(template.texts)
+            if not template.is_per_row:
+                return template.render(self.variables)
+        except BatchForgeError as exc:
+            self.problems.extend(exc)
+            return ""
+        self.row_templates.append(template)
+        self.hole_parts.append(part)
+        return Hole(len(self.row_templates) - 1)
+
+    def _parts(self, params: Mapping[str, Any]) -> PartHashes:
+        named = {"model", "system", "tools", "tool_choice", "messages", "output_config", "max_tokens"}
+        output_config = params.get("output_config", {})
+        rest = {key: value for key, value in params.items() if key not in named}
+        rest["output_config"] = {key: value for key, value in output_config.items() if key != "format"}
+        return PartHashes(
+            model=_hash(params["model"]),
+            system=_hash([_without_holes(params.get("system")), self.texts["system"]]),
+            tools=_hash([params.get("tools"), params.get("tool_choice")]),
+            messages=_hash([_without_holes(params["messages"]), self.texts["messages"]]),
+            params=_hash([rest, list(self.spec.betas)]),
+            schema=_hash(output_config.get("format")),
+        )
+
+
+def _lists_for_templates(spec: JobSpec) -> dict[str, list[dict[str, str]]]:
+    return {
+        name: [{"name": label.name, "meaning": label.meaning} for label in labels]
+        for name, labels in spec.lists.items()
+    }
+
+
+def _without_holes(value: Any) -> Any:
+    if isinstance(value, Hole):
+        return f"\0{value.index}"
+    if isinstance(value, dict):
+        return {key: _without_holes(item) for key, item in value.items() if key != "cache_control"}
+    return [_without_holes(item) for item in value] if isinstance(value, list) else value
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(value)).hexdigest()[:16]
+
+
+def _decode(body: bytes) -> dict[str, Any]:
+    params: dict[str, Any] = msgspec.json.decode(body)
+    return params

@@ -1,0 +1,1 @@
+"""Values -> what people and machines read: text, progress, problems, log lines."""

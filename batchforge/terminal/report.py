@@ -1,0 +1,152 @@
+"""What a run came to -> text for people; any value -> JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from batchforge.outputs import OutputReport
+from batchforge.planning.budget import usd_words, ways_words
+from batchforge.summaries import JobSummary, RunSummary, cost_over_estimate
+from batchforge.terminal.terminal_text import printable
+from batchforge.terminal.text_layout import wrapped
+
+EMULATED_NOTICE = "These answers come from the emulator's plain rules. They are not Claude's."
+
+
+def to_json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+def render_run(summary: RunSummary, *, color: bool = False, columns: int | None = None) -> str:
+    """A run for people: a block a job, then what to do next. With `columns`, no line is longer."""
+    lines = [line for job in summary.jobs for line in _job_lines(job)]
+    if summary.is_emulated and summary.jobs:
+        lines += ["", EMULATED_NOTICE]
+    lines += _next_step(summary)
+    if columns is not None:
+        lines = [part for line in lines for part in wrapped_line(line, columns)]
+    return "\n".join(_painted(printable(line), color) for line in lines)
+
+
+def wrapped_line(line: str, columns: int) -> Iterator[str]:
+    """The line in lines that fit; those after the first are indented by two more."""
+    indent = line[: len(line) - len(line.lstrip())]
+    first, *_ = wrapped(line.strip(), columns, indent)
+    yield first
+    rest = line.strip()[len(first.strip()) :].strip()
+    if rest:
+        yield from wrapped(rest, columns, f"{indent}    ")
+
+
+_PAINTS = (
+    (re.compile(r"^\S+(?=: )"), "\x1b[1m"),
+    (re.compile(r"(?<=[ (])[\d,]+ answered\b(?! before)"), "\x1b[32m"),
+    (
+        re.compile(
+            r"(?<=[ (])[\d,]+ (truncated|refused|thinking_only|context_exceeded|empty|paused|errored|expired|canceled"
+            r"|invalid|blocked)\b"
+        ),
+        "\x1b[31m",
+    ),
+    (re.compile(r"^ +(not written|the old output stays)\b"), "\x1b[31m"),
+)
+_END = "\x1b[0m"
+
+
+def _painted(line: str, color: bool) -> str:
+    if color:
+        for pattern, paint in _PAINTS:
+            line = pattern.sub(rf"{paint}\g<0>{_END}", line)
+    return line
+
+
+def printable_lines(lines: list[str]) -> str:
+    return "\n".join(printable(line) for line in lines)
+
+
+def counted(count: int, noun: str) -> str:
+    plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else plural}"
+
+
+def _job_lines(job: JobSummary) -> Iterator[str]:
+    yield f"{job.job}: {_work_words(job)}"
+    if job.brought.results:
+        yield f"  {_brought_words(job)}"
+        yield from _bill_lines(job)
+    if job.output:
+        yield from _output_lines(job.output)
+    if job.problem:
+        yield f"  not written: {job.problem}"
+    if job.batches_in_flight:
+        yield f"  in flight: {', '.join(job.batches_in_flight)}"
+
+
+def _work_words(job: JobSummary) -> str:
+    if not job.actions:
+        return counted(job.rows, "row") if job.rows else counted(len(job.batches_in_flight), "batch") + " in flight"
+    if not job.requests_sent:
+        return f"{counted(job.rows, 'row')}, 0 requests sent: {_why_nothing(job)}"
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in job.reasons.items())
+    return f"{counted(job.rows, 'row')}, {counted(job.requests_sent, 'request')} sent ({reasons})"
+
+
+def _why_nothing(job: JobSummary) -> str:
+    words = {
+        "reuse": "answered before",
+        "wait": "already in flight",
+        "failed": "failed before (`batchforge retry` asks again)",
+        "blocked": "cannot be asked",
+    }
+    parts = [f"{job.actions[action]:,} {text}" for action, text in words.items() if job.actions.get(action)]
+    return ", ".join(parts) or "the input has no rows"
+
+
+def _brought_words(job: JobSummary) -> str:
+    usage = job.brought.usage
+    words = [
+        f"{counted(job.brought.results, 'result')} for ${job.brought.cost_usd:,.4f}",
+        f"{usage.prompt_tokens:,} tokens in, {usage.output_tokens:,} out",
+    ]
+    if usage.cache_read_tokens:
+        hits = f"{job.brought.cache_hits:,} of {job.brought.billed:,} results"
+        words.append(f"{usage.cache_read_tokens:,} read from cache, by {hits}")
+    if job.brought.unpriced:
+        words.append(f"{job.brought.unpriced:,} without a known price")
+    return "; ".join(words)
+
+
+def _bill_lines(job: JobSummary) -> Iterator[str]:
+    """The estimate held against the bill, and what the other ways of asking would have cost."""
+    estimate, ratio = job.estimate, cost_over_estimate(job)
+    if estimate is not None and ratio is not None:
+        assert estimate.expected_pico_usd is not None
+        parts = [f"estimated {usd_words(estimate.expected_pico_usd)}", f"billed {ratio:.0%} of it"]
+        if estimate.ceiling_pico_usd is not None:
+            parts.append(f"{usd_words(estimate.ceiling_pico_usd)} at most")
+        parts.append(f"{estimate.input_tokens:,} tokens in and {estimate.output_tokens:,} out were expected")
+        yield f"  {'; '.join(parts)}"
+    if job.four_ways is not None:
+        yield f"  {ways_words(job.four_ways)}"
+
+
+def _output_lines(output: OutputReport) -> Iterator[str]:
+    statuses = ", ".join(f"{count:,} {status}" for status, count in output.statuses.items())
+    yield f"  {statuses or 'no rows'}"
+    if output.is_published:
+        yield f"  wrote {output.path}"
+    else:
+        yield f"  the old output stays, {output.held_back_because}; these rows are in {output.path}"
+    if output.rejected_path:
+        yield f"  failed rows with their reasons: {output.rejected_path}"
+
+
+def _next_step(summary: RunSummary) -> Iterator[str]:
+    if not summary.jobs:
+        yield "Nothing to do."
+    if summary.status == "pending":
+        yield ""
+        yield "Batches are in flight. `batchforge collect` fetches them; it never sends a request."
