@@ -35,7 +35,7 @@ from batchforge.planning.estimate import Phase, ways_of_results
 from batchforge.planning.plan_file import Binding, SavedPlan, check_within, moved_since
 from batchforge.planning.plan_notes import context_notes, plan_notes
 from batchforge.planning.plan_rows import Action
-from batchforge.planning.planner import JobPlan, PlanSettings, plan_job
+from batchforge.planning.planner import JobPlan, PlanSettings, plan_job, plan_settled
 from batchforge.planning.settled import Settled, decode_settled, identity_of, is_settled
 from batchforge.project import Project
 from batchforge.requests.artifacts import replace_file
@@ -82,6 +82,8 @@ class RunOptions:
     """The most that the whole run may cost."""
     resend_uncertain: bool = False
     """Send uncertain batches again, on a person's word."""
+    looks_at_rows: bool = False
+    """For a plan: every row is looked at, also where it is known that nothing has changed."""
     count_exactly: bool = False
     """For a plan: let the API count the tokens of a few requests."""
     saved_plan: SavedPlan | None = None
@@ -215,11 +217,44 @@ def plan(
         state = stack.enter_context(read_state(project, target))
         if options.count_exactly:
             settings = replace(settings, counted_ratios=_count_tokens(project, compiled, target))
-        plans = [stack.enter_context(plan_job(job, state, target.name, _in_mode(job, settings))) for job in compiled]
+        plans = [
+            stack.enter_context(_plan_of(job, project, target, state, options, _in_mode(job, settings)))
+            for job in compiled
+        ]
         for each in plans:
             check_output(each.compiled.spec, each.columns, project, target)
         notes = plan_notes(plans, state, target.name)
         yield ProjectPlan(plans, state, problems.warnings, notes, options)
+
+
+def _find_settled(
+    job: CompiledJob, project: Project, target: Target, state: StateReader, options: RunOptions
+) -> tuple[Manifest, Settled] | None:
+    """What an earlier run has settled of a job, if nothing has changed since; None where its rows must be looked at."""
+    if options.resend is not Resend.NOTHING_PAID or options.scope or options.keys or options.saved_plan:
+        return None
+    manifest = state.manifest(target.name, job.spec.name)
+    if manifest is None or manifest.settled is None or state.awaited_attempts([job.spec.name]):
+        return None
+    settled = decode_settled(manifest.settled)
+    return (manifest, settled) if is_settled(settled, job, project.tree, state.last_attempt_id()) else None
+
+
+def _plan_of(
+    job: CompiledJob,
+    project: Project,
+    target: Target,
+    state: StateReader | None,
+    options: RunOptions,
+    settings: PlanSettings,
+) -> JobPlan:
+    found = None
+    if state is not None and not options.looks_at_rows:
+        found = _find_settled(job, project, target, state, options)
+    if found is None:
+        return plan_job(job, state, target.name, settings)
+    manifest, settled = found
+    return plan_settled(job, state, target.name, settings, manifest, settled.distinct_requests)
 
 
 def _in_mode(job: CompiledJob, settings: PlanSettings) -> PlanSettings:
@@ -496,17 +531,12 @@ class _Runner:
 
     def _settled_facts(self, compiled: Sequence[CompiledJob]) -> dict[str, JobSummary]:
         """Of the jobs of which it is known, without a look at their rows, that every row has its answer."""
-        options, state = self.options, self.opened.state
-        if options.resend is not Resend.NOTHING_PAID or options.scope or options.keys or options.saved_plan:
-            return {}
         facts = {}
         for job in compiled:
-            manifest = state.manifest(self.opened.target.name, job.spec.name)
-            if manifest is None or manifest.settled is None or self._in_flight(job.spec.name):
-                continue
-            settled = decode_settled(manifest.settled)
-            if is_settled(settled, job, self.project.tree, state.last_attempt_id()):
-                state.renew_manifest(manifest.manifest_id, self.run_id, iso(self.clock.now()))
+            found = _find_settled(job, self.project, self.opened.target, self.opened.state, self.options)
+            if found is not None:
+                manifest, settled = found
+                self.opened.state.renew_manifest(manifest.manifest_id, self.run_id, iso(self.clock.now()))
                 facts[job.spec.name] = self._told_settled(job, settled)
         return facts
 

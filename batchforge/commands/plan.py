@@ -80,6 +80,7 @@ def command(
         mode=mode,
         wait=not no_wait,
         allow_unknown_model=allow_unknown_model,
+        looks_at_rows=why_key is not None,
         count_exactly=exact,
         command="plan",
     )

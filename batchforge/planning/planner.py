@@ -224,6 +224,27 @@ def plan_job(
     return _Planner(compiled, state, target, settings or PlanSettings()).plan()
 
 
+def plan_settled(
+    compiled: CompiledJob,
+    state: StateReader | None,
+    target: str,
+    settings: PlanSettings,
+    manifest: Manifest,
+    distinct_requests: int,
+) -> JobPlan:
+    """The plan of a job all of whose rows are known to have their answers. No row is looked at, so it holds none."""
+    empty = _Planner(compiled, state, target, settings).plan_nothing()
+    return replace(
+        empty,
+        counts={Action.REUSE: manifest.row_count} if manifest.row_count else {},
+        row_count=manifest.row_count,
+        distinct_requests=distinct_requests,
+        digest=manifest.digest,
+        columns=manifest.columns,
+        gone_rows=0,
+    )
+
+
 class _Planner:
     def __init__(self, compiled: CompiledJob, state: StateReader | None, target: str, settings: PlanSettings) -> None:
         self.compiled, self.state, self.settings = compiled, state, settings
@@ -254,6 +275,10 @@ class _Planner:
         except BaseException:
             spool.close()
             raise
+
+    def plan_nothing(self) -> JobPlan:
+        """Without any rows."""
+        return self._finished(RowSpool(), 0)
 
     def _finished(self, spool: RowSpool, distinct: int) -> JobPlan:
         caching, is_marked = self._caching(spool)

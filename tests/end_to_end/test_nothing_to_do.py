@@ -10,10 +10,12 @@ import pytest
 from batchforge.emulator import EmulatorServer
 from batchforge.events import EventName
 from batchforge.planning.decisions import Resend
+from batchforge.planning.plan_values import plan_value
 from batchforge.state.erasure import erase
 from batchforge.state.sqlite import SqliteState
 from batchforge.targets import state_path
 from tests.builders import JOB_NAME, OUTPUT, ProjectFiles
+from tests.planning import planned
 
 
 def looked_at_rows(project: ProjectFiles, *names: str, **options: Any) -> bool:
@@ -93,3 +95,31 @@ def test_erased_answers_are_asked_for_again(project: ProjectFiles, emulator: Emu
     state.close()
     assert looked_at_rows(project)
     assert emulator.counters().requests_accepted == 4
+
+
+def plan_value_of(project: ProjectFiles, **options: Any) -> dict[str, Any]:
+    with planned(project, **options) as (plan,):
+        return plan_value(plan)
+
+
+def test_a_plan_of_a_settled_job_is_the_one_that_a_look_at_its_rows_gives(project: ProjectFiles) -> None:
+    project.write_rows(["A red bicycle.", "A blue boat.", "A red bicycle."])
+    project.run()
+    looked, settled = plan_value_of(project, looks_at_rows=True), plan_value_of(project)
+    assert settled == looked
+    assert settled["rows"]["reuse"] == 3
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_plan_after_a_change_looks_at_the_rows(project: ProjectFiles, change: Callable[[ProjectFiles], None]) -> None:
+    project.run()
+    change(project)
+    assert plan_value_of(project) == plan_value_of(project, looks_at_rows=True)
+
+
+def test_a_plan_of_a_settled_job_reads_no_row(project: ProjectFiles) -> None:
+    project.run()
+    with planned(project) as (plan,):
+        assert list(plan.rows()) == []
+    with planned(project, looks_at_rows=True) as (plan,):
+        assert len(list(plan.rows())) == 3
