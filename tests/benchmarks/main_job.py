@@ -8,6 +8,7 @@ All send the same rows to the same server on this machine, each as a process of 
     run      `batchforge run` from CSV to JSONL on an empty state
     naive    a loop around the official SDK: everything in one list, batches cut by hand
     again    `batchforge run` when nothing has changed
+    plan     `batchforge plan` when nothing has changed
     rewritten  the same rows, written anew
     one row  `batchforge run` when one row has changed
     collect  `batchforge collect` of what `batchforge run --no-wait` had submitted
@@ -121,6 +122,7 @@ class Bench:
         # Not read: a process inherits the peak of the one that starts it.
         assert (self.project / f"outputs/answers.{self.output}").stat().st_size > self.rows
         self.measure("again", *run)
+        self.measure("plan", *OURS, "plan")
         self._write_rows()
         self.measure("rewritten", *run)
         self._write_rows(changed_row=self.rows // 2)
