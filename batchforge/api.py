@@ -73,8 +73,9 @@ class Project:
         """
         from batchforge import pipeline
         from batchforge.planning.decisions import Resend
+        from batchforge.running.run_options import RunOptions
 
-        options = pipeline.RunOptions(
+        options = RunOptions(
             resend=Resend.ALL if full_refresh else Resend.NOTHING_PAID,
             mode=mode,
             limit=limit,
@@ -99,8 +100,9 @@ class Project:
         """A run that also asks failed rows again."""
         from batchforge import pipeline
         from batchforge.planning.decisions import Resend
+        from batchforge.running.run_options import RunOptions
 
-        options = pipeline.RunOptions(
+        options = RunOptions(
             resend=Resend.FAILED, mode=mode, wait=wait, max_cost_usd=max_cost_usd, yes=yes, command="retry"
         )
         return pipeline.run(*self._load(jobs), options, listen=listen)
@@ -108,16 +110,18 @@ class Project:
     def resume(self, *, wait: bool = True, listen: Listener = ignore) -> RunSummary:
         """Go on with the last run that did not end, within what it had planned."""
         from batchforge import pipeline
+        from batchforge.running.run_options import RunOptions
 
-        return pipeline.resume(*self._load(()), pipeline.RunOptions(wait=wait), listen=listen)
+        return pipeline.resume(*self._load(()), RunOptions(wait=wait), listen=listen)
 
     def collect(
         self, *jobs: str, wait: bool = False, submitted_rows: bool = False, listen: Listener = ignore
     ) -> RunSummary:
         """Fetch what is in flight and write the outputs that are complete. Never sends a request that costs."""
         from batchforge import pipeline
+        from batchforge.running.run_options import RunOptions
 
-        options = pipeline.RunOptions(submitted_rows=submitted_rows)
+        options = RunOptions(submitted_rows=submitted_rows)
         return pipeline.collect(*self._load(jobs), options, wait=wait, listen=listen)
 
     def cancel(self, *jobs: str) -> list[str]:
@@ -139,9 +143,10 @@ class Project:
     ) -> TrySummary:
         """Answer a few rows at once, the first ones or those with `keys`. The answers are kept for a later run."""
         from batchforge import pipeline
+        from batchforge.running.run_options import RunOptions
 
         project, (spec,), target = self._load((job,))
-        options = pipeline.RunOptions(
+        options = RunOptions(
             limit=None if keys else limit,
             keys=tuple(keys),
             max_cost_usd=max_cost_usd,
@@ -152,13 +157,14 @@ class Project:
 
     def compile(self, *jobs: str, allow_unknown_model: bool = False) -> dict[str, Any]:
         """Render and check every request, offline; writes target/ and returns its manifest."""
-        from batchforge import pipeline
         from batchforge.requests.artifacts import write_artifacts
+        from batchforge.running.compiling import compile_jobs
+        from batchforge.running.run_options import RunOptions
 
         project, chosen, target = self._load(jobs)
         problems = ProblemList()
-        options = pipeline.RunOptions(allow_unknown_model=allow_unknown_model)
-        compiled = pipeline.compile_jobs(project, chosen, target, options, problems)
+        options = RunOptions(allow_unknown_model=allow_unknown_model)
+        compiled = compile_jobs(project, chosen, target, options, problems)
         problems.raise_if_any()
         return write_artifacts(project, compiled)
 

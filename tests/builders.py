@@ -21,8 +21,8 @@ from batchforge.config.job_files import load_jobs
 from batchforge.emulator import EmulatorServer
 from batchforge.errors import ProblemList
 from batchforge.events import Event
-from batchforge.pipeline import RunOptions
 from batchforge.project import Project, load_project
+from batchforge.running.run_options import RunOptions
 from batchforge.spec import JobSpec
 from batchforge.state.sqlite import SqliteState
 from batchforge.summaries import RunSummary

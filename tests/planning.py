@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from batchforge import pipeline
-from batchforge.pipeline import ProjectPlan, RunOptions
+from batchforge.pipeline import ProjectPlan
 from batchforge.planning.planner import JobPlan
+from batchforge.running.run_options import RunOptions
 from tests.builders import ProjectFiles
 
 

@@ -39,10 +39,10 @@ FLOORS: Mapping[str, str] = {
     "do": "packing settling settlement recovery remote_deletion executor sync_executor reconciliation",
     "deliver": "artifacts outputs summaries plan_values plan_file starter finding tried erasing cost diagnosis notify",
     "tell": "report progress plain_progress live_progress log_format cost_text found_text tried_text erasure_text",
-    "order": "pipeline api",
+    "order": "run_options compiling session delivery runner pipeline api",
     "front": "commands cli",
 }
-WINGS = frozenset({"config", "requests", "planning", "execution", "ledger", "lookup", "terminal"})
+WINGS = frozenset({"config", "requests", "planning", "execution", "ledger", "lookup", "running", "terminal"})
 PLACES = frozenset({"batchforge", *(f"batchforge.{wing}" for wing in WINGS)})
 """Packages from which rooms, not names, are imported."""
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS.values()) for room in rooms.split()}

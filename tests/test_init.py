@@ -18,6 +18,8 @@ from batchforge.cli import run_command
 from batchforge.config.job_files import load_jobs
 from batchforge.errors import ProblemList
 from batchforge.project import load_project
+from batchforge.running.compiling import compile_jobs
+from batchforge.running.run_options import RunOptions
 from batchforge.spec import JobSpec
 from batchforge.summaries import JobSummary
 from tests.builders import CLI, child_environment
@@ -143,7 +145,7 @@ def test_any_column_name_makes_a_job_that_compiles(tmp_path_factory: pytest.Temp
     job = only_job(folder / "made")
     problems = ProblemList()
     project = load_project(folder / "made", problems=problems)
-    compiled = pipeline.compile_jobs(project, [job], project.target(), pipeline.RunOptions(), problems)
+    compiled = compile_jobs(project, [job], project.target(), RunOptions(), problems)
     assert problems.errors == []
     (row,) = compiled[0].requests()
     assert "value of" in str(compiled[0].params_of(row))  # type: ignore[arg-type]

@@ -33,9 +33,10 @@ def command(
     Never sends a request that costs. Ends with 3 while something is still in flight.
     """
     from batchforge import pipeline
+    from batchforge.running.run_options import RunOptions
 
     chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
-    options = pipeline.RunOptions(submitted_rows=submitted_rows)
+    options = RunOptions(submitted_rows=submitted_rows)
     with telling(quiet) as progress, telling_what_goes_on(chosen):
         summary = pipeline.collect(chosen.project, chosen.jobs, chosen.target, options, wait=wait, listen=progress)
     end(summary, output)

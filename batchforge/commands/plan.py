@@ -69,11 +69,12 @@ def command(
     from batchforge import pipeline
     from batchforge.planning.decisions import Resend
     from batchforge.planning.plan_values import has_changes
+    from batchforge.running.run_options import RunOptions
     from batchforge.terminal.problem_text import render_problems
     from batchforge.terminal.terminal import wants_color
 
     chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
-    options = pipeline.RunOptions(
+    options = RunOptions(
         resend=Resend.ALL if full_refresh else Resend.NOTHING_PAID,
         limit=limit,
         sample=sample,
@@ -96,9 +97,9 @@ def command(
 
 def _document(chosen: Chosen, planned: ProjectPlan, bodies: bool) -> dict[str, Any]:
     from batchforge.git_commit import describe_commit
-    from batchforge.pipeline import plan_binding
     from batchforge.planning.decisions import Resend
     from batchforge.planning.plan_file import PlannedOptions, plan_document
+    from batchforge.running.runner import plan_binding
 
     options = planned.options
     return plan_document(

@@ -34,15 +34,16 @@ def command(
     output: str,
 ) -> None:
     """Print a job's requests; with --output json, as they are sent, one a line."""
-    from batchforge import pipeline
     from batchforge.errors import ProblemList, UsageError
     from batchforge.requests.artifacts import request_lines
     from batchforge.requests.request import BlockedRow
+    from batchforge.running.compiling import compile_jobs
+    from batchforge.running.run_options import RunOptions
 
     chosen = choose((job_name,), (), (), project_dir, cli_vars, target_name)
     problems = ProblemList()
-    options = pipeline.RunOptions(allow_unknown_model=True)
-    jobs = pipeline.compile_jobs(chosen.project, chosen.jobs, chosen.target, options, problems)
+    options = RunOptions(allow_unknown_model=True)
+    jobs = compile_jobs(chosen.project, chosen.jobs, chosen.target, options, problems)
     problems.raise_if_any()
     rows = (pair for pair in request_lines(jobs[0]) if key is None or pair[0].key == key)
     shown = 0

@@ -39,9 +39,10 @@ def command(
     Sends nothing that the run had not planned: where prompts or rows have changed since, it refuses.
     """
     from batchforge import pipeline
+    from batchforge.running.run_options import RunOptions
 
     chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
-    options = pipeline.RunOptions(wait=not no_wait, max_cost_usd=max_cost_usd, yes=yes, ask=asker())
+    options = RunOptions(wait=not no_wait, max_cost_usd=max_cost_usd, yes=yes, ask=asker())
     with telling(quiet) as progress, telling_what_goes_on(chosen):
         summary = pipeline.resume(chosen.project, chosen.jobs, chosen.target, options, listen=progress)
     end(summary, output)

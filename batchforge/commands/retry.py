@@ -36,9 +36,10 @@ def command(
     """
     from batchforge import pipeline
     from batchforge.planning.decisions import Resend
+    from batchforge.running.run_options import RunOptions
 
     chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
-    options = pipeline.RunOptions(
+    options = RunOptions(
         resend=Resend.FAILED,
         mode=mode,
         wait=not no_wait,

@@ -71,6 +71,7 @@ def command(
     from batchforge import pipeline
     from batchforge.planning.decisions import Resend
     from batchforge.planning.plan_file import read_plan
+    from batchforge.running.run_options import RunOptions
 
     saved = read_plan(plan_path) if plan_path else None
     if saved is not None:
@@ -79,7 +80,7 @@ def command(
         limit = saved.options.limit if limit is None else limit
         sample = saved.options.sample if sample is None else sample
     chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
-    options = pipeline.RunOptions(
+    options = RunOptions(
         resend=Resend.ALL if full_refresh else Resend.NOTHING_PAID,
         limit=limit,
         sample=sample,

@@ -42,11 +42,12 @@ def command(
     """
     from batchforge import pipeline
     from batchforge.lookup.tried_text import try_lines
+    from batchforge.running.run_options import RunOptions
     from batchforge.terminal.report import EMULATED_NOTICE, to_json
     from batchforge.terminal.text_layout import terminal_columns
 
     chosen = choose((job_name,), (), (), project_dir, cli_vars, target_name)
-    options = pipeline.RunOptions(
+    options = RunOptions(
         limit=None if keys else limit,
         keys=keys,
         max_cost_usd=max_cost_usd,

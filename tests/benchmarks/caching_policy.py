@@ -18,8 +18,8 @@ from pathlib import Path
 from batchforge import pipeline
 from batchforge.claude_models import price_table
 from batchforge.emulator import EmulatorServer, Scenario
-from batchforge.pipeline import RunOptions
 from batchforge.results import Brought
+from batchforge.running.run_options import RunOptions
 from batchforge.spec import CachePolicy
 from tests.builders import ProjectFiles
 

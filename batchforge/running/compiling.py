@@ -1,0 +1,84 @@
+"""Job specs -> compiled and checked jobs, with the rows that a run is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import date
+from functools import partial
+
+from batchforge.errors import BatchForgeError, ProblemList, UsageError
+from batchforge.events import Event, EventName, Listener
+from batchforge.inputs import InputRow, read_input
+from batchforge.planning.planner import PlanSettings
+from batchforge.project import Project
+from batchforge.requests.compiler import CompiledJob, compile_job
+from batchforge.requests.request_checks import check_request
+from batchforge.running.run_options import RunOptions
+from batchforge.spec import JobSpec
+from batchforge.target import Mode, Target
+
+
+def compile_jobs(
+    project: Project, jobs: Sequence[JobSpec], target: Target, options: RunOptions, problems: ProblemList
+) -> list[CompiledJob]:
+    """Compile and check jobs. What is wrong goes into `problems`, all of it; jobs with errors are left out."""
+    compiled = []
+    for spec in jobs:
+        found = ProblemList()
+        try:
+            compiled.append(_compile_checked(project, spec, target, options, found))
+        except BatchForgeError as exc:
+            found.extend(exc)
+        problems.items += found.items
+    return compiled
+
+
+def _compile_checked(
+    project: Project, spec: JobSpec, target: Target, options: RunOptions, problems: ProblemList
+) -> CompiledJob:
+    mode: Mode = options.mode or spec.mode or target.mode or "batch"
+    spec = replace(spec, betas=tuple(dict.fromkeys([*spec.betas, *target.betas])), mode=mode)
+    rows = partial(read_input, spec.input, project.tree, spec.vars, limit=options.limit, sample=options.sample)
+    compiled = compile_job(spec, project.tree, partial(_with_keys, rows, options.keys) if options.keys else rows)
+    check_request(
+        compiled.sample_params(),
+        betas=spec.betas,
+        api_version=target.anthropic_version,
+        mode=mode,
+        locations=spec.locations,
+        problems=problems,
+        today=date.today(),
+        allow_unknown_model=options.allow_unknown_model,
+        prices=project.price_table(target),
+    )
+    return compiled
+
+
+def _with_keys(read_rows: Callable[[], Iterator[InputRow]], keys: Sequence[str]) -> Iterator[InputRow]:
+    """
+    Raises:
+        UsageError: BF907 there is no row with one of the keys.
+    """
+    left = set(keys)
+    for row in read_rows():
+        if row.key in left:
+            left.discard(row.key)
+            yield row
+        if not left:
+            return
+    raise UsageError("BF907", f"no row has the key `{min(left)}`.", hint="`batchforge render JOB` shows keys.")
+
+
+def in_mode(job: CompiledJob, settings: PlanSettings) -> PlanSettings:
+    """With the job's way of delivery, in which a sync phase is always waited for."""
+    mode: Mode = job.spec.mode or "batch"
+    return replace(settings, mode=mode, can_prime=settings.can_prime or mode == "sync")
+
+
+def tell_warnings(problems: ProblemList, listen: Listener) -> None:
+    for problem in problems.warnings:
+        place = f"{problem.location}: " if problem.location else ""
+        text = problem.message if problem.message.endswith((".", "?", "!")) else f"{problem.message}."
+        message = f"{problem.code} {place}{text} {problem.hint}".rstrip()
+        listen(Event(EventName.WARNING, message=message, data={"code": problem.code}))

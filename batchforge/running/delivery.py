@@ -1,0 +1,152 @@
+"""What is stored for a job -> its output, written if it is not there already; and what the job came to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from batchforge.errors import BatchForgeError, ProblemList
+from batchforge.events import Event, EventName
+from batchforge.outputs import OutputReport, find_moved_rows, output_path, write_outputs, written_as
+from batchforge.planning.approval import PlannedRun
+from batchforge.planning.estimate import ways_of_results
+from batchforge.planning.plan_rows import Action
+from batchforge.planning.settled import Settled, identity_of
+from batchforge.requests.compiler import CompiledJob
+from batchforge.running.compiling import compile_jobs
+from batchforge.running.run_options import RunOptions, narrowing_of
+from batchforge.running.session import Session
+from batchforge.spec import JobSpec
+from batchforge.state.records import Manifest
+from batchforge.summaries import JobSummary, SummedEstimate
+from batchforge.target import Mode
+
+
+@dataclass(slots=True)
+class Delivery:
+    """Delivers the jobs of one run."""
+
+    run: Session
+
+    def deliver(self, job: CompiledJob, facts: JobSummary) -> JobSummary:
+        """Write the job's output from what is stored, if it is not there already."""
+        state, target = self.run.state, self.run.target
+        manifest = state.manifest(target.name, job.spec.name, self.run.options.scope)
+        assert manifest is not None
+        summary = replace(facts, batches_in_flight=self.run.in_flight(job.spec.name), **self._bill(job.spec))
+        if summary.batches_in_flight:
+            return summary
+        if (
+            self.run.must_check_rows
+            and not self.run.options.submitted_rows
+            and not self.run.is_input_unchanged(job.spec)
+        ):
+            moved = find_moved_rows(job, state, manifest)
+            if moved.count:
+                return self._held_back(summary, moved.count, moved.examples)
+        summary = replace(summary, output=self._write(job.spec, manifest))
+        self._settle(job, summary)
+        return summary
+
+    def deliver_stored(self, spec: JobSpec) -> JobSummary:
+        """The same for rows that an earlier process submitted."""
+        mode: Mode = spec.mode or self.run.target.mode or "batch"
+        bill = self._bill(spec)
+        estimate = self._estimate_before(spec.name, bill["brought"].results)
+        in_flight = self.run.in_flight(spec.name)
+        summary = JobSummary(spec.name, batches_in_flight=in_flight, mode=mode, estimate=estimate, **bill)
+        if summary.batches_in_flight:
+            return summary
+        for manifest in self.unwritten([spec.name]):
+            narrowing = narrowing_of(manifest.scope)
+            narrowed = replace(self.run.options, limit=narrowing.get("limit"), sample=narrowing.get("sample"))
+            try:
+                moved = self._moved_since(spec, manifest, narrowed)
+            except BatchForgeError as exc:
+                problem = f"its rows cannot be read now, to compare them with what was submitted: {exc}"
+                return replace(summary, rows=manifest.row_count, problem=problem)
+            if moved is not None and moved[0]:
+                summary = self._held_back(replace(summary, rows=manifest.row_count), *moved)
+            else:
+                summary = replace(summary, rows=manifest.row_count, output=self._write(spec, manifest))
+        return summary
+
+    def _moved_since(self, spec: JobSpec, manifest: Manifest, options: RunOptions) -> tuple[int, Sequence[str]] | None:
+        if self.run.options.submitted_rows:
+            return None
+        problems = ProblemList()
+        compiled = compile_jobs(self.run.project, [spec], self.run.target, options, problems)
+        problems.raise_if_any()
+        moved = find_moved_rows(compiled[0], self.run.state, manifest)
+        return moved.count, moved.examples
+
+    def _write(self, spec: JobSpec, manifest: Manifest) -> OutputReport | None:
+        path = output_path(spec, self.run.project, self.run.target)
+        form = written_as(spec, path)
+        if manifest.written_as == form and path.exists():
+            return None
+        report = write_outputs(spec, self.run.state, manifest, self.run.project, self.run.target)
+        if report.is_published or manifest.scope:
+            self.run.state.mark_written(manifest.manifest_id, form)
+        name = EventName.OUTPUT_WRITTEN if report.is_published else EventName.OUTPUT_HELD_BACK
+        self.run.listen(Event(name, spec.name, report.path, {"path": report.path, "because": report.held_back_because}))
+        return report
+
+    def _held_back(self, summary: JobSummary, count: int, examples: Sequence[str]) -> JobSummary:
+        problem = (
+            f"{count:,} rows have moved since they were submitted ({'; '.join(examples)}); "
+            "--submitted-rows writes the output of the rows as they were"
+        )
+        self.run.listen(Event(EventName.OUTPUT_HELD_BACK, summary.job, problem, {"moved": count}))
+        return replace(summary, problem=problem)
+
+    def _settle(self, job: CompiledJob, summary: JobSummary) -> None:
+        """Remember that there is nothing to do for the job any more, if that is so."""
+        state, spec, identity = self.run.state, job.spec, identity_of(job)
+        manifest = state.manifest(self.run.target.name, spec.name)
+        own, last = len(state.attempts_of_run(self.run.run_id)), state.last_attempt_id()
+        if (
+            manifest is None
+            or spec.name not in self.run.attempts_before
+            or identity is None
+            or self.run.options.scope
+            or self.run.options.keys
+            or not _is_all_answered(summary)
+            or last != self.run.attempts_before[spec.name] + own
+            or state.open_attempts()
+            or not self.run.is_input_unchanged(spec)
+        ):
+            return
+        files = self.run.input_marks[spec.name]
+        settled = Settled(identity, files, summary.rows, summary.distinct_requests, last)
+        state.mark_settled(manifest.manifest_id, settled.encode())
+
+    def unwritten(self, names: Sequence[str]) -> list[Manifest]:
+        return [m for m in self.run.state.unwritten_manifests(self.run.target.name) if m.job in names]
+
+    def _bill(self, spec: JobSpec) -> dict[str, Any]:
+        """What came back, and what the same would have cost in the other ways."""
+        brought = self.run.brought(spec.name)
+        prices = self.run.project.price_table(self.run.target).prices_of(spec.model)
+        ways = ways_of_results(brought, float(prices.batch_multiplier)) if prices and not brought.unpriced else None
+        return {"brought": brought, "four_ways": ways}
+
+    def _estimate_before(self, job: str, results: int) -> SummedEstimate | None:
+        """What the results were expected to cost by the run that asked for them, where they are all of it."""
+        for run in self.run.state.runs(20):
+            planned = PlannedRun.from_record(run).jobs.get(job)
+            if planned is not None and planned["requests"]:
+                return estimate_of(planned) if planned["requests"] == results else None
+        return None
+
+
+def estimate_of(planned: Mapping[str, Any]) -> SummedEstimate:
+    names = ("expected_pico_usd", "ceiling_pico_usd", "input_tokens", "output_tokens")
+    return SummedEstimate(*(planned[name] for name in names))
+
+
+def _is_all_answered(summary: JobSummary) -> bool:
+    if summary.output is not None:
+        return summary.output.is_published and summary.output.failed_rows == 0
+    return dict(summary.actions) == {Action.REUSE.value: summary.rows}

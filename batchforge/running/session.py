@@ -1,0 +1,195 @@
+"""A run on an open target: what all its parts need, and its record in state from its first moment to its end."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from batchforge.clock import Clock, SystemClock, iso
+from batchforge.errors import BatchForgeError
+from batchforge.events import Event, EventName, Listener
+from batchforge.execution.brake import Brake
+from batchforge.execution.disk_room import disk_error
+from batchforge.file_marks import FileMark, are_unchanged
+from batchforge.git_commit import describe_commit
+from batchforge.inputs import input_paths
+from batchforge.planning.approval import PlannedRun
+from batchforge.project import Project
+from batchforge.requests.artifacts import replace_file
+from batchforge.results import Brought
+from batchforge.running.run_options import RunOptions
+from batchforge.spec import JobSpec
+from batchforge.state.records import RunRecord, StateStore
+from batchforge.summaries import JobSummary, RunSummary, status_of
+from batchforge.target import Target
+
+if TYPE_CHECKING:
+    from batchforge.backends.base import BatchBackend
+    from batchforge.execution.executor import Executor
+    from batchforge.execution.sync_executor import SyncExecutor
+    from batchforge.targets import OpenTarget
+
+
+@dataclass(slots=True)
+class Session:
+    """One run on an open target."""
+
+    project: Project
+    opened: OpenTarget
+    executor: Executor
+    sync: SyncExecutor
+    options: RunOptions
+    clock: Clock
+    listen: Listener
+    run_id: str = ""
+    asked_after: int = 0
+    """The last attempt before this run."""
+    started_at: str = ""
+    planned: PlannedRun = field(default_factory=lambda: PlannedRun(""))
+    attempts_before: dict[str, int] = field(default_factory=dict)
+    """Job -> the last attempt before its rows were planned for the first time."""
+    input_marks: dict[str, list[FileMark]] = field(default_factory=dict)
+    """Job -> its input files as they were before their rows were planned."""
+    must_check_rows: bool = False
+    """True where time has passed since the rows were read."""
+
+    @property
+    def state(self) -> StateStore:
+        return self.opened.state
+
+    @property
+    def target(self) -> Target:
+        return self.opened.target
+
+    @property
+    def backend(self) -> BatchBackend:
+        return self.opened.backend
+
+    @contextmanager
+    def recorded(self, names: Sequence[str]) -> Iterator[None]:
+        """A run is in state from its first moment to its end, however it ends."""
+        now = self.clock.now()
+        self.asked_after = self.state.last_attempt_id()
+        self.run_id = f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+        self.started_at = iso(now)
+        self.state.begin_run(
+            RunRecord(
+                run_id=self.run_id,
+                started_at=self.started_at,
+                command=self.options.command,
+                target=self.target.name,
+                jobs=tuple(names),
+                commit=describe_commit(self.project.root),
+                started_by=_who(),
+            )
+        )
+        self.listen(_run_started(self.run_id, self.options.command, self.target.name))
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.state.end_run(self.run_id, "interrupted", self.planned.summary())
+            raise
+        except BatchForgeError:
+            self.state.end_run(self.run_id, "error", self.planned.summary())
+            raise
+        except OSError as exc:
+            self.state.end_run(self.run_id, "error", self.planned.summary())
+            error = disk_error(exc)
+            if error is None:
+                raise
+            raise error from exc
+
+    def finish(self, jobs: Sequence[JobSummary]) -> RunSummary:
+        if self.target.deletes_remote:
+            self._delete_remote()
+        summary = RunSummary(
+            run_id=self.run_id,
+            target=self.target.name,
+            is_emulated=self.target.type == "emulator",
+            command=self.options.command,
+            status=status_of(jobs),
+            started_at=self.started_at,
+            ended_at=iso(self.clock.now()),
+            jobs=jobs,
+        )
+        value = summary.to_json()
+        replace_file(self.project.run_results_path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+        self.state.end_run(self.run_id, summary.status, value | self.planned.summary())
+        facts = {name: value[name] for name in ("run_id", "status", "exit_code", "cost_usd")}
+        self.listen(Event(EventName.RUN_ENDED, message=f"run {self.run_id}: {summary.status}", data=facts))
+        return summary
+
+    def _delete_remote(self) -> None:
+        from batchforge.execution.remote_deletion import delete_stored
+
+        deleted = delete_stored(self.state, self.backend, self.target.name)
+        for batch_id, reason in deleted.failures.items():
+            self.warn("", f"batch {batch_id} could not be deleted at the API, the next run tries again: {reason}")
+
+    def note(self, planned: PlannedRun) -> None:
+        self.planned = planned
+        self.state.note_plan(self.run_id, planned.summary())
+
+    def is_input_unchanged(self, spec: JobSpec) -> bool:
+        """Whether the rows were read by this process, from files that are still the same."""
+        marks, tree = self.input_marks.get(spec.name), self.project.tree
+        return marks is not None and are_unchanged(marks, tree, input_paths(spec.input, tree))
+
+    def in_flight(self, job: str) -> list[str]:
+        return [attempt.batch_id or attempt.state.value for attempt in self.state.awaited_attempts([job])]
+
+    def brought(self, job: str) -> Brought:
+        return self.executor.brought.get(job, Brought())
+
+    def warn(self, job: str, message: str) -> None:
+        self.listen(Event(EventName.WARNING, job, message))
+
+
+@contextmanager
+def open_session(
+    project: Project, target: Target, options: RunOptions, listen: Listener, clock: Clock | None
+) -> Iterator[Session]:
+    from batchforge.execution.executor import Executor, OnUncertain, Timing
+    from batchforge.execution.sync_executor import SyncExecutor
+    from batchforge.ledger.pricing import Pricing
+    from batchforge.targets import open_target
+
+    clock = clock or SystemClock()
+    with open_target(project, target) as opened:
+        timing = Timing(target.timeout_s, target.settle_after_s, target.poll_interval_s)
+        pricing, spool = Pricing(project.price_table(target)), project.state_folder / "spool"
+        executor = Executor(
+            opened.state,
+            opened.backend,
+            clock,
+            timing,
+            pricing,
+            spool,
+            OnUncertain(target.asks_when_uncertain, target.ask_above_usd),
+            target.max_in_flight_requests,
+            listen,
+        )
+        brake = Brake(target.concurrency)
+        sync = SyncExecutor(opened.state, opened.messages, clock, timing, pricing, brake, listen, executor.brought)
+        yield Session(project, opened, executor, sync, options, clock, listen)
+
+
+def _run_started(run_id: str, command: str, target: str) -> Event:
+    facts = {"run_id": run_id, "command": command, "target": target}
+    return Event(EventName.RUN_STARTED, message=f"run {run_id} ({command}) on {target}", data=facts)
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
