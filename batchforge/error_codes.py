@@ -349,6 +349,46 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Remove `additionalProperties`; it is added for you.",
         "BF163 jobs/triage/classify_tickets.yml:8:26: The API takes objects with `additionalProperties: false` only.",
     ),
+    "BF170": ErrorCode(
+        "There is no git repository to read the older side from",
+        "`diff` compares with a commit, and the project is in no git repository, or git is not installed.",
+        "Run it in a clone of the repository.",
+        "BF170 `/home/me/project` is not in a git repository.",
+    ),
+    "BF171": ErrorCode(
+        "There is nothing to compare with",
+        "No branch was named, and none of those that are usual (the remote's main branch, main, master) is in this "
+        "clone; or there is no commit yet.",
+        "Name a commit with --base. On a runner, fetch the branch first: `git fetch origin main`, or `fetch-depth: 0` "
+        "in the checkout step.",
+        "BF171 There is no branch in this clone to compare with; looked for main, master.",
+    ),
+    "BF172": ErrorCode(
+        "A revision does not exist",
+        "--base or --head names no branch, tag or commit of this clone.",
+        "Check the name; `git fetch origin NAME` brings a branch that the clone lacks.",
+        "BF172 `mian` is no commit here.",
+    ),
+    "BF173": ErrorCode(
+        "The histories do not meet",
+        "The head and the base have no common commit: the clone is shallow and ends before it, or the branches have "
+        "nothing to do with each other.",
+        "`git fetch --unshallow`, or `fetch-depth: 0` in the checkout step; or name with --base the commit that the "
+        "change was made from.",
+        "BF173 The history in this shallow clone ends before it meets `main`.",
+    ),
+    "BF174": ErrorCode(
+        "A file of an older commit cannot be read",
+        "The clone is a partial one (made with --filter) and the file cannot be fetched, or the repository is damaged.",
+        "`git fetch --refetch`, or clone without --filter; `git fsck` tells what is damaged.",
+        "BF174 The object 5f3c9a0d1e22 is not in this clone.",
+    ),
+    "BF175": ErrorCode(
+        "A submodule's commit is not here",
+        "Project files lie in a git submodule, and the commit that the older side had it at is not in this clone.",
+        "`git submodule update --init`, then fetch that commit in the submodule's folder.",
+        "BF175 `prompts/common` is a submodule, and its commit 5f3c9a0d1e22 is not in this clone.",
+    ),
     "BF201": ErrorCode(
         "An input file cannot be found or read",
         "`input:` names a file that is not there, a glob that matches nothing, or a file that may not be read.",

@@ -114,9 +114,14 @@ def find_project(start: Path) -> Path:
     raise UsageError("BF120", f"There is no {PROJECT_FILE} in {folder} or above it.", hint=hint)
 
 
-def load_project(root: Path, *, problems: ProblemList, cli_vars: Mapping[str, Any] | None = None) -> Project:
-    """The project. Where its file is wrong, `problems` says so and what can be known is given."""
-    tree = SourceTree(root)
+def load_project(
+    root: Path, *, problems: ProblemList, cli_vars: Mapping[str, Any] | None = None, tree: SourceTree | None = None
+) -> Project:
+    """The project. Where its file is wrong, `problems` says so and what can be known is given.
+
+    `tree` holds its files where they are not those of the work tree.
+    """
+    tree = tree or SourceTree(root)
     given = dict(cli_vars or {})
     node = read_config_file(tree, PROJECT_FILE, "project.schema.json", problems)
     if node is None:

@@ -1,10 +1,10 @@
-"""Project files as of the work tree, by project-relative POSIX path; nothing is read from outside the root."""
+"""Project files of the work tree, by project-relative POSIX path; nothing is read from outside the root."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import translate
 from functools import cache
 from pathlib import Path
@@ -75,7 +75,7 @@ class SourceTree:
         for name in self._names(folder, segment):
             if not rest:
                 yield folder + name
-            elif os.path.isdir(self.local_path(folder + name)):  # noqa: PTH112
+            elif self._is_folder(folder + name):
                 yield from self._expand(f"{folder}{name}/", rest)
 
     def _names(self, folder: str, pattern: str) -> Iterator[str]:
@@ -83,15 +83,21 @@ class SourceTree:
             yield pattern
             return
         matches = _matcher(pattern).match
-        try:
-            names = os.listdir(f"{self._real_root}/{folder}")  # noqa: PTH208 - names are all we need
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        except OSError as exc:
-            raise _unreadable(folder, exc) from exc
-        for name in names:
+        for name in self._listed(folder):
             if matches(name) and (name[0] != "." or pattern[0] == "."):
                 yield _checked_name(folder, name)
+
+    def _listed(self, folder: str) -> Iterable[str]:
+        """The names in a folder that is given with its slash; none where it is no folder."""
+        try:
+            return os.listdir(f"{self._real_root}/{folder}")  # noqa: PTH208 - names are all we need
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+        except OSError as exc:
+            raise _unreadable(folder, exc) from exc
+
+    def _is_folder(self, path: str) -> bool:
+        return os.path.isdir(self.local_path(path))  # noqa: PTH112
 
     def _is_own_folder(self, path: str) -> bool:
         local = f"{self._real_root}/{path}"

@@ -30,7 +30,7 @@ FLOORS: Mapping[str, str] = {
     "files": """
         yaml_nodes schema_check source_tree config_files tables table_survey file_marks own_prices project
         templating row_condition inputs label_lists prompt_content answer_fields
-        job_settings job_files selection erased_files
+        job_settings job_files selection erased_files git_objects git_base git_tree
     """,
     "compile": "model_rules model_check live_facts request_checks cache_groups caching compiler estimate",
     "memory": "state",
@@ -42,7 +42,7 @@ FLOORS: Mapping[str, str] = {
     "order": "run_options compiling session delivery runner pipeline api",
     "front": "commands cli",
 }
-WINGS = frozenset({"config", "requests", "planning", "execution", "ledger", "lookup", "running", "terminal"})
+WINGS = frozenset({"config", "requests", "planning", "execution", "ledger", "lookup", "review", "running", "terminal"})
 PLACES = frozenset({"batchforge", *(f"batchforge.{wing}" for wing in WINGS)})
 """Packages from which rooms, not names, are imported."""
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS.values()) for room in rooms.split()}
