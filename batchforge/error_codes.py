@@ -55,7 +55,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Of several settings exactly one is possible, or a setting does nothing beside another.",
         "Keep the one that you mean.",
         "BF105 jobs/triage/classify_tickets.yml:3:33: `input` takes exactly one of `file`, `files`, "
-        "`text_files`, `rows`, but has 2 of them.",
+        "`text_files`, `rows`, `ref`, `source`, but has 2 of them.",
     ),
     "BF106": ErrorCode(
         "Something is given twice",
@@ -388,6 +388,31 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Project files lie in a git submodule, and the commit that the older side had it at is not in this clone.",
         "`git submodule update --init`, then fetch that commit in the submodule's folder.",
         "BF175 `prompts/common` is a submodule, and its commit 5f3c9a0d1e22 is not in this clone.",
+    ),
+    "BF180": ErrorCode(
+        "A job that is needed does not exist",
+        "`input: {ref: ...}`, `depends_on` or an exposure names a job that no file has, or one that is disabled.",
+        "Correct the name: a job is named by its file, without folder and ending.",
+        "BF180 jobs/triage/classify_tickets.yml:3:14: There is no job `clean_tickets`.",
+    ),
+    "BF181": ErrorCode(
+        "Jobs need each other in a circle",
+        "A job reads or waits for one that needs, perhaps through others, the job itself. The message names the path.",
+        "Take one of the refs away, or split a job so that the first half does not need the last.",
+        "BF181 jobs/other.yml:1:14: These jobs need each other: other -> classify_tickets -> other.",
+    ),
+    "BF182": ErrorCode(
+        "A ref can mean more than one job",
+        "Files in different folders have the same name, and the ref gives only the name.",
+        "Rename one of the files.",
+        "BF182 jobs/last.yml:1:14: More than one job is named `classify_tickets`: jobs/other/classify_tickets.yml "
+        "and jobs/triage/classify_tickets.yml.",
+    ),
+    "BF183": ErrorCode(
+        "There is no such source",
+        "`input: {source: ...}` or an exposure names a source that batchforge.yml does not have under `sources`.",
+        "Correct the name, or declare the source.",
+        "BF183 jobs/triage/classify_tickets.yml:3:17: There is no source `tickets`.",
     ),
     "BF201": ErrorCode(
         "An input file cannot be found or read",

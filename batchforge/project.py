@@ -18,6 +18,7 @@ from batchforge.target import ENV_VAR, KEY_HEADERS, Origin, Target, checked_url,
 
 if TYPE_CHECKING:
     from batchforge.claude_models import PriceTable
+    from batchforge.spec import ExposureSpec, SourceSpec
 
 __all__ = ["Origin", "Project", "Target", "find_project", "load_project"]
 
@@ -50,6 +51,8 @@ class Project:
     """Model -> its own prices, for all targets."""
     target_prices: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     """Target -> model -> prices that hold there, e.g. a gateway's."""
+    sources: Mapping[str, SourceSpec] = field(default_factory=dict)
+    exposures: Mapping[str, ExposureSpec] = field(default_factory=dict)
 
     @property
     def root(self) -> Path:
@@ -147,7 +150,17 @@ def load_project(
         target_prices={
             name: _read_prices(settings, models, problems) for name, settings in _entries(node, "targets").items()
         },
+        **_read_declared(node, problems),
     )
+
+
+def _read_declared(node: ConfigNode, problems: ProblemList) -> dict[str, Any]:
+    if "sources" not in node and "exposures" not in node:
+        return {}
+    from batchforge.config.declared import read_exposures, read_sources
+
+    sources = read_sources(_entries(node, "sources"), problems)
+    return {"sources": sources, "exposures": read_exposures(_entries(node, "exposures"))}
 
 
 def _read_prices(

@@ -38,13 +38,17 @@ class MessageSpec:
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """Where a job's rows come from. Exactly one of `files`, `text_files` and `rows` is set."""
+    """Where a job's rows come from. Exactly one of `files`, `text_files`, `rows` and `ref` is set."""
 
     files: str | None = None
     """One project-relative path or glob of CSV, TSV, JSONL, JSON or Parquet files, read in sorted order."""
     text_files: str | None = None
     """A glob of text files; each is a row with `path`, `name` (without folder and ending) and `text`."""
     rows: tuple[Mapping[str, Any], ...] | None = None
+    ref: str | None = None
+    """Another job, whose accepted rows are the rows of this one."""
+    source: str | None = None
+    """The declared source that the other settings come from."""
     format: Literal["csv", "tsv", "jsonl", "json", "parquet"] | None = None
     """None: by the file's ending."""
     header: bool = True
@@ -65,6 +69,11 @@ class InputSpec:
     sample: int | None = None
     """That many rows, chosen by hash of their keys: the same ones every time, in input order."""
     location: Location | None = None
+
+    @property
+    def refs(self) -> tuple[str, ...]:
+        """Jobs whose rows are read."""
+        return () if self.ref is None else (self.ref,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +126,38 @@ class FolderBudget:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """A declared table that jobs read."""
+
+    name: str
+    input: InputSpec
+    description: str = ""
+    tests: tuple[Any, ...] = ()
+    tags: tuple[str, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    location: Location | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExposureSpec:
+    """A declared use of outputs."""
+
+    name: str
+    type: str
+    jobs: tuple[str, ...]
+    sources: tuple[str, ...] = ()
+    label: str = ""
+    description: str = ""
+    owner: Mapping[str, str] = field(default_factory=dict)
+    url: str = ""
+    tags: tuple[str, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    location: Location | None = None
+    parent_locations: Mapping[str, Location] = field(default_factory=dict)
+    """Job, or `source:name` -> where it is named."""
+
+
+@dataclass(frozen=True, slots=True)
 class JobSpec:
     name: str
     path: str
@@ -145,6 +186,9 @@ class JobSpec:
     """Of the folders that the job lies in, the outermost first."""
     description: str = ""
     tags: tuple[str, ...] = ()
+    group: str | None = None
+    depends_on: tuple[str, ...] = ()
+    """Jobs that must be done before, though their rows are not read."""
     meta: Mapping[str, Any] = field(default_factory=dict)
     vars: Mapping[str, Any] = field(default_factory=dict)
     """Project vars, job vars and --vars, merged in this order."""
@@ -152,6 +196,13 @@ class JobSpec:
     enabled: bool = True
     locations: Mapping[str, Location] = field(default_factory=dict)
     """Top-level setting -> where it was set (job file, folder defaults or project defaults)."""
+    parent_locations: Mapping[str, Location] = field(default_factory=dict)
+    """Job that this one needs -> where it is named."""
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Jobs that it reads or waits for, in the order in which it names them."""
+        return tuple(dict.fromkeys((*self.input.refs, *self.depends_on)))
 
     @property
     def max_tokens(self) -> int:

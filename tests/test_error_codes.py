@@ -16,6 +16,7 @@ PATH = "jobs/triage/classify_tickets.yml"
 LOCAL = "  local: {type: emulator}\n"
 OPTIONAL_FIELDS = "".join(f"    note_{number}: {{type: text, optional: true}}\n" for number in range(1, 26))
 FIELDS = "  fields:\n    category: {one_of: categories}\n    reason: text\n"
+AFTER_TICKETS = "input: {ref: classify_tickets}\nuser: x\n"
 
 
 def job(old: str, new: str) -> dict[str, str | bytes]:
@@ -80,6 +81,10 @@ CAUSES: dict[str, dict[str, str | bytes]] = {
     "BF161": job(FIELDS, '  schema: {type: object, properties: {reason: {$ref: "#/$defs/text"}}}\n'),
     "BF162": job("    reason: text\n", OPTIONAL_FIELDS),
     "BF163": job(FIELDS, "  schema: {type: object, additionalProperties: true}\n"),
+    "BF180": job("{file: data/tickets.tsv}", "{ref: clean_tickets}"),
+    "BF181": {PATH: JOB.replace("{file: data/tickets.tsv}", "{ref: other}"), "jobs/other.yml": AFTER_TICKETS},
+    "BF182": {"jobs/other/classify_tickets.yml": JOB, "jobs/last.yml": AFTER_TICKETS},
+    "BF183": job("{file: data/tickets.tsv}", "{source: tickets}"),
 }
 
 

@@ -13,6 +13,7 @@ from batchforge.config.label_lists import read_label_list
 from batchforge.config.prompt_content import PromptReader
 from batchforge.config.yaml_nodes import ConfigNode
 from batchforge.errors import BatchForgeError, Location, ProblemList
+from batchforge.graph import build_graph, job_hint
 from batchforge.nearest import did_you_mean
 from batchforge.project import PROJECT_FILE, Project, read_declared_vars, typed_as_declared
 from batchforge.spec import BatchLimits, CachePolicy, FolderBudget, JobSpec, Label, MessageSpec, OutputSpec
@@ -29,13 +30,17 @@ def load_jobs(project: Project, problems: ProblemList) -> dict[str, JobSpec]:
     """All jobs by name, disabled ones too. Jobs with errors are left out, and their errors are in `problems`."""
     loader = JobLoader(project, problems)
     jobs: dict[str, JobSpec] = {}
+    files: dict[str, list[str]] = {}
     for path in loader.paths():
+        files.setdefault(_stem(path), []).append(path)
         job = loader.load(path)
         if job is None or not _is_new_name(job, jobs, problems):
             continue
         jobs[job.name] = job
     _check_cli_vars(project, loader, problems)
     _check_output_files(jobs, problems)
+    build_graph(jobs, problems, files)
+    _check_exposures(project, jobs, files, problems)
     problems.items[:] = dict.fromkeys(problems.items)  # shared defaults say the same for each job
     return jobs
 
@@ -128,7 +133,7 @@ class JobLoader:
         return JobSpec(
             name=name,
             path=path,
-            input=read_input(settings["input"], problems),
+            input=read_input(settings["input"], problems, self.project.sources),
             model=self.project.models.get(model, model),
             messages=self._messages(settings),
             params=read_params(settings, problems),
@@ -145,11 +150,14 @@ class JobLoader:
             folder_budgets=tuple(_folder_budgets(layers)),
             description=settings["description"].value if "description" in settings else "",
             tags=_added_tags(layers),
+            group=settings["group"].value if "group" in settings else None,
+            depends_on=tuple(settings["depends_on"].data) if "depends_on" in settings else (),
             meta={key: node.data for key, node in _merged_entries(layers, "meta").items()},
             vars=self._vars(layers),
             lists=self.lists,
             enabled=settings["enabled"].value if "enabled" in settings else True,
             locations={setting: node.key_location for setting, node in settings.items()},
+            parent_locations={node.value: node.location for node in _parent_nodes(settings)},
         )
 
     def _messages(self, settings: Layer) -> tuple[MessageSpec, ...]:
@@ -187,6 +195,14 @@ class JobLoader:
             self.problems.add("BF140", f"The variable `{name}` has no value.", location=required[name], hint=hint)
 
 
+def _parent_nodes(settings: Layer) -> Iterator[ConfigNode]:
+    """Where jobs that this one needs are named, the place that counts last."""
+    if "depends_on" in settings:
+        yield from settings["depends_on"].elements
+    if ref := settings["input"].get("ref"):
+        yield ref
+
+
 def merge_layers(layers: Sequence[Layer], problems: ProblemList) -> dict[str, ConfigNode]:
     """The innermost layer wins; `user` and `messages` are two ways to say one thing, so one replaces the other."""
     merged: dict[str, ConfigNode] = {}
@@ -222,8 +238,12 @@ def _canary(node: ConfigNode) -> int | None:
     return {"auto": None, "off": 0}[node.value] if isinstance(node.value, str) else int(node.value)
 
 
+def _stem(path: str) -> str:
+    return path.rpartition("/")[2].rpartition(".")[0]
+
+
 def _job_name(path: str, problems: ProblemList) -> str:
-    name = path.rpartition("/")[2].rpartition(".")[0]
+    name = _stem(path)
     if not _JOB_NAME.fullmatch(name):
         hint = "Rename the file: small letters, digits, - and _, beginning with a letter or digit, 100 at most."
         problems.add("BF150", f"`{name}` cannot be a job's name.", location=Location(path), hint=hint)
@@ -262,6 +282,21 @@ def _check_cli_vars(project: Project, loader: JobLoader, problems: ProblemList) 
     for name in project.cli_vars.keys() - loader.known_vars:
         hint = did_you_mean(name, loader.known_vars) or f"Declare it under `vars` in {PROJECT_FILE} or in a job."
         problems.add("BF141", f"--vars gives `{name}`, which nothing declares.", hint=hint)
+
+
+def _check_exposures(
+    project: Project, jobs: Mapping[str, JobSpec], files: Mapping[str, Sequence[str]], problems: ProblemList
+) -> None:
+    for exposure in project.exposures.values():
+        for name in exposure.jobs:
+            if name not in files:
+                location = exposure.parent_locations[name]
+                problems.add("BF180", f"There is no job `{name}`.", location=location, hint=job_hint(name, jobs))
+        for name in exposure.sources:
+            if name not in project.sources:
+                location = exposure.parent_locations[f"source:{name}"]
+                hint = did_you_mean(name, project.sources) or "Declare it under `sources` in batchforge.yml."
+                problems.add("BF183", f"There is no source `{name}`.", location=location, hint=hint)
 
 
 def _check_output_files(jobs: Mapping[str, JobSpec], problems: ProblemList) -> None:

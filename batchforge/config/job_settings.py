@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from batchforge.config.answer_fields import Lists, checked_schema, schema_of_fields
 from batchforge.config.config_files import add_at, read_yaml_file
 from batchforge.config.yaml_nodes import ConfigNode
 from batchforge.errors import BatchForgeError, ProblemList
+from batchforge.nearest import did_you_mean
 from batchforge.source_tree import SourceTree, checked_path
-from batchforge.spec import BatchLimits, CachePolicy, InputSpec, OutputSpec
+from batchforge.spec import BatchLimits, CachePolicy, InputSpec, OutputSpec, SourceSpec
 
 Settings = Mapping[str, ConfigNode]
 
@@ -35,7 +38,7 @@ _NOT_IN_PARAMS = {
     "workspace_id": "Set it for the target in batchforge.yml.",
     "user_profile_id": "Set it in the `headers` of the target in batchforge.yml.",
 }
-_SOURCES = ("file", "files", "text_files", "rows")
+_ORIGINS = ("file", "files", "text_files", "rows", "ref", "source")
 _TABLE_ONLY = ("format", "header", "columns", "delimiter", "quote", "types")
 
 
@@ -74,28 +77,59 @@ def _check_params(node: ConfigNode, problems: ProblemList) -> None:
             problems.add("BF153", message, location=child.key_location, hint=hint)
 
 
-def read_input(node: ConfigNode, problems: ProblemList) -> InputSpec:
+def read_input(
+    node: ConfigNode, problems: ProblemList, sources: Mapping[str, SourceSpec] = MappingProxyType({})
+) -> InputSpec:
     _check_input(node, problems)
+    values = _input_values(node)
+    if "source" not in node:
+        return InputSpec(**values, location=node.key_location)
+    source = sources.get(node["source"].value)
+    if source is None:
+        _no_source(node["source"], sources, problems)
+        return InputSpec(location=node.key_location)
+    if source.input.where is not None and "where" in values:
+        values["where"] = f"({source.input.where}) and ({values['where']})"
+    return replace(source.input, **values, location=node.key_location)
+
+
+def input_of_source(name: str, node: ConfigNode, about: Collection[str], problems: ProblemList) -> InputSpec:
+    """A declared source's own input: its settings without those that say something `about` it."""
+    _check_input(node, problems)
+    values = {key: value for key, value in _input_values(node).items() if key not in about}
+    return InputSpec(**values, source=name, location=node.key_location)
+
+
+def _no_source(node: ConfigNode, sources: Mapping[str, SourceSpec], problems: ProblemList) -> None:
+    hint = did_you_mean(node.value, sources) or "Declare it under `sources` in batchforge.yml."
+    problems.add("BF183", f"There is no source `{node.value}`.", location=node.location, hint=hint)
+
+
+def _input_values(node: ConfigNode) -> dict[str, Any]:
+    """What is set, as values of an `InputSpec`."""
     values = {name: child.data for name, child in node.entries.items()}
-    key = values.pop("key", ())
-    file = values.pop("file", None)
+    if "file" in values:
+        values["files"] = values.pop("file")
     for name in ("columns", "rows"):
         if name in values:
             values[name] = tuple(values[name])
-    values["files"] = values.get("files", file)
-    return InputSpec(**values, key=(key,) if isinstance(key, str) else tuple(key), location=node.key_location)
+    if "key" in values:
+        values["key"] = (values["key"],) if isinstance(values["key"], str) else tuple(values["key"])
+    return values
 
 
 def _check_input(node: ConfigNode, problems: ProblemList) -> None:
-    source = next(name for name in _SOURCES if name in node)
-    if source != "rows":
-        check_path(node[source], problems)
-    useless = {"rows": (*_TABLE_ONLY, "encoding"), "text_files": _TABLE_ONLY}.get(source, ())
+    origin = next(name for name in _ORIGINS if name in node)
+    if origin in ("file", "files", "text_files"):
+        check_path(node[origin], problems)
+    by_itself = (*_TABLE_ONLY, "encoding")
+    useless = {"text_files": _TABLE_ONLY, "rows": by_itself, "ref": by_itself, "source": by_itself}.get(origin, ())
+    hint = "Set it for the source." if origin == "source" else "Remove it."
     for name in useless:
         if name in node:
-            message = f"`{name}` does nothing for `{source}`."
-            problems.add("BF105", message, location=node[name].key_location, hint="Remove it.")
-    if source not in useless and "columns" in node and ("header" not in node or node["header"].value):
+            message = f"`{name}` does nothing for `{origin}`."
+            problems.add("BF105", message, location=node[name].key_location, hint=hint)
+    if "columns" not in useless and "columns" in node and ("header" not in node or node["header"].value):
         hint = "Add `header: false`, or remove `columns`."
         message = "`columns` names the columns of files that have no header."
         problems.add("BF105", message, location=node["columns"].key_location, hint=hint)
