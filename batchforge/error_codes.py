@@ -55,7 +55,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Of several settings exactly one is possible, or a setting does nothing beside another.",
         "Keep the one that you mean.",
         "BF105 jobs/triage/classify_tickets.yml:3:33: `input` takes exactly one of `file`, `files`, "
-        "`text_files`, `rows`, `ref`, `source`, but has 2 of them.",
+        "`text_files`, `rows`, `ref`, `source`, `generate`, but has 2 of them.",
     ),
     "BF106": ErrorCode(
         "Something is given twice",
@@ -357,10 +357,10 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF171": ErrorCode(
         "There is nothing to compare with",
-        "No branch was named, and none of those that are usual (the remote's main branch, main, master) is in this "
-        "clone; or there is no commit yet.",
-        "Name a commit with --base. On a runner, fetch the branch first: `git fetch origin main`, or `fetch-depth: 0` "
-        "in the checkout step.",
+        "No branch was named, and none of those that are usual (the remote's main branch, main, master) is "
+        "in this clone; or there is no commit yet.",
+        "Name a commit with --base. On a runner, fetch the branch first: `git fetch origin main`, or "
+        "`fetch-depth: 0` in the checkout step.",
         "BF171 There is no branch in this clone to compare with; looked for main, master.",
     ),
     "BF172": ErrorCode(
@@ -371,10 +371,10 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF173": ErrorCode(
         "The histories do not meet",
-        "The head and the base have no common commit: the clone is shallow and ends before it, or the branches have "
-        "nothing to do with each other.",
-        "`git fetch --unshallow`, or `fetch-depth: 0` in the checkout step; or name with --base the commit that the "
-        "change was made from.",
+        "The head and the base have no common commit: the clone is shallow and ends before it, or the "
+        "branches have nothing to do with each other.",
+        "`git fetch --unshallow`, or `fetch-depth: 0` in the checkout step; or name with --base the commit "
+        "that the change was made from.",
         "BF173 The history in this shallow clone ends before it meets `main`.",
     ),
     "BF174": ErrorCode(
@@ -405,8 +405,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "A ref can mean more than one job",
         "Files in different folders have the same name, and the ref gives only the name.",
         "Rename one of the files.",
-        "BF182 jobs/last.yml:1:14: More than one job is named `classify_tickets`: jobs/other/classify_tickets.yml "
-        "and jobs/triage/classify_tickets.yml.",
+        "BF182 jobs/last.yml:1:14: More than one job is named `classify_tickets`: "
+        "jobs/other/classify_tickets.yml and jobs/triage/classify_tickets.yml.",
     ),
     "BF183": ErrorCode(
         "There is no such source",
@@ -504,6 +504,46 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "An inline row holds .nan, .inf, or an escape that is half of a character.",
         "Write null, or the whole character.",
         "BF215 jobs/triage.yml:row 2: nan cannot be sent as JSON",
+    ),
+    "BF220": ErrorCode(
+        "A shape names a column that cannot serve",
+        "`each`, `distinct` or `group_by` names a column that a row does not have, or `each` one that holds no list.",
+        "Correct the name; for lists in CSV cells say `types: {column: json}`.",
+        "BF220 jobs/resolve.yml:2:1: `each: entities` names a column that data/documents.jsonl:1 does not have",
+    ),
+    "BF221": ErrorCode(
+        "Two columns have one name",
+        "The elements of a list, or a joined input, have a column that the rows have too, and one would "
+        "hide the other.",
+        "Rename one of them, leave it out upstream with `output: {columns: [...]}`, or give the join a `prefix`.",
+        "BF221 jobs/reply.yml:2:1: `join`: both inputs have a column 'name'",
+    ),
+    "BF222": ErrorCode(
+        "A join names a column that is missing",
+        "One of the two inputs has no column of this name.",
+        "Correct `on`; both inputs must have its columns.",
+        "BF222 jobs/reply.yml:2:1: `join`: data/customers.csv:2 has no column 'customer', which `on` names",
+    ),
+    "BF223": ErrorCode(
+        "A joined input has two rows for one value",
+        "A row could belong to either of them.",
+        "Join the other way round: the input with many rows for one value comes first.",
+        "BF223 jobs/reply.yml:2:1: `join`: data/customers.csv:2 and data/customers.csv:9 both have "
+        "customer_id = '7', so it is not told which of them a row belongs to",
+    ),
+    "BF224": ErrorCode(
+        "No row finds another",
+        "The two inputs of a join have no value in common.",
+        "Compare the values and their types: CSV cells are text unless `types:` says otherwise.",
+        "BF224 jobs/reply.yml:2:1: `join`: no row finds another by customer_id",
+    ),
+    "BF225": ErrorCode(
+        "A group is too large",
+        "Its rows have more tokens together than `max_tokens` of `group_by` allows. The group is not "
+        "asked; the others are.",
+        "Set `split: true` and merge the parts' answers by a second job, or raise `max_tokens`.",
+        "BF225 the group has more than 100,000 tokens; `group_by: {split: true}` asks about it in parts, "
+        "which a second job can merge",
     ),
     "BF300": ErrorCode(
         "A template cannot be read",
@@ -725,8 +765,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "BF503": ErrorCode(
         "The state is damaged, or no state",
         "The file is another program's, was cut short, or was overwritten.",
-        "Move it away and keep it. `batchforge state recover` reads what was paid in the last 29 days back from the "
-        "API; `batchforge state import` takes an export.",
+        "Move it away and keep it. `batchforge state recover` reads what was paid in the last 29 days back "
+        "from the API; `batchforge state import` takes an export.",
         "BF503 the state .batchforge/state.db is damaged or not a state: file is not a database",
     ),
     "BF504": ErrorCode(
@@ -756,8 +796,9 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF508": ErrorCode(
         "The disk failed",
-        "A write could not be brought to the disk: a defect, a cable, a network file system that went away. What was "
-        "stored before is whole; a batch that was being sent is found again by the next run.",
+        "A write could not be brought to the disk: a defect, a cable, a network file system that went "
+        "away. What was stored before is whole; a batch that was being sent is found again by the next "
+        "run.",
         "Check the disk, then run again. If it goes on, move the project to another one.",
         "BF508 the disk of the state .batchforge/state.db failed: disk I/O error",
     ),

@@ -6,10 +6,11 @@ import hashlib
 import heapq
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 from jinja2 import TemplateSyntaxError, UndefinedError, nodes
@@ -17,6 +18,8 @@ from jinja2 import TemplateSyntaxError, UndefinedError, nodes
 from batchforge.errors import BatchForgeError, Location, Problem, ProjectError
 from batchforge.nearest import did_you_mean
 from batchforge.requests.templating import make_environment
+from batchforge.row_joins import joined_rows
+from batchforge.row_shapes import InputRow, RowSource, chunks, distinct_rows, each_element, groups
 from batchforge.source_tree import SourceTree
 from batchforge.spec import InputSpec
 from batchforge.spill import SpillCounter
@@ -29,6 +32,7 @@ SHOWN_KEYS = 5
 SHOWN_PLACES = 3
 CONTENT_KEY_HEX = 16
 HASH_CHUNK_BYTES = 1 << 20
+GENERATE_SEED = b"batchforge-generate-1"
 SAMPLE_SEED = b"batchforge-sample-1"
 """Fixed: the same rows are chosen on every machine and in every release."""
 
@@ -41,18 +45,10 @@ _canonical = msgspec.json.Encoder(order="sorted").encode
 _compact = msgspec.json.Encoder().encode
 
 
-class InputRow(NamedTuple):
-    position: int
-    """From 0, in input order, after where, limit and sample."""
-    key: str
-    values: dict[str, Any]
-    place: str
-    """Where the row stands, e.g. data/tickets.tsv:14."""
-
-
 PlacedRow: TypeAlias = tuple[str, dict[str, Any]]
 PlacedRows: TypeAlias = Callable[[], Iterator[PlacedRow]]
-RowSource: TypeAlias = Callable[[], Iterator[InputRow]]
+UpstreamRows: TypeAlias = Callable[[str], Iterator[tuple[str, dict[str, Any]]]]
+"""A job's name -> key and columns of each of its rows that were answered."""
 
 
 def read_input(
@@ -60,16 +56,17 @@ def read_input(
     tree: SourceTree,
     variables: Mapping[str, Any] | None = None,
     *,
+    upstream: UpstreamRows | None = None,
     limit: int | None = None,
     sample: int | None = None,
 ) -> Iterator[InputRow]:
-    """The rows of the spec; `limit` and `sample` narrow them further, for one run.
+    """The rows of the spec; `limit` and `sample` narrow them further, for one run. Without `upstream`, other jobs have
+    no rows.
 
     Raises:
         BatchForgeError: while the rows are read, at the first that is wrong.
     """
-    placed = _placed_rows(spec, tree, variables or {})
-    source: RowSource = partial(_with_keys, spec, placed)
+    source = _shaped(spec, _combined_rows(spec, tree, variables or {}, upstream or _no_rows))
     for rows_at_most, rows_sampled in ((spec.limit, spec.sample), (limit, sample)):
         source = _narrowed(source, rows_at_most, rows_sampled)
     return source()
@@ -96,24 +93,87 @@ def _content_hash(tree: SourceTree, path: str) -> str:
 # --- where rows come from -----------------------------------------------------------------------------------------
 
 
-def _placed_rows(spec: InputSpec, tree: SourceTree, variables: Mapping[str, Any]) -> PlacedRows:
+def _no_rows(job: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    return iter(())
+
+
+def _combined_rows(
+    spec: InputSpec, tree: SourceTree, variables: Mapping[str, Any], upstream: UpstreamRows
+) -> RowSource:
+    """The rows with their keys, with joined columns, one for each element of a list, without those left out."""
+    condition = None if spec.where is None else _Condition(spec, spec.where, tree, variables)
+    is_early = condition is not None and not spec.joins and spec.each is None
+    source = _keyed_rows(spec, tree, upstream, condition if is_early else None)
+    for join in spec.joins:
+        others = _combined_rows(join.input, tree, variables, upstream)
+        source = partial(joined_rows, source, others, join)
+    if spec.each is not None:
+        source = partial(each_element, source, spec.each, spec.location)
+    if condition is not None and not is_early:
+        source = partial(_rows_that_hold, source, condition)
+    return source
+
+
+def _shaped(spec: InputSpec, source: RowSource) -> RowSource:
+    """As the rows are asked: each by itself, or together."""
+    if spec.distinct:
+        return partial(distinct_rows, source, spec.distinct, spec.location)
+    if spec.chunk is not None:
+        return partial(chunks, source, spec.chunk)
+    if spec.group_by is not None:
+        return partial(groups, source, spec.group_by, spec.location)
+    return source
+
+
+def _keyed_rows(spec: InputSpec, tree: SourceTree, upstream: UpstreamRows, condition: _Condition | None) -> RowSource:
+    if spec.ref is not None and not spec.key:  # rows keep the names that they have in the job they come from
+        source: RowSource = partial(_upstream_rows, spec.ref, upstream)
+        return source if condition is None else partial(_rows_that_hold, source, condition)
+    placed = _placed_rows(spec, tree, upstream)
+    return partial(
+        _with_keys, spec, placed if condition is None else partial(_placed_rows_that_hold, placed, condition)
+    )
+
+
+def _placed_rows(spec: InputSpec, tree: SourceTree, upstream: UpstreamRows) -> PlacedRows:
+    if spec.ref is not None:
+        return partial(_placed_upstream_rows, spec.ref, upstream)
     if spec.rows is not None:
-        read: PlacedRows = partial(_inline_rows, spec)
-    elif spec.text_files is not None:
-        read = partial(_text_rows, spec, tree)
-    else:
-        read = partial(_table_rows, spec, tree)
-    if spec.where is None:
-        return read
-    return partial(_rows_that_hold, read, _Condition(spec, spec.where, tree, variables))
+        return partial(_inline_rows, spec)
+    if spec.generate is not None:
+        return partial(_generated_rows, spec, spec.generate)
+    if spec.text_files is not None:
+        return partial(_text_rows, spec, tree)
+    return partial(_table_rows, spec, tree)
 
 
-def _rows_that_hold(read: PlacedRows, condition: _Condition) -> Iterator[PlacedRow]:
+def _placed_rows_that_hold(read: PlacedRows, condition: _Condition) -> Iterator[PlacedRow]:
     return (placed for placed in read() if condition.holds(*placed))
 
 
+def _rows_that_hold(source: RowSource, condition: _Condition) -> Iterator[InputRow]:
+    taken = (row for row in source() if condition.holds(row.place, row.values))
+    return (row._replace(position=position) for position, row in enumerate(taken))
+
+
+def _upstream_rows(job: str, upstream: UpstreamRows) -> Iterator[InputRow]:
+    for position, (key, values) in enumerate(upstream(job)):
+        yield InputRow(position, key, values, f"{job}[{key}]")
+
+
+def _placed_upstream_rows(job: str, upstream: UpstreamRows) -> Iterator[PlacedRow]:
+    return ((f"{job}[{key}]", values) for key, values in upstream(job))
+
+
+def _generated_rows(spec: InputSpec, count: int) -> Iterator[PlacedRow]:
+    file = spec.location.path if spec.location else "generate"
+    for index in range(count):
+        seed = hashlib.blake2b(f"{spec.seed}:{index}".encode(), digest_size=6, key=GENERATE_SEED).digest()
+        yield f"{file}:row {index}", {"index": index, "seed": int.from_bytes(seed)}
+
+
 def _table_rows(spec: InputSpec, tree: SourceTree) -> Iterator[PlacedRow]:
-    for path in input_paths(spec, tree):
+    for path in _own_paths(spec, tree):
         options = _table_options(spec, path)
         mark = ":" if options.counts_lines else ":row "
         for number, values in read_rows(tree.local_path(path), path, options):
@@ -140,7 +200,7 @@ def _table_options(spec: InputSpec, path: str) -> TableOptions:
 
 
 def _text_rows(spec: InputSpec, tree: SourceTree) -> Iterator[PlacedRow]:
-    for path in input_paths(spec, tree):
+    for path in _own_paths(spec, tree):
         text = read_text(tree.local_path(path), path, spec.encoding)
         yield path, {"path": path, "name": PurePosixPath(path).stem, "text": text}
 
@@ -178,7 +238,11 @@ def _location(place: str) -> Location:
 
 
 def input_paths(spec: InputSpec, tree: SourceTree) -> Sequence[str]:
-    """The files that hold the rows, in the order in which they are read."""
+    """The files that hold the rows, those of joined inputs too, in the order in which they are read."""
+    return (*_own_paths(spec, tree), *(path for join in spec.joins for path in input_paths(join.input, tree)))
+
+
+def _own_paths(spec: InputSpec, tree: SourceTree) -> Sequence[str]:
     pattern = spec.files or spec.text_files
     if pattern is None:
         return ()
@@ -295,7 +359,11 @@ def _sample_hash(key: str) -> int:
 
 
 def _with_keys(spec: InputSpec, placed: PlacedRows) -> Iterator[InputRow]:
-    return _with_declared_keys(spec, placed) if spec.key else _with_content_keys(placed)
+    if spec.key:
+        return _with_declared_keys(spec, placed)
+    if spec.generate is not None:
+        return _with_declared_keys(replace(spec, key=("index",)), placed)
+    return _with_content_keys(placed)
 
 
 def _with_content_keys(placed: PlacedRows) -> Iterator[InputRow]:

@@ -37,6 +37,38 @@ class MessageSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class EachSpec:
+    """A row for each element of a list."""
+
+    field: str
+    """The column that holds the list."""
+    key: tuple[str, ...] = ()
+    """Fields of the elements, if they are objects, that name one. Empty: its content does."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSpec:
+    """A row for each combination of values, with all rows that have it."""
+
+    columns: tuple[str, ...]
+    max_tokens: int = 100_000
+    """Estimated, of a group's rows as JSON."""
+    split: bool = False
+    """Whether a larger group comes in parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class JoinSpec:
+    """Another input, whose columns are added to the rows."""
+
+    input: InputSpec
+    on: tuple[str, ...]
+    how: Literal["left", "inner"] = "left"
+    prefix: str = ""
+    """Before the names of its columns, those of `on` excepted."""
+
+
+@dataclass(frozen=True, slots=True)
 class InputSpec:
     """Where a job's rows come from. Exactly one of `files`, `text_files`, `rows` and `ref` is set."""
 
@@ -68,12 +100,22 @@ class InputSpec:
     limit: int | None = None
     sample: int | None = None
     """That many rows, chosen by hash of their keys: the same ones every time, in input order."""
+    generate: int | None = None
+    """That many rows made from nothing, with an `index` from 0 and a `seed` of their own."""
+    seed: int = 0
+    joins: tuple[JoinSpec, ...] = ()
+    each: EachSpec | None = None
+    distinct: tuple[str, ...] = ()
+    chunk: int | None = None
+    """At most so many rows are asked about together."""
+    group_by: GroupSpec | None = None
     location: Location | None = None
 
     @property
     def refs(self) -> tuple[str, ...]:
         """Jobs whose rows are read."""
-        return () if self.ref is None else (self.ref,)
+        own = () if self.ref is None else (self.ref,)
+        return (*own, *(ref for join in self.joins for ref in join.input.refs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +219,8 @@ class JobSpec:
     mode: Literal["batch", "sync"] | None = None
     """How requests are delivered; None: as the target says. A compiled job has one."""
     min_success: float = 0.95
+    answers: int = 1
+    """How many answers each row is given to the same request."""
     canary: int | None = None
     """Rows that go first; 0 for none, None for as many as the planner finds right."""
     max_cost_usd: float | None = None

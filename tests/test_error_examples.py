@@ -54,7 +54,23 @@ def rows(name: str, content: str | bytes, settings: str = "") -> Example:
     return Example("compile", {name: content, JOB_PATH: text})
 
 
+ONE_LIST = '{"id": 1, "found": [{"id": 2}], "text": "x"}\n{"id": 1, "found": [], "text": "y"}\n'
+
+
 EXAMPLES: dict[str, Example] = {
+    "BF225": Example(
+        "run",
+        {
+            JOB_PATH: JOB.replace("tickets.tsv}", "tickets.tsv, group_by: {columns: id, max_tokens: 1}}").replace(
+                "{{ row.text }}", "{{ rows | length }}"
+            )
+        },
+    ),
+    "BF220": rows("data/t.jsonl", ONE_LIST, ", each: fund"),
+    "BF221": rows("data/t.jsonl", ONE_LIST, ", each: found"),
+    "BF222": rows("data/t.jsonl", ONE_LIST, ", join: {file: data/t.jsonl, on: di}"),
+    "BF223": rows("data/t.jsonl", ONE_LIST, ", join: {file: data/t.jsonl, on: id}"),
+    "BF224": rows("data/t.jsonl", ONE_LIST, ", join: {rows: [{id: '1', name: x}], on: id}"),
     "BF132": target("type: claude", "run"),
     "BF135": target('type: claude, base_url: "https://gateway.example"', "run"),
     "BF141": Example("parse --vars mnth=3"),

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchforge.inputs import InputRow
 from batchforge.requests.compiler import CompiledJob, compile_job
 from batchforge.requests.fingerprint import DELIVERY_FIELDS, canonical_params, custom_id, parse_custom_id, request_id
 from batchforge.requests.request import MessageRequest
+from batchforge.row_shapes import InputRow
 from batchforge.source_tree import SourceTree
 from batchforge.spec import InputSpec, JobSpec, MessageSpec, TemplateSource
 from tests.builders import ProjectFiles

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchforge.errors import BatchForgeError, Location
-from batchforge.inputs import InputRow, input_identity, read_input
+from batchforge.inputs import input_identity, read_input
+from batchforge.row_shapes import InputRow
 from batchforge.source_tree import SourceTree
 from batchforge.spec import InputSpec
 from tests.peak_memory import peak_of

@@ -144,6 +144,7 @@ class JobLoader:
             batch=read_batch(settings["batch"]) if "batch" in settings else BatchLimits(),
             mode=settings["mode"].value if "mode" in settings else None,
             min_success=float(settings["min_success"].value) if "min_success" in settings else 0.95,
+            answers=int(settings["answers"].value) if "answers" in settings else 1,
             canary=_canary(settings["canary"]) if "canary" in settings else None,
             max_cost_usd=float(settings["max_cost_usd"].value) if "max_cost_usd" in settings else None,
             warn_cost_usd=float(settings["warn_cost_usd"].value) if "warn_cost_usd" in settings else None,

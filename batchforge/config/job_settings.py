@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -13,7 +13,16 @@ from batchforge.config.yaml_nodes import ConfigNode
 from batchforge.errors import BatchForgeError, ProblemList
 from batchforge.nearest import did_you_mean
 from batchforge.source_tree import SourceTree, checked_path
-from batchforge.spec import BatchLimits, CachePolicy, InputSpec, OutputSpec, SourceSpec
+from batchforge.spec import (
+    BatchLimits,
+    CachePolicy,
+    EachSpec,
+    GroupSpec,
+    InputSpec,
+    JoinSpec,
+    OutputSpec,
+    SourceSpec,
+)
 
 Settings = Mapping[str, ConfigNode]
 
@@ -38,7 +47,8 @@ _NOT_IN_PARAMS = {
     "workspace_id": "Set it for the target in batchforge.yml.",
     "user_profile_id": "Set it in the `headers` of the target in batchforge.yml.",
 }
-_ORIGINS = ("file", "files", "text_files", "rows", "ref", "source")
+_ORIGINS = ("file", "files", "text_files", "rows", "generate", "ref", "source")
+_SHAPES = ("distinct", "chunk", "group_by")
 _TABLE_ONLY = ("format", "header", "columns", "delimiter", "quote", "types")
 
 
@@ -82,6 +92,9 @@ def read_input(
 ) -> InputSpec:
     _check_input(node, problems)
     values = _input_values(node)
+    if "join" in node:
+        joins = node["join"].elements or [node["join"]]
+        values["joins"] = tuple(_join(join, problems, sources) for join in joins)
     if "source" not in node:
         return InputSpec(**values, location=node.key_location)
     source = sources.get(node["source"].value)
@@ -107,23 +120,58 @@ def _no_source(node: ConfigNode, sources: Mapping[str, SourceSpec], problems: Pr
 
 def _input_values(node: ConfigNode) -> dict[str, Any]:
     """What is set, as values of an `InputSpec`."""
-    values = {name: child.data for name, child in node.entries.items()}
+    values = {name: child.data for name, child in node.entries.items() if name != "join"}
+    if "each" in values:
+        values["each"] = _each(values["each"])
+    if "distinct" in values:
+        values["distinct"] = _names(values["distinct"])
+    if "group_by" in values:
+        values["group_by"] = _group(values["group_by"])
     if "file" in values:
         values["files"] = values.pop("file")
     for name in ("columns", "rows"):
         if name in values:
             values[name] = tuple(values[name])
     if "key" in values:
-        values["key"] = (values["key"],) if isinstance(values["key"], str) else tuple(values["key"])
+        values["key"] = _names(values["key"])
     return values
+
+
+def _names(value: str | Sequence[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _each(value: str | Mapping[str, Any]) -> EachSpec:
+    return EachSpec(value) if isinstance(value, str) else EachSpec(value["field"], _names(value.get("key", ())))
+
+
+def _group(value: str | Sequence[str] | Mapping[str, Any]) -> GroupSpec:
+    if isinstance(value, Mapping):
+        return GroupSpec(**{**value, "columns": _names(value["columns"])})
+    return GroupSpec(_names(value))
+
+
+def _join(node: ConfigNode, problems: ProblemList, sources: Mapping[str, SourceSpec]) -> JoinSpec:
+    own = {name: child.data for name, child in node.entries.items() if name in ("on", "how", "prefix")}
+    table = replace(node, value={name: child for name, child in node.entries.items() if name not in own})
+    return JoinSpec(read_input(table, problems, sources), **{**own, "on": _names(own["on"])})
 
 
 def _check_input(node: ConfigNode, problems: ProblemList) -> None:
     origin = next(name for name in _ORIGINS if name in node)
     if origin in ("file", "files", "text_files"):
         check_path(node[origin], problems)
+    shapes = [name for name in _SHAPES if name in node]
+    if len(shapes) > 1:
+        message = f"`{shapes[0]}` and `{shapes[1]}` do not go together."
+        hint = "Put a job in between: the second one reads the first one's answers with `ref`."
+        problems.add("BF105", message, location=node[shapes[1]].key_location, hint=hint)
     by_itself = (*_TABLE_ONLY, "encoding")
-    useless = {"text_files": _TABLE_ONLY, "rows": by_itself, "ref": by_itself, "source": by_itself}.get(origin, ())
+    useless = {"text_files": _TABLE_ONLY, **dict.fromkeys(("rows", "generate", "ref", "source"), by_itself)}.get(
+        origin, ()
+    )
+    if origin != "generate" and "seed" in node:
+        useless = (*useless, "seed")
     hint = "Set it for the source." if origin == "source" else "Remove it."
     for name in useless:
         if name in node:

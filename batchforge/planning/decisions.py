@@ -62,6 +62,58 @@ def decide(
     return _decide_failed(counting, max_tokens, resend)
 
 
+def decide_answer(
+    record: RequestRecord | None,
+    answer: tuple[int, int],
+    max_tokens: int,
+    resend: Resend = Resend.NOTHING_PAID,
+    asked_after: int | None = None,
+    invalid: Collection[int] = (),
+) -> Decision:
+    """The same for one of several answers to a request: `answer` is its number, from 0, and how many there are to be.
+
+    The newest usable answers serve first, then those in flight, then failures that are not to be paid again; what is
+    missing is asked under the next free ordinals.
+    """
+    number, answers = answer
+    if answers == 1:
+        return decide(record, max_tokens, resend, asked_after, invalid)
+    if record is None:
+        return Decision(Action.SUBMIT, number, "new")
+    counting = _counting_answers(record.answers)
+    if asked_after is not None and any(each.attempt_id > asked_after for each in record.answers):
+        resend = Resend.NOTHING_PAID
+    held = [] if resend is Resend.ALL else _held_answers(counting, max_tokens, resend, invalid)[-answers:]
+    held += [
+        Decision(Action.WAIT, claim.ordinal, claim.batch_id or claim.attempt_state.value) for claim in record.claims
+    ]
+    if resend is not Resend.ALL:
+        held += [each for each in _held_failures(counting, max_tokens, resend) if each.action is Action.FAILED]
+    if number < len(held):
+        return held[number]
+    taken = [*counting, *(claim.ordinal for claim in record.claims)]
+    reason = "full refresh" if resend is Resend.ALL else "new"
+    return Decision(Action.SUBMIT, max(taken, default=-1) + 1 + number - len(held), reason)
+
+
+def _held_answers(
+    counting: Mapping[int, StoredAnswer], max_tokens: int, resend: Resend, invalid: Collection[int]
+) -> list[Decision]:
+    return [
+        Decision(Action.REUSE, ordinal, "answered before")
+        for ordinal, answer in sorted(counting.items())
+        if answer.kind is ResultKind.ANSWERED
+        and answer.output_tokens <= max_tokens
+        and not (resend is Resend.FAILED and ordinal in invalid)
+    ]
+
+
+def _held_failures(counting: Mapping[int, StoredAnswer], max_tokens: int, resend: Resend) -> list[Decision]:
+    """What a failure by itself would be: one that may be paid again is asked as if it were not there."""
+    failed = {ordinal: each for ordinal, each in sorted(counting.items()) if each.kind is not ResultKind.ANSWERED}
+    return [_decide_failed({ordinal: each}, max_tokens, resend) for ordinal, each in failed.items()]
+
+
 def _decide_failed(counting: Mapping[int, StoredAnswer], max_tokens: int, resend: Resend) -> Decision:
     last = counting[max(counting)]
     if last.kind is ResultKind.ANSWERED:

@@ -32,7 +32,7 @@ from batchforge.planning.caching import (
     decide_group_caching,
     group_note,
 )
-from batchforge.planning.decisions import Resend, decide
+from batchforge.planning.decisions import Resend, decide_answer
 from batchforge.planning.estimate import (
     CANARY_FROM_ROWS,
     CANARY_ROWS,
@@ -449,14 +449,17 @@ class _Planner:
                 yield self._blocked(row), ""
                 continue
             record, settings = records.get(row.request_id), self.settings
-            decision = decide(
+            answers = self.compiled.spec.answers
+            decision = decide_answer(
                 record,
+                (row.position % answers, answers),
                 self.compiled.spec.max_tokens,
                 settings.resend,
                 settings.asked_after,
                 invalid.get(row.request_id, ()),
             )
-            is_first = seen.add(row.request_id) == 0
+            name = row.request_id if answers == 1 else row.request_id + decision.ordinal.to_bytes(4, "big")
+            is_first = seen.add(name) == 0
             is_sent = decision.action is Action.SUBMIT and is_first
             reason = causes.get(row.position, decision.reason)
             manifest_row = ManifestRow(

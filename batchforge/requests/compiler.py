@@ -10,13 +10,16 @@ from typing import Any
 import msgspec
 
 from batchforge.errors import BatchForgeError, ProblemList
-from batchforge.inputs import InputRow
 from batchforge.requests.request import BlockedRow, CacheablePart, CacheSlot, Hole, MessageRequest, RequestTemplate
 from batchforge.requests.templating import PromptEnvironment, PromptTemplate, make_environment
+from batchforge.row_shapes import PARENT, InputRow
 from batchforge.source_tree import SourceTree
 from batchforge.spec import ContentTree, JobSpec, TemplateSource
 
 _encode = msgspec.json.Encoder().encode
+
+ANSWER = "_answer"
+"""The column that tells the answers to one request apart, from 1."""
 
 RowReader = Callable[[], Iterable[InputRow]]
 """Gives the job's rows, from the start, each time it is called."""
@@ -63,8 +66,14 @@ class CompiledJob:
         """
         variables = dict(self._variables)
         for row in self._read_rows():
-            variables["row"] = row.values
-            yield self._request_of(row, variables)
+            if row.blocked:
+                request: MessageRequest | BlockedRow = BlockedRow(
+                    row.position, row.key, "BF225", row.blocked, row.values, row.place
+                )
+            else:
+                variables["row"], variables["rows"] = row.values, row.rows
+                request = self._request_of(row, variables)
+            yield from [request] if self.spec.answers == 1 else self._answers_to(request)
 
     def sample_params(self) -> dict[str, Any]:
         """The full parameters of the first row's request, or with stand-in texts where there is no row."""
@@ -81,6 +90,15 @@ class CompiledJob:
     def params_of(self, request: MessageRequest) -> dict[str, Any]:
         """The body of one request, as a value and without cache breakpoints."""
         return _decode(self.template.skeleton.fill(request.pieces))
+
+    def _answers_to(self, request: MessageRequest | BlockedRow) -> Iterator[MessageRequest | BlockedRow]:
+        """The same request for each answer that the row is to have, each with a key of its own."""
+        for number in range(self.spec.answers):
+            yield request._replace(
+                position=request.position * self.spec.answers + number,
+                key=f"{request.key}#{number + 1}",
+                values={**request.values, PARENT: request.key, ANSWER: number + 1},
+            )
 
     def _request_of(self, row: InputRow, variables: Mapping[str, Any]) -> MessageRequest | BlockedRow:
         try:

@@ -9,11 +9,12 @@ from functools import partial
 
 from batchforge.errors import BatchForgeError, ProblemList, UsageError
 from batchforge.events import Event, EventName, Listener
-from batchforge.inputs import InputRow, read_input
+from batchforge.inputs import read_input
 from batchforge.planning.planner import PlanSettings
 from batchforge.project import Project
 from batchforge.requests.compiler import CompiledJob, compile_job
 from batchforge.requests.request_checks import check_request
+from batchforge.row_shapes import InputRow
 from batchforge.running.run_options import RunOptions
 from batchforge.spec import JobSpec
 from batchforge.target import Mode, Target
