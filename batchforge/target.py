@@ -89,12 +89,14 @@ class Target:
         return Origin("claude", f"{parts.hostname}{port}", self.workspace_id or "")
 
     def state_url(self, project: HasRoot) -> str:
-        """`sqlite:///` and an absolute path."""
+        """`sqlite:///` and an absolute path, or another store's address. It may hold a password."""
         root = project.root.absolute()
         if "state" not in self.settings:
             return f"sqlite:///{root}/.batchforge/state-{self.origin().slug}.db"
-        path = self._text("state").removeprefix("sqlite:///")
-        return f"sqlite:///{root / path}"
+        url = self._text("state")
+        if not url.startswith("sqlite:///"):
+            return url
+        return f"sqlite:///{root / url.removeprefix('sqlite:///')}"
 
     @property
     def outputs_dir(self) -> str:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from batchforge.errors import ProjectError, StateError
+from batchforge.errors import ProjectError, StateError, UsageError
 from batchforge.project import Project
 from batchforge.state.records import StateReader, StateStore
 from batchforge.target import Target
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from batchforge.backends.base import BatchBackend, Connection, MessagesBackend
     from batchforge.emulator import Scenario
     from batchforge.model_check import LiveModel
+    from batchforge.state.sql_state import SqlState
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +91,9 @@ def open_state(project: Project, target: Target) -> StateStore:
     Raises:
         StateError: BF506 it holds answers of another origin.
     """
-    from batchforge.state.sqlite import SqliteState
+    from batchforge.state import stores
 
-    state = SqliteState(state_path(project, target))
+    state = stores.open_state(state_url(project, target))
     held, wanted = state.origin(), target.origin()
     if held is None:
         state.set_origin(wanted)
@@ -105,13 +106,12 @@ def open_state(project: Project, target: Target) -> StateStore:
 @contextmanager
 def read_state(project: Project, target: Target) -> Iterator[StateReader | None]:
     """The target's state, for reading; None where there is none yet."""
-    from batchforge.state.sqlite import SqliteState
+    from batchforge.state.stores import Opening, open_state
 
-    path = state_path(project, target)
-    if not path.exists():
+    if not has_state(project, target):
         yield None
         return
-    state = SqliteState(path, read_only=True)
+    state = open_state(state_url(project, target), Opening(read_only=True))
     try:
         held = state.origin()
         if held is not None and held != target.origin():
@@ -138,8 +138,28 @@ def emulator_database(project: Project, target: Target) -> Path:
     return project.state_folder / f"emulator-{target.name}.db"
 
 
-def state_path(project: Project, target: Target) -> Path:
-    return Path(target.state_url(project).removeprefix("sqlite:///"))
+def state_url(project: Project, target: Target) -> str:
+    """Where the target's state is; it may hold a password, and is shown by `stores.shown_url` only."""
+    return target.state_url(project)
+
+
+def has_state(project: Project, target: Target) -> bool:
+    from batchforge.state.stores import state_exists
+
+    return state_exists(state_url(project, target))
+
+
+def existing_state(project: Project, target: Target, *, read_only: bool = True) -> SqlState:
+    """The target's state as it is, whoever's answers it holds.
+
+    Raises:
+        UsageError: BF908 there is none yet.
+    """
+    from batchforge.state.stores import Opening, open_state
+
+    if not has_state(project, target):
+        raise UsageError("BF908", f"There is no state of target `{target.name}` yet.", hint="The first run makes it.")
+    return open_state(state_url(project, target), Opening(read_only=read_only))
 
 
 def _other_origin(held: str, wanted: str, target: Target) -> StateError:

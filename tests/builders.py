@@ -27,7 +27,6 @@ from batchforge.spec import JobSpec
 from batchforge.state.sqlite import SqliteState
 from batchforge.summaries import RunSummary
 from batchforge.target import Target
-from batchforge.targets import state_path
 
 TREE = Path(__file__).parents[1]
 CLI = (sys.executable, "-c", "from batchforge.cli import main; main()")
@@ -212,3 +211,8 @@ def copy_example(name: str, root: Path) -> Path:
     """A copy of projects/<name>, without what a run leaves."""
     left_by_runs = shutil.ignore_patterns("target", ".batchforge")
     return Path(shutil.copytree(TREE / "projects" / name, root / name, ignore=left_by_runs))
+
+
+def state_path(project: Project, target: Target) -> Path:
+    """The file of a target's SQLite state."""
+    return Path(target.state_url(project).removeprefix("sqlite:///"))

@@ -12,8 +12,7 @@ from batchforge.results import UNBILLED, RequestResult, ResultKind, Usage, broug
 from batchforge.state.attempts import AttemptState
 from batchforge.state.records import BatchRecord, IntendedRequest, Intention, RunRecord
 from batchforge.state.sqlite import SqliteState
-from batchforge.targets import state_path
-from tests.builders import ProjectFiles
+from tests.builders import ProjectFiles, state_path
 
 DAY = "2026-11-20"
 

@@ -34,8 +34,7 @@ from batchforge.ledger.usage_export import (
 from batchforge.results import ResultKind, Usage
 from batchforge.state.maintenance import prune
 from batchforge.state.sqlite import SqliteState
-from batchforge.targets import state_path
-from tests.builders import TREE, ProjectFiles
+from tests.builders import TREE, ProjectFiles, state_path
 from tests.ledger import DAY, Answer, Ledger, many
 
 TODAY = date(2026, 11, 24)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchforge.commands.looking import choose_job, no_state, print_lines
+from batchforge.commands.looking import choose_job, print_lines
 from batchforge.commands.options import output_option, project_options, target_option
 from batchforge.commands.running import Chosen
 
@@ -55,13 +55,9 @@ def erase(
 def _erase(chosen: Chosen, keys: tuple[str, ...], where: str | None, yes: bool) -> Erasure:
     from batchforge.clock import SystemClock
     from batchforge.lookup.erasing import Eraser
-    from batchforge.state.sqlite import SqliteState
-    from batchforge.targets import state_path
+    from batchforge.targets import existing_state
 
-    path = state_path(chosen.project, chosen.target)
-    if not path.exists():
-        raise no_state(chosen.target)
-    state = SqliteState(path, read_only=not yes)
+    state = existing_state(chosen.project, chosen.target, read_only=not yes)
     try:
         eraser = Eraser(chosen.project, chosen.jobs[0], chosen.target, state, SystemClock())
         wanted = set(keys) if where is None else eraser.keys_where(where)

@@ -15,7 +15,7 @@ from batchforge.commands.erase import erase
 from batchforge.commands.options import load_files, output_option, project_options, target_option
 
 if TYPE_CHECKING:
-    from batchforge.state.sqlite import SqliteState
+    from batchforge.state.sql_state import SqlState
 
 
 @click.group(name="state")
@@ -38,7 +38,7 @@ def show(target_name: str | None, project_dir: Path | None, cli_vars: dict[str, 
         value: dict[str, Any] = {
             "url": state.url,
             "origin": str(state.origin() or ""),
-            "size_bytes": state.path.stat().st_size,
+            "size_bytes": state.size_bytes(),
             **state.counts(),
         }
     if output == "json":
@@ -145,18 +145,12 @@ def import_(file: BinaryIO, target_name: str | None, project_dir: Path | None, c
 @contextmanager
 def _opened(
     target_name: str | None, project_dir: Path | None, cli_vars: dict[str, Any], *, read_only: bool
-) -> Iterator[SqliteState]:
-    from batchforge.errors import UsageError
-    from batchforge.state.sqlite import SqliteState
-    from batchforge.targets import state_path
+) -> Iterator[SqlState]:
+    from batchforge.targets import existing_state
 
     project, _, problems = load_files(project_dir, cli_vars)
     problems.raise_if_any()
-    target = project.target(target_name)
-    path = state_path(project, target)
-    if not path.exists():
-        raise UsageError("BF908", f"There is no state of target `{target.name}` yet.", hint="The first run makes it.")
-    state = SqliteState(path, read_only=read_only)
+    state = existing_state(project, project.target(target_name), read_only=read_only)
     try:
         yield state
     finally:

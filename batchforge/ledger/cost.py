@@ -7,19 +7,18 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
 from functools import cache, partial
-from pathlib import Path
 
 from batchforge.claude_models import price_table
-from batchforge.errors import BatchForgeError, UsageError
+from batchforge.errors import BatchForgeError
 from batchforge.ledger.pricing import Pricing, tier_limits
 from batchforge.ledger.reconciliation import Reconciliation, reconcile
 from batchforge.ledger.spending import Period, Spending, SpendingSum
 from batchforge.ledger.usage_export import ExportLine
 from batchforge.project import Project
 from batchforge.state.spending import SettledAttempt, SpentGroup, settled_attempts, spent_groups
-from batchforge.state.sqlite import SqliteState
+from batchforge.state.stores import Opening, open_state
 from batchforge.target import Target
-from batchforge.targets import state_path
+from batchforge.targets import existing_state, has_state, state_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class CostReport:
 
 @dataclass(frozen=True, slots=True)
 class StateFile:
-    path: Path
+    url: str
     is_emulated: bool
 
 
@@ -64,7 +63,7 @@ def cost_report(
         return period.holds(found.day) and (target is None or found.target == target.name)
 
     for file in files:
-        with closing(SqliteState(file.path, read_only=True)) as state:
+        with closing(open_state(file.url, Opening(read_only=True))) as state:
             groups = spent_groups(state, tier_limits())
             sums[file.is_emulated].add(groups, settled_attempts(state), pricing_of, is_wanted)
     paid = sums[False].result()
@@ -101,35 +100,32 @@ def reconciled(
 
 
 def _groups_of(file: StateFile) -> Iterator[SpentGroup]:
-    with closing(SqliteState(file.path, read_only=True)) as state:
+    with closing(open_state(file.url, Opening(read_only=True))) as state:
         yield from spent_groups(state, tier_limits())
 
 
 def _state_files(project: Project, target: Target | None) -> tuple[list[StateFile], list[str]]:
     """Each state once, though several targets may share it."""
     if target is not None:
-        path = state_path(project, target)
-        if not path.exists():
-            hint = "The first run makes it."
-            raise UsageError("BF908", f"There is no state of target `{target.name}` yet.", hint=hint)
-        return [_state_file(path, target)], []
-    found: dict[Path, StateFile] = {}
+        existing_state(project, target).close()
+        return [_state_file(state_url(project, target), target)], []
+    found: dict[str, StateFile] = {}
     left_out = []
     for candidate in project.targets.values():
         try:
-            path = state_path(project, candidate)
+            url, is_there = state_url(project, candidate), has_state(project, candidate)
         except BatchForgeError as exc:
             left_out.append(f"{candidate.name}: {exc.problems[0].message}")
             continue
-        if path.exists() and path not in found:
-            found[path] = _state_file(path, candidate)
+        if is_there and url not in found:
+            found[url] = _state_file(url, candidate)
     return list(found.values()), left_out
 
 
-def _state_file(path: Path, target: Target) -> StateFile:
-    with closing(SqliteState(path, read_only=True)) as state:
+def _state_file(url: str, target: Target) -> StateFile:
+    with closing(open_state(url, Opening(read_only=True))) as state:
         origin = state.origin()
-    return StateFile(path, (origin.kind if origin else target.type) == "emulator")
+    return StateFile(url, (origin.kind if origin else target.type) == "emulator")
 
 
 def _pricing(project: Project, target_name: str) -> Pricing:

@@ -20,6 +20,7 @@ from batchforge.target import ENV_VAR, Target
 
 if TYPE_CHECKING:
     from batchforge.state.records import StateReader
+    from batchforge.state.sql_state import SqlState
 
 ASK_TIMEOUT_S = 5.0
 _TEXTS = frozenset({"system", "user", "messages", "vars"})
@@ -112,31 +113,36 @@ def _unknown(models: Iterable[str]) -> list[str]:
 
 def state_facts(project: Project, target: Target, problems: ProblemList) -> dict[str, Any]:
     from batchforge.state.schema import MIGRATIONS
-    from batchforge.targets import read_state, state_path
+    from batchforge.state.stores import shown_url, sqlite_path
+    from batchforge.targets import has_state, read_state, state_url
 
     facts: dict[str, Any] = {}
     with _noting(problems):
-        path = state_path(project, target)
-        facts |= {"path": str(path), "exists": path.exists()}
+        url = state_url(project, target)
+        facts |= {"path": str(sqlite_path(url) or shown_url(url)), "exists": has_state(project, target)}
         with read_state(project, target) as state:
             if state is not None:
                 facts |= _health(state, problems)
-                facts |= {"schema_known_to_this_version": len(MIGRATIONS), "size_bytes": path.stat().st_size}
+                facts |= {"schema_known_to_this_version": len(MIGRATIONS), "size_bytes": _sql(state).size_bytes()}
     return facts
 
 
-def _health(state: StateReader, problems: ProblemList) -> dict[str, Any]:
-    from batchforge.state.sqlite import SqliteState
+def _sql(state: StateReader) -> SqlState:
+    from batchforge.state.sql_state import SqlState
 
-    assert isinstance(state, SqliteState)
-    found = [row[0] for row in state.query("PRAGMA integrity_check(3)")]
-    if found != ["ok"]:
+    assert isinstance(state, SqlState)
+    return state
+
+
+def _health(state: StateReader, problems: ProblemList) -> dict[str, Any]:
+    found = _sql(state).damage()
+    if found:
         hint = "Move it away and keep it. What was paid can be read from the API for 29 days."
-        problems.add("BF503", f"the state {state.path} is damaged: {'; '.join(found)}", hint=hint)
+        problems.add("BF503", f"the state {state.url} is damaged: {'; '.join(found)}", hint=hint)
     attempts = state.open_attempts()
     return {
-        "integrity": found[0] if found == ["ok"] else "damaged",
-        "schema": next(iter(state.query("PRAGMA user_version")))[0],
+        "integrity": "damaged" if found else "ok",
+        "schema": _sql(state).schema_version(),
         "holds_answers_of": str(state.origin() or "nobody yet"),
         "batches_in_flight": len(attempts),
         **{name: count for name, count in state.counts().items() if name in ("runs", "requests", "results")},

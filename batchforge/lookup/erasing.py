@@ -24,9 +24,10 @@ from batchforge.spec import JobSpec
 from batchforge.state import erasure
 from batchforge.state.erasure import Erasable, HeldBatch
 from batchforge.state.records import Manifest
-from batchforge.state.sqlite import SqliteState
+from batchforge.state.sql_state import SqlState
+from batchforge.state.stores import shown_url
 from batchforge.target import Target
-from batchforge.targets import emulator_database, state_path
+from batchforge.targets import emulator_database, has_state, state_url
 
 RESULTS_KEPT = timedelta(days=29)
 """From a batch's creation on; then the API has removed requests and results by itself."""
@@ -72,7 +73,7 @@ class Erasure:
 class Eraser:
     """Rows of one job in one state, for all targets that share it."""
 
-    def __init__(self, project: Project, spec: JobSpec, target: Target, state: SqliteState, clock: Clock) -> None:
+    def __init__(self, project: Project, spec: JobSpec, target: Target, state: SqlState, clock: Clock) -> None:
         self.project, self.spec, self.target, self.state, self.clock = project, spec, target, state, clock
         self.manifests = state.manifests(spec.name)
 
@@ -167,9 +168,9 @@ class Eraser:
 
     def _count_without_values(self) -> int:
         counted = self.state.query(
-            "SELECT count(DISTINCT key) FROM row_requests WHERE job = ?1 AND key NOT IN "
-            "(SELECT key FROM manifest_rows JOIN manifests USING (manifest_id) WHERE job = ?1)",
-            (self.spec.name,),
+            "SELECT count(DISTINCT key) FROM row_requests WHERE job = ? AND key NOT IN "
+            "(SELECT key FROM manifest_rows JOIN manifests USING (manifest_id) WHERE job = ?)",
+            (self.spec.name, self.spec.name),
         )
         return int(next(counted)[0])
 
@@ -181,10 +182,12 @@ class Eraser:
     def _other_states(self) -> Iterator[str]:
         for name, target in self.project.targets.items():
             try:
-                path = state_path(self.project, target)
+                is_other = (
+                    has_state(self.project, target) and shown_url(state_url(self.project, target)) != self.state.url
+                )
             except BatchForgeError:
                 continue  # its address is not known here, so it has no state here
-            if path.exists() and path != self.state.path:
+            if is_other:
                 yield name
 
     def _shown(self, path: Path) -> str:
@@ -215,7 +218,7 @@ class Eraser:
         if not self.state.compact():
             raise StateLocked(
                 "BF502",
-                f"the rows are erased, but another process still reads older pages of {self.state.path}",
+                f"the rows are erased, but another process still reads older pages of {self.state.url}",
                 hint="Run the same command again when it has ended: it clears the file's log.",
             )
 

@@ -1,4 +1,4 @@
-"""Taking rows out of an SQLite state, with all that was asked and answered for them: counted first, then removed."""
+"""Taking rows out of a state, with all that was asked and answered for them: counted first, then removed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from batchforge.requests.fingerprint import custom_id
-from batchforge.state.sqlite import SqliteState
+from batchforge.state.sql_state import SqlState
 
 SHOWN = 5
 """How many of many are named."""
@@ -51,14 +51,14 @@ class Erasable:
     batches: tuple[HeldBatch, ...]
 
 
-_THEIRS = "job = ? AND key IN (SELECT key FROM temp.erased_keys)"
-_GONE = "(SELECT request_id FROM temp.erased_requests WHERE request_id NOT IN (SELECT request_id FROM temp.kept))"
+_THEIRS = "job = ? AND key IN (SELECT key FROM erased_keys)"
+_GONE = "(SELECT request_id FROM erased_requests WHERE request_id NOT IN (SELECT request_id FROM kept))"
 
 
-def find_erasable(state: SqliteState, job: str, keys: Collection[str]) -> Erasable:
+def find_erasable(state: SqlState, job: str, keys: Collection[str]) -> Erasable:
     """What would be removed with these rows of the job, for all targets of the state."""
     with _marked(state, job, keys):
-        shared = state.query("SELECT job, key FROM temp.kept GROUP BY job, key ORDER BY job, key LIMIT ?", (SHOWN,))
+        shared = state.query("SELECT job, key FROM kept GROUP BY job, key ORDER BY job, key LIMIT ?", (SHOWN,))
         return Erasable(
             rows=_number(state, f"SELECT count(DISTINCT key) FROM manifest_rows {_JOINED} WHERE {_THEIRS}", job),
             requests=_number(state, f"SELECT count(*) FROM requests WHERE request_id IN {_GONE}"),
@@ -69,7 +69,7 @@ def find_erasable(state: SqliteState, job: str, keys: Collection[str]) -> Erasab
                 "AND kind NOT IN ('errored', 'expired', 'canceled')",
             ),
             in_flight=_number(state, f"SELECT count(*) FROM claims WHERE request_id IN {_GONE}"),
-            shared_requests=_number(state, "SELECT count(DISTINCT request_id) FROM temp.kept"),
+            shared_requests=_number(state, "SELECT count(DISTINCT request_id) FROM kept"),
             shared_with=tuple(SharedRow(*row) for row in shared),
             custom_ids=frozenset(
                 custom_id(*row)
@@ -91,7 +91,7 @@ def find_erasable(state: SqliteState, job: str, keys: Collection[str]) -> Erasab
 _JOINED = "JOIN manifests USING (manifest_id)"
 
 
-def erase(state: SqliteState, job: str, keys: Collection[str]) -> None:
+def erase(state: SqlState, job: str, keys: Collection[str]) -> None:
     """Remove them, all or nothing. What was removed is in the file until it is compacted."""
     with _marked(state, job, keys):
         state.change(
@@ -106,13 +106,13 @@ def erase(state: SqliteState, job: str, keys: Collection[str]) -> None:
             # An empty digest equals none, so that the next run writes the rows down anew.
             (
                 "UPDATE manifests SET digest = '', row_count = row_count - (SELECT count(*) FROM manifest_rows r "
-                "WHERE r.manifest_id = manifests.manifest_id AND r.key IN (SELECT key FROM temp.erased_keys)) "
+                "WHERE r.manifest_id = manifests.manifest_id AND r.key IN (SELECT key FROM erased_keys)) "
                 "WHERE job = ?",
                 (job,),
             ),
             (
                 "DELETE FROM manifest_rows WHERE manifest_id IN (SELECT manifest_id FROM manifests WHERE job = ?) "
-                "AND key IN (SELECT key FROM temp.erased_keys)",
+                "AND key IN (SELECT key FROM erased_keys)",
                 (job,),
             ),
             (f"DELETE FROM row_requests WHERE {_THEIRS}", (job,)),
@@ -120,7 +120,7 @@ def erase(state: SqliteState, job: str, keys: Collection[str]) -> None:
         )
 
 
-def _summaries_without(state: SqliteState, job: str, keys: Collection[str]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+def _summaries_without(state: SqlState, job: str, keys: Collection[str]) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """Summaries may name keys of rows that had moved."""
     for run_id, text in state.query('SELECT run_id, summary FROM runs WHERE summary LIKE \'%"problem":"_%\''):
         summary = msgspec.json.decode(text)
@@ -140,24 +140,29 @@ def forget_keys(summary: dict[str, Any], job: str, keys: Collection[str]) -> boo
 
 
 @contextmanager
-def _marked(state: SqliteState, job: str, keys: Collection[str]) -> Iterator[None]:
+def _marked(state: SqlState, job: str, keys: Collection[str]) -> Iterator[None]:
     """Temporary tables: the erased keys, their requests, and those of the requests that other rows have too."""
     others = (
         f"SELECT request_id, job, key FROM row_requests WHERE request_id IN (SELECT request_id FROM erased_requests) "
         f"AND NOT ({_THEIRS})"
     )
     with (
-        state.scratch_table("erased_keys", "key TEXT PRIMARY KEY", "VALUES (?)", ((key,) for key in keys)),
+        state.scratch_table(
+            "erased_keys",
+            "key TEXT PRIMARY KEY",
+            "INSERT INTO erased_keys VALUES (?) ON CONFLICT DO NOTHING",
+            ((key,) for key in keys),
+        ),
         state.scratch_table(
             "erased_requests",
             "request_id BLOB PRIMARY KEY",
-            f"SELECT DISTINCT request_id FROM row_requests WHERE {_THEIRS}",
+            f"INSERT INTO erased_requests SELECT DISTINCT request_id FROM row_requests WHERE {_THEIRS}",
             [(job,)],
         ),
-        state.scratch_table("kept", "request_id BLOB, job TEXT, key TEXT", others, [(job,)]),
+        state.scratch_table("kept", "request_id BLOB, job TEXT, key TEXT", f"INSERT INTO kept {others}", [(job,)]),
     ):
         yield
 
 
-def _number(state: SqliteState, sql: str, *values: Any) -> int:
-    return int(next(iter(state.query(sql, values)))[0])
+def _number(state: SqlState, sql: str, *values: Any) -> int:
+    return int(next(state.query(sql, values))[0])

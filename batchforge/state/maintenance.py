@@ -1,4 +1,4 @@
-"""Looking after an SQLite state: export it as lines of JSON, and prune what no output is made of any more."""
+"""Looking after a state: export it as lines of JSON, and prune what no output is made of any more."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 
 from batchforge.requests.fingerprint import custom_id
 from batchforge.requests.request import Skeleton
-from batchforge.state.sqlite import SqliteState
+from batchforge.state.sql_state import SqlState
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Prunable:
     runs: int
 
 
-def export_answers(state: SqliteState) -> Iterator[dict[str, Any]]:
+def export_answers(state: SqlState) -> Iterator[dict[str, Any]]:
     """One value for each stored result: the request as it was asked, the result as it came."""
     skeletons = {row[0]: Skeleton(zlib.decompress(row[1])) for row in state.query("SELECT * FROM skeletons")}
     rows = state.query(
@@ -57,57 +57,65 @@ def _message(body: bytes | None) -> Any:
     return None if body is None else msgspec.json.decode(body)
 
 
-_UNUSED = """
-    SELECT r.request_id, r.ordinal, r.attempt_id, r.message_rowid, r.kind FROM results r WHERE r.stored_at < ?
+_USED_COLUMNS = "request_id BLOB NOT NULL, ordinal INTEGER NOT NULL, PRIMARY KEY (request_id, ordinal)"
+_FILL_USED = (
+    "INSERT INTO used SELECT DISTINCT request_id, ordinal FROM manifest_rows WHERE request_id IS NOT NULL "
+    "ON CONFLICT DO NOTHING"
+)
+_UNUSED_COLUMNS = "request_id BLOB, ordinal INTEGER, attempt_id INTEGER, message_rowid INTEGER, kind TEXT"
+_FILL_UNUSED = """
+    INSERT INTO unused SELECT r.request_id, r.ordinal, r.attempt_id, r.message_rowid, r.kind FROM results r
+    WHERE r.stored_at < ?
     AND NOT EXISTS (SELECT 1 FROM used u WHERE u.request_id = r.request_id AND u.ordinal = r.ordinal)
 """
 
 
-def find_prunable(state: SqliteState, before: str) -> Prunable:
+def find_prunable(state: SqlState, before: str) -> Prunable:
     """What was stored before a time and serves no row of any job's last run."""
-    with state.scratch("CREATE TEMP TABLE used AS SELECT DISTINCT request_id, ordinal FROM manifest_rows", _INDEX):
-        answers, billed = next(
-            iter(
-                state.query(
-                    "SELECT count(*), coalesce(sum(kind NOT IN ('errored', 'expired', 'canceled')), 0) "
-                    f"FROM ({_UNUSED})",
-                    (before,),
-                )
-            )
+    with (
+        state.scratch_table("used", _USED_COLUMNS, _FILL_USED),
+        state.scratch_table("unused", _UNUSED_COLUMNS, _FILL_UNUSED, [(before,)]),
+    ):
+        return _counted(state, before)
+
+
+def _counted(state: SqlState, before: str) -> Prunable:
+    (answers, billed, requests) = next(
+        state.query(
+            "SELECT count(*), coalesce(sum(CASE WHEN kind IN ('errored', 'expired', 'canceled') THEN 0 ELSE 1 END), 0),"
+            " count(DISTINCT request_id) FROM unused"
         )
-        requests = next(iter(state.query(f"SELECT count(DISTINCT request_id) FROM ({_UNUSED})", (before,))))[0]
-    runs = next(iter(state.query("SELECT count(*) FROM runs WHERE ended_at < ?", (before,))))[0]
+    )
+    runs = next(state.query("SELECT count(*) FROM runs WHERE ended_at < ?", (before,)))[0]
     return Prunable(answers, billed, requests, runs)
 
 
-_INDEX = "CREATE INDEX temp.used_by_request ON used (request_id, ordinal)"
-
-
-def prune(state: SqliteState, before: str) -> Prunable:
+def prune(state: SqlState, before: str) -> Prunable:
     """Remove it, all or nothing, and give the room back to the disk."""
     prunable = find_prunable(state, before)
-    with state.scratch("CREATE TEMP TABLE used AS SELECT DISTINCT request_id, ordinal FROM manifest_rows", _INDEX):
-        state.change(
-            ("CREATE TEMP TABLE unused AS " + _UNUSED, (before,)),
-            ("DELETE FROM messages WHERE message_rowid IN (SELECT message_rowid FROM unused)", ()),
-            (
-                "DELETE FROM results WHERE (request_id, ordinal, attempt_id) IN "
-                "(SELECT request_id, ordinal, attempt_id FROM unused)",
-                (),
-            ),
-            (
-                "DELETE FROM requests WHERE request_id IN (SELECT request_id FROM unused) "
-                "AND request_id NOT IN (SELECT request_id FROM results) "
-                "AND request_id NOT IN (SELECT request_id FROM claims)",
-                (),
-            ),
-            (
-                "DELETE FROM row_requests WHERE (request_id, ordinal) IN (SELECT request_id, ordinal FROM unused)",
-                (),
-            ),
-            ("DELETE FROM skeletons WHERE skeleton_id NOT IN (SELECT skeleton_id FROM requests)", ()),
-            ("DELETE FROM runs WHERE ended_at < ? AND run_id NOT IN (SELECT run_id FROM attempts)", (before,)),
-            ("DROP TABLE unused", ()),
-        )
+    with (
+        state.scratch_table("used", _USED_COLUMNS, "", ()),
+        state.scratch_table("unused", _UNUSED_COLUMNS, "", ()),
+    ):
+        # Looked for in the transaction that removes it, so that nothing goes that has come into use.
+        state.change((_FILL_USED, ()), (_FILL_UNUSED, (before,)), *_removals(before))
     state.compact()
     return prunable
+
+
+def _removals(before: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    yield "DELETE FROM messages WHERE message_rowid IN (SELECT message_rowid FROM unused)", ()
+    yield (
+        "DELETE FROM results WHERE (request_id, ordinal, attempt_id) IN "
+        "(SELECT request_id, ordinal, attempt_id FROM unused)",
+        (),
+    )
+    yield (
+        "DELETE FROM requests WHERE request_id IN (SELECT request_id FROM unused) "
+        "AND request_id NOT IN (SELECT request_id FROM results) "
+        "AND request_id NOT IN (SELECT request_id FROM claims)",
+        (),
+    )
+    yield "DELETE FROM row_requests WHERE (request_id, ordinal) IN (SELECT request_id, ordinal FROM unused)", ()
+    yield "DELETE FROM skeletons WHERE skeleton_id NOT IN (SELECT skeleton_id FROM requests)", ()
+    yield "DELETE FROM runs WHERE ended_at < ? AND run_id NOT IN (SELECT run_id FROM attempts)", (before,)

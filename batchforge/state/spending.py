@@ -1,4 +1,4 @@
-"""What was spent, from an SQLite state: usage and stored costs summed by whatever tells them apart, in a stream.
+"""What was spent, from a state: usage and stored costs summed by whatever tells them apart, in a stream.
 
 Cost is linear in tokens within one model, mode, place and price tier, so the sums lose nothing.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchforge.results import UNBILLED, Usage
-from batchforge.state.sqlite import SqliteState
+from batchforge.state.sql_state import SqlState
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ _GROUPS = """
     FROM (
         SELECT attempt_id, model, inference_geo, {tier} AS tier, substr(stored_at, 1, 10) AS stored_day,
             kind NOT IN ({unbilled}) AS is_billed, cost_pico_usd IS NOT NULL AS is_priced, count(*) AS results,
-            sum(coalesce(error_type, '') = 'unreadable_result') AS unreadable,
+            sum(CASE WHEN error_type = 'unreadable_result' THEN 1 ELSE 0 END) AS unreadable,
             sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
             sum(cache_read_tokens) AS cache_read_tokens, sum(cache_write_5m_tokens) AS cache_write_5m_tokens,
             sum(cache_write_1h_tokens) AS cache_write_1h_tokens, sum(web_searches) AS web_searches,
@@ -78,9 +78,9 @@ _GROUPS = """
 _PLAIN_FIELDS = tuple(SpentGroup.__dataclass_fields__)[:14]
 
 
-def spent_groups(state: SqliteState, tier_limits: Sequence[int]) -> Iterator[SpentGroup]:
+def spent_groups(state: SqlState, tier_limits: Sequence[int]) -> Iterator[SpentGroup]:
     """Everything that is stored. `tier_limits` are prompt sizes above which some model has another price."""
-    tier = " + ".join(f"({_PROMPT} > {limit:d})" for limit in tier_limits) or "0"
+    tier = " + ".join(f"CASE WHEN {_PROMPT} > {limit:d} THEN 1 ELSE 0 END" for limit in tier_limits) or "0"
     for row in state.query(_GROUPS.format(tier=tier, unbilled=_UNBILLED_KINDS)):
         yield _group(row)
 
@@ -91,7 +91,7 @@ def _group(row: Sequence[Any]) -> SpentGroup:
     return SpentGroup(**fields | flags, usage=Usage(*row[14:20]), cost_pico_usd=row[20])
 
 
-def settled_attempts(state: SqliteState) -> Iterator[SettledAttempt]:
+def settled_attempts(state: SqlState) -> Iterator[SettledAttempt]:
     """Also those whose results have been pruned since."""
     rows = state.query(
         "SELECT a.attempt_id, substr(coalesce(b.ended_at, a.created_at), 1, 10), a.target, a.billed_results, "

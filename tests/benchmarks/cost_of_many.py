@@ -17,8 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from batchforge.targets import state_path
-from tests.builders import ProjectFiles
+from tests.builders import ProjectFiles, state_path
 from tests.peak_memory import peak_of
 
 COST = """

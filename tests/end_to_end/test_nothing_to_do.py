@@ -13,8 +13,7 @@ from batchforge.planning.decisions import Resend
 from batchforge.planning.plan_values import plan_value
 from batchforge.state.erasure import erase
 from batchforge.state.sqlite import SqliteState
-from batchforge.targets import state_path
-from tests.builders import JOB_NAME, OUTPUT, ProjectFiles
+from tests.builders import JOB_NAME, OUTPUT, ProjectFiles, state_path
 from tests.planning import planned
 
 

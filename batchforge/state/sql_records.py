@@ -1,4 +1,4 @@
-"""Rows of the SQLite store -> the records that they hold."""
+"""Rows of the database -> the records that they hold."""
 
 from __future__ import annotations
 
@@ -26,6 +26,13 @@ ATTEMPT_COLUMNS = (
     "attempt_id, run_id, job, target, mode, state, request_count, holder, created_at, sent_at, batch_id, "
     "max_tokens, ceiling_pico_usd, note"
 )
+MANIFEST_ROW_COLUMNS = (
+    "manifest_id, position, key, request_id, ordinal, row_hashes, row_values, blocked_code, blocked_reason, place"
+)
+BATCH_COLUMNS = (
+    "batch_id, attempt_id, status, processing, succeeded, errored, canceled, expired, created_at, expires_at, ended_at"
+)
+BATCH_UPDATES = ", ".join(f"{column} = excluded.{column}" for column in BATCH_COLUMNS.split(", ")[1:])
 SELECT_ROWS = (
     "SELECT position, key, request_id, ordinal, row_hashes, row_values, blocked_code, blocked_reason, place "
     "FROM manifest_rows"

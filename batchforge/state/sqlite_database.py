@@ -1,4 +1,4 @@
-"""An SQLite file as all of state uses it: opened, brought up to date, read in steps, changed all or nothing."""
+"""An SQLite file as a `Database`: opened, brought up to date, read in steps, changed all or nothing."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from batchforge.clock import Clock, SystemClock, iso
+from batchforge.clock import Clock, SystemClock
 from batchforge.errors import StateError, StateLocked
+from batchforge.state.database import Conflict
 from batchforge.state.schema import APPLICATION_ID, MIGRATIONS
 
 _ROWS_PER_STEP = 1_000
@@ -22,7 +24,7 @@ _PAGES_PER_CHECKPOINT = 4_000
 """16 MB: a page that several steps change is copied into the file once."""
 
 
-class SqliteFile:
+class SqliteDatabase:
     """Safe to use from several threads and, for reading, while another process writes."""
 
     def __init__(
@@ -54,45 +56,81 @@ class SqliteFile:
         with self._lock:
             self._db.close()
 
-    # ---- for maintenance
+    def now(self) -> datetime:
+        return self._clock.now()
 
-    def query(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Any]:
-        """Rows of a query, in steps."""
-        return self._stream(sql, values)
+    # ---- reading
 
-    def change(self, *steps: tuple[str, Sequence[Any]]) -> None:
-        """Statements, all or nothing."""
-        with self._transaction():
-            for sql, values in steps:
-                self._db.execute(sql, values)
-            # What was settled may have rested on what is gone.
-            self._db.execute("UPDATE manifests SET settled = NULL")
+    def one(self, sql: str, values: Sequence[Any] = ()) -> Any:
+        with self._lock, self._named_errors():
+            return self._db.execute(sql, values).fetchone()
+
+    def all(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        with self._lock, self._named_errors():
+            return self._db.execute(sql, values).fetchall()
+
+    def stream(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Any]:
+        """Rows in steps, so that memory stays flat and the lock is not held between them."""
+        with self._named_errors(), closing(self._db.cursor()) as cursor:
+            with self._lock:
+                cursor.execute(sql, values)
+            while True:
+                with self._lock:
+                    rows = cursor.fetchmany(_ROWS_PER_STEP)
+                if not rows:
+                    return
+                yield from rows
+
+    # ---- writing
 
     @contextmanager
-    def scratch(self, create: str, index: str) -> Iterator[None]:
-        """A temporary table named `used`, outside the file, for as long as the block runs."""
+    def transaction(self) -> Iterator[None]:
         with self._lock, self._named_errors():
-            self._db.execute(create)
-            self._db.execute(index)
+            self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
-            finally:
-                self._db.execute("DROP TABLE temp.used")
+            except BaseException:
+                self._db.execute("ROLLBACK") if self._db.in_transaction else None
+                raise
+            self._db.execute("COMMIT")
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> None:
+        with self._conflicts():
+            self._db.execute(sql, values)
+
+    def insert_many(
+        self, table: str, columns: str, rows: Iterable[Sequence[Any]], *, skips_known: bool = False
+    ) -> None:
+        marks = ", ".join("?" for _ in columns.split(", "))
+        end = " ON CONFLICT DO NOTHING" if skips_known else ""
+        with self._conflicts():
+            self._db.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks}){end}", rows)
 
     @contextmanager
     def scratch_table(self, name: str, columns: str, fill: str, rows: Iterable[Sequence[Any]]) -> Iterator[None]:
-        """A temporary table, outside the file, filled by an INSERT for each of some rows of values."""
         with self._lock, self._named_errors():
             self._db.execute(f"CREATE TEMP TABLE {name} ({columns})")
             try:
-                self._db.executemany(f"INSERT OR IGNORE INTO temp.{name} {fill}", rows)
+                for values in rows:
+                    self._db.execute(fill, values)
                 yield
             finally:
                 self._db.execute(f"DROP TABLE temp.{name}")
 
+    # ---- looking after it
+
+    def schema_version(self) -> int:
+        return int(self.one("PRAGMA user_version")[0])
+
+    def size_bytes(self) -> int:
+        return self.path.stat().st_size
+
+    def damage(self) -> list[str]:
+        found = [row[0] for row in self.all("PRAGMA integrity_check(3)")]
+        return [] if found == ["ok"] else found
+
     def compact(self) -> bool:
-        """Give room back to the disk, and leave nothing of what was deleted in the file or its log. False where
-        another process still reads older pages, which then are in the log until it ends."""
+        """False where another process still reads older pages, which then are in the log until it ends."""
         with self._lock, self._named_errors():
             self._db.execute("PRAGMA secure_delete = ON")
             self._db.execute("VACUUM")
@@ -119,9 +157,9 @@ class SqliteFile:
     def _prepare(self, read_only: bool) -> None:
         self._db.execute("PRAGMA foreign_keys = ON")
         self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        version = self._one("PRAGMA user_version")[0]
-        marked = self._one("PRAGMA application_id")[0]
-        has_tables = self._one("SELECT count(*) FROM sqlite_master")[0] > 0
+        version = self.one("PRAGMA user_version")[0]
+        marked = self.one("PRAGMA application_id")[0]
+        has_tables = self.one("SELECT count(*) FROM sqlite_master")[0] > 0
         if has_tables and marked != APPLICATION_ID:
             raise StateError(
                 "BF503",
@@ -143,8 +181,8 @@ class SqliteFile:
 
     def _migrate(self, version: int) -> None:
         for number, script in enumerate(MIGRATIONS[version:], version + 1):
-            with self._transaction():
-                if self._one("PRAGMA user_version")[0] >= number:
+            with self.transaction():
+                if self.one("PRAGMA user_version")[0] >= number:
                     continue  # another process was faster
                 for statement in script.split(";\n"):
                     if statement.strip():
@@ -153,47 +191,18 @@ class SqliteFile:
                 self._db.execute(f"PRAGMA user_version = {number}")
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._lock, self._named_errors():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK") if self._db.in_transaction else None
-                raise
-            self._db.execute("COMMIT")
-
-    @contextmanager
     def _named_errors(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.IntegrityError:
-            raise
         except sqlite3.DatabaseError as exc:
             raise _named(exc, self.path) from exc
 
-    def _one(self, sql: str, values: Sequence[Any] = ()) -> Any:
-        with self._lock, self._named_errors():
-            return self._db.execute(sql, values).fetchone()
-
-    def _all(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
-        with self._lock, self._named_errors():
-            return self._db.execute(sql, values).fetchall()
-
-    def _stream(self, sql: str, values: Sequence[Any]) -> Iterator[Any]:
-        """Rows in steps, so that memory stays flat and the lock is not held between them."""
-        with self._named_errors(), closing(self._db.cursor()) as cursor:
-            with self._lock:
-                cursor.execute(sql, values)
-            while True:
-                with self._lock:
-                    rows = cursor.fetchmany(_ROWS_PER_STEP)
-                if not rows:
-                    return
-                yield from rows
-
-    def _stamp(self) -> str:
-        return iso(self._clock.now())
+    @contextmanager
+    def _conflicts(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.IntegrityError as exc:
+            raise Conflict(str(exc)) from exc
 
 
 def _code(exc: sqlite3.DatabaseError) -> int:
