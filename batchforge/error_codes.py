@@ -802,6 +802,34 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Check the disk, then run again. If it goes on, move the project to another one.",
         "BF508 the disk of the state .batchforge/state.db failed: disk I/O error",
     ),
+    "BF520": ErrorCode(
+        "A library for this kind of state is not installed",
+        "The target's `state:` lies in an object store or a database, and what speaks to it is an extra of the "
+        "package.",
+        "Install the extra that the message names.",
+        "BF520 the state s3://team-states/tickets needs the library obstore, which is not installed",
+    ),
+    "BF521": ErrorCode(
+        "The store of the state cannot be used",
+        "The address is wrong, the network or the store is down, or the environment holds no credentials, or wrong "
+        "ones.",
+        "Check the address and the cloud's environment variables, then run again. What was stored is whole.",
+        "BF521 the state s3://team-states/tickets cannot be used: NoSuchBucket",
+    ),
+    "BF522": ErrorCode(
+        "The store cannot keep two writers apart",
+        "It lets an object be written a second time that was to be written only if it is not there yet, so two runs "
+        "at once could pay the same rows twice.",
+        "Use a store with conditional writes, or PostgreSQL.",
+        "BF522 the store s3://old-store/tickets cannot hold a state",
+    ),
+    "BF524": ErrorCode(
+        "The objects of the state are damaged, or no state",
+        "Something else wrote to the place of the state, or objects were removed or restored one by one.",
+        "Restore the objects as they were, or begin in an empty place and read what was paid back with "
+        "`batchforge state recover`.",
+        "BF524 the state s3://team-states/tickets is damaged or not a state: state.json is not one of ours",
+    ),
     "BF601": ErrorCode(
         "The API refused the credentials",
         "The key is wrong, was revoked, or may not use this workspace.",
