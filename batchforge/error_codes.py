@@ -55,7 +55,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Of several settings exactly one is possible, or a setting does nothing beside another.",
         "Keep the one that you mean.",
         "BF105 jobs/triage/classify_tickets.yml:3:33: `input` takes exactly one of `file`, `files`, "
-        "`text_files`, `rows`, `ref`, `source`, `generate`, but has 2 of them.",
+        "`text_files`, `rows`, `sql`, `ref`, `source`, `generate`, but has 2 of them.",
     ),
     "BF106": ErrorCode(
         "Something is given twice",
@@ -414,6 +414,13 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Correct the name, or declare the source.",
         "BF183 jobs/triage/classify_tickets.yml:3:17: There is no source `tickets`.",
     ),
+    "BF184": ErrorCode(
+        "There is no such connection",
+        "`connection:` of an input or an output names one that batchforge.yml does not have under `connections`, "
+        "neither for all targets nor for the one that is run.",
+        "Correct the name, or declare the connection.",
+        "BF184 jobs/triage/classify_tickets.yml:3:1: There is no connection `warehouse`.",
+    ),
     "BF201": ErrorCode(
         "An input file cannot be found or read",
         "`input:` names a file that is not there, a glob that matches nothing, or a file that may not be read.",
@@ -544,6 +551,14 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Set `split: true` and merge the parts' answers by a second job, or raise `max_tokens`.",
         "BF225 the group has more than 100,000 tokens; `group_by: {split: true}` asks about it in parts, "
         "which a second job can merge",
+    ),
+    "BF230": ErrorCode(
+        "An input was never fetched",
+        "The job reads a query or files of an object store, and there is no snapshot of them for this target and these "
+        "settings: a query, its params or its connection's name were changed, or `clean` has removed target/.",
+        "Run `batchforge fetch`, which takes the snapshot. `run` and `try` do it by themselves, unless --no-fetch is "
+        "given.",
+        "BF230 jobs/triage/classify_tickets.yml:3:1: the query was never fetched for this target",
     ),
     "BF300": ErrorCode(
         "A template cannot be read",

@@ -11,6 +11,7 @@ from functools import partial
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any, TypeAlias
+from urllib.parse import unquote
 
 import msgspec
 from jinja2 import TemplateSyntaxError, UndefinedError, nodes
@@ -33,11 +34,12 @@ SHOWN_PLACES = 3
 CONTENT_KEY_HEX = 16
 HASH_CHUNK_BYTES = 1 << 20
 GENERATE_SEED = b"batchforge-generate-1"
+_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 SAMPLE_SEED = b"batchforge-sample-1"
 """Fixed: the same rows are chosen on every machine and in every release."""
 
 _PLAIN_SETTINGS = (
-    *("format", "header", "columns", "delimiter", "quote", "encoding"),
+    *("format", "header", "columns", "delimiter", "quote", "encoding", "hive_partitions"),
     *("key", "on_duplicate", "where", "limit", "sample"),
 )
 
@@ -144,6 +146,8 @@ def _placed_rows(spec: InputSpec, tree: SourceTree, upstream: UpstreamRows) -> P
         return partial(_generated_rows, spec, spec.generate)
     if spec.text_files is not None:
         return partial(_text_rows, spec, tree)
+    if spec.needs_snapshot and spec.snapshot is None:
+        raise never_fetched(spec)
     return partial(_table_rows, spec, tree)
 
 
@@ -173,11 +177,25 @@ def _generated_rows(spec: InputSpec, count: int) -> Iterator[PlacedRow]:
 
 
 def _table_rows(spec: InputSpec, tree: SourceTree) -> Iterator[PlacedRow]:
-    for path in _own_paths(spec, tree):
+    for path, shown_as in _table_files(spec, tree):
         options = _table_options(spec, path)
         mark = ":" if options.counts_lines else ":row "
-        for number, values in read_rows(tree.local_path(path), path, options):
-            yield f"{path}{mark}{number}", values
+        of_folders = _hive_values(shown_as) if spec.hive_partitions else {}
+        for number, values in read_rows(tree.local_path(path), shown_as, options):
+            yield f"{shown_as}{mark}{number}", values | of_folders
+
+
+def _table_files(spec: InputSpec, tree: SourceTree) -> Iterator[tuple[str, str]]:
+    """Each file with the name by which it is shown."""
+    if spec.snapshot is not None:
+        return ((file.path, file.shown_as) for file in spec.snapshot)
+    return ((path, path) for path in _own_paths(spec, tree))
+
+
+def _hive_values(path: str) -> dict[str, str | None]:
+    """The columns that folders such as `lang=en` give, as text."""
+    steps = (step.partition("=") for step in path.split("/")[:-1])
+    return {unquote(name): None if value == _HIVE_NULL else unquote(value) for name, mark, value in steps if mark}
 
 
 def _table_options(spec: InputSpec, path: str) -> TableOptions:
@@ -243,6 +261,10 @@ def input_paths(spec: InputSpec, tree: SourceTree) -> Sequence[str]:
 
 
 def _own_paths(spec: InputSpec, tree: SourceTree) -> Sequence[str]:
+    if spec.snapshot is not None:
+        return [file.path for file in spec.snapshot]
+    if spec.needs_snapshot:
+        raise never_fetched(spec)
     pattern = spec.files or spec.text_files
     if pattern is None:
         return ()
@@ -253,6 +275,12 @@ def _own_paths(spec: InputSpec, tree: SourceTree) -> Sequence[str]:
     if not found:
         raise _nothing_there(pattern, is_glob, spec.location, tree)
     return found
+
+
+def never_fetched(spec: InputSpec) -> BatchForgeError:
+    what = "the query was" if spec.sql is not None else f"'{spec.files}' was"
+    hint = "`batchforge fetch` takes a snapshot of it; everything offline reads that."
+    return BatchForgeError("BF230", f"{what} never fetched for this target", location=spec.location, hint=hint)
 
 
 def _nothing_there(pattern: str, is_glob: bool, location: Location | None, tree: SourceTree) -> BatchForgeError:

@@ -18,6 +18,7 @@ from batchforge.target import ENV_VAR, KEY_HEADERS, Origin, Target, checked_url,
 
 if TYPE_CHECKING:
     from batchforge.claude_models import PriceTable
+    from batchforge.connection import Connection
     from batchforge.spec import ExposureSpec, SourceSpec
 
 __all__ = ["Origin", "Project", "Target", "find_project", "load_project"]
@@ -53,6 +54,9 @@ class Project:
     """Target -> model -> prices that hold there, e.g. a gateway's."""
     sources: Mapping[str, SourceSpec] = field(default_factory=dict)
     exposures: Mapping[str, ExposureSpec] = field(default_factory=dict)
+    connections: Mapping[str, Connection] = field(default_factory=dict)
+    target_connections: Mapping[str, Mapping[str, Connection]] = field(default_factory=dict)
+    """Target -> connections that are others there."""
 
     @property
     def root(self) -> Path:
@@ -88,6 +92,22 @@ class Project:
             return self.targets[wanted]
         hint = did_you_mean(wanted, self.targets) or f"Targets here: {', '.join(self.targets)}."
         raise UsageError("BF130", f"There is no target `{wanted}` in {PROJECT_FILE}.", hint=hint)
+
+    @property
+    def connection_names(self) -> frozenset[str]:
+        """Of all targets."""
+        return frozenset(self.connections).union(*self.target_connections.values())
+
+    def connection(self, name: str, target: Target) -> Connection:
+        """
+        Raises:
+            UsageError: BF184 the target has no such connection.
+        """
+        found = {**self.connections, **self.target_connections.get(target.name, {})}
+        if name in found:
+            return found[name]
+        hint = did_you_mean(name, found) or f"Declare it under `connections` in {PROJECT_FILE}."
+        raise UsageError("BF184", f"The target `{target.name}` has no connection `{name}`.", hint=hint)
 
     def price_table(self, target: Target) -> PriceTable:
         """The prices that hold for a target: its own, before the project's, before those of this version."""
@@ -151,6 +171,7 @@ def load_project(
             name: _read_prices(settings, models, problems) for name, settings in _entries(node, "targets").items()
         },
         **_read_declared(node, problems),
+        **_read_connections(node, problems),
     )
 
 
@@ -161,6 +182,20 @@ def _read_declared(node: ConfigNode, problems: ProblemList) -> dict[str, Any]:
 
     sources = read_sources(_entries(node, "sources"), problems)
     return {"sources": sources, "exposures": read_exposures(_entries(node, "exposures"))}
+
+
+def _read_connections(node: ConfigNode, problems: ProblemList) -> dict[str, Any]:
+    of_targets = {name: target for name, target in _entries(node, "targets").items() if "connections" in target}
+    if "connections" not in node and not of_targets:
+        return {}
+    from batchforge.connection import read_connections
+
+    return {
+        "connections": read_connections(_entries(node, "connections"), problems),
+        "target_connections": {
+            name: read_connections(_entries(target, "connections"), problems) for name, target in of_targets.items()
+        },
+    }
 
 
 def _read_prices(

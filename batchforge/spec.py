@@ -69,14 +69,36 @@ class JoinSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotFile:
+    """A local copy of rows that live elsewhere."""
+
+    path: str
+    """Project-relative."""
+    shown_as: str
+    """What the rows' places name: the URL, or the query."""
+
+
+@dataclass(frozen=True, slots=True)
 class InputSpec:
-    """Where a job's rows come from. Exactly one of `files`, `text_files`, `rows` and `ref` is set."""
+    """Where a job's rows come from. Exactly one of `files`, `text_files`, `rows`, `sql` and `ref` is set."""
 
     files: str | None = None
     """One project-relative path or glob of CSV, TSV, JSONL, JSON or Parquet files, read in sorted order."""
     text_files: str | None = None
     """A glob of text files; each is a row with `path`, `name` (without folder and ending) and `text`."""
     rows: tuple[Mapping[str, Any], ...] | None = None
+    sql: str | None = None
+    """A query, or the project-relative path of a .sql file."""
+    connection: str | None = None
+    """Whom `sql` asks. None: the embedded DuckDB over the declared sources."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """Values of the query's `:name`; texts may be templates over `vars`."""
+    max_age_s: int | None = None
+    """How old a snapshot of `sql` or of remote files may be. None: any age."""
+    snapshot: tuple[SnapshotFile, ...] | None = None
+    """What stands for `sql` and for remote files once they are fetched."""
+    hive_partitions: bool = False
+    """Whether folders such as `lang=en` in a path give columns."""
     ref: str | None = None
     """Another job, whose accepted rows are the rows of this one."""
     source: str | None = None
@@ -117,6 +139,19 @@ class InputSpec:
         own = () if self.ref is None else (self.ref,)
         return (*own, *(ref for join in self.joins for ref in join.input.refs))
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether the files lie in an object store or behind a URL."""
+        return self.files is not None and is_url(self.files)
+
+    @property
+    def needs_snapshot(self) -> bool:
+        return self.sql is not None or self.is_remote
+
+
+def is_url(path: str) -> bool:
+    return "://" in path
+
 
 @dataclass(frozen=True, slots=True)
 class CachePolicy:
@@ -133,6 +168,15 @@ class CachePolicy:
 class OutputSpec:
     file: str | None = None
     """Project-relative path; the format is by its ending: .jsonl, .csv, .tsv, .parquet. None: outputs/<job>.jsonl."""
+    table: str | None = None
+    """A table that published rows are written to as well."""
+    connection: str | None = None
+    """The connection that holds `table`."""
+    key: tuple[str, ...] = ()
+    """Columns that name a row of `table`. Empty: the input's key."""
+    mode: Literal["upsert", "append", "replace"] = "upsert"
+    create: bool = False
+    """Whether `table` is made where it is not there."""
     schema: Mapping[str, Any] | None = None
     """JSON Schema of the answer, made from `fields` or given as `schema`. None: the answer is text."""
     columns: tuple[str, ...] | None = None

@@ -30,7 +30,7 @@ FLOORS: Mapping[str, str] = {
     "files": """
         yaml_nodes schema_check source_tree config_files tables table_survey file_marks own_prices project
         templating row_condition row_shapes row_joins inputs label_lists prompt_content answer_fields
-        job_settings declared graph job_files selection erased_files git_objects git_base git_tree
+        job_settings declared connection graph job_files selection erased_files git_objects git_base git_tree
     """,
     "compile": "model_rules model_check live_facts request_checks cache_groups caching compiler estimate",
     "memory": "state",

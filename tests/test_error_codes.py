@@ -85,6 +85,7 @@ CAUSES: dict[str, dict[str, str | bytes]] = {
     "BF181": {PATH: JOB.replace("{file: data/tickets.tsv}", "{ref: other}"), "jobs/other.yml": AFTER_TICKETS},
     "BF182": {"jobs/other/classify_tickets.yml": JOB, "jobs/last.yml": AFTER_TICKETS},
     "BF183": job("{file: data/tickets.tsv}", "{source: tickets}"),
+    "BF184": job("{file: data/tickets.tsv}", "{sql: select 1 as text, key: text, connection: warehouse}"),
 }
 
 

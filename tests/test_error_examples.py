@@ -96,6 +96,7 @@ EXAMPLES: dict[str, Example] = {
     "BF212": rows("data/a.csv", "id,text\n,a\n", ", key: id"),
     "BF213": rows("data/a.csv", "id,text\n1,a\n", ", where: row.lable"),
     "BF214": rows("data/a.jsonl", '{"text": "a"}\n', ", types: {text: text}"),
+    "BF230": job("{file: data/tickets.tsv}", "{sql: select 1 as text, key: text}", "plan"),
     "BF300": user("{{ row.text"),
     "BF301": user("{{ row.txt }}"),
     "BF302": user("{% include 'rules.j2' %}"),

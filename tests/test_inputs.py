@@ -374,3 +374,15 @@ def test_any_text_in_a_jsonl_file_arrives_unchanged(
     folder = tmp_path_factory.getbasetemp()
     write_files(folder, {"any.jsonl": "".join(json.dumps({"text": text}) + "\n" for text in cells)})
     assert [row.values["text"] for row in rows_of(folder, files="any.jsonl")] == cells
+
+
+def test_folders_of_hive_partitions_give_columns(tmp_path: Path) -> None:
+    for lang, text in (("de", "hallo"), ("en", "hello")):
+        folder = tmp_path / f"data/lang={lang}/city=New%20York"
+        folder.mkdir(parents=True)
+        (folder / "a.csv").write_text(f"text\n{text}\n")
+    spec = InputSpec(files="data/*/*/a.csv", hive_partitions=True)
+    assert [row.values for row in read_input(spec, SourceTree(tmp_path))] == [
+        {"text": "hallo", "lang": "de", "city": "New York"},
+        {"text": "hello", "lang": "en", "city": "New York"},
+    ]

@@ -41,6 +41,7 @@ def load_jobs(project: Project, problems: ProblemList) -> dict[str, JobSpec]:
     _check_output_files(jobs, problems)
     build_graph(jobs, problems, files)
     _check_exposures(project, jobs, files, problems)
+    _check_connections(project, jobs, problems)
     problems.items[:] = dict.fromkeys(problems.items)  # shared defaults say the same for each job
     return jobs
 
@@ -298,6 +299,16 @@ def _check_exposures(
                 location = exposure.parent_locations[f"source:{name}"]
                 hint = did_you_mean(name, project.sources) or "Declare it under `sources` in batchforge.yml."
                 problems.add("BF183", f"There is no source `{name}`.", location=location, hint=hint)
+
+
+def _check_connections(project: Project, jobs: Mapping[str, JobSpec], problems: ProblemList) -> None:
+    named = [(source.input.connection, source.location) for source in project.sources.values()]
+    for job in jobs.values():
+        named += [(job.input.connection, job.input.location), (job.output.connection, job.locations.get("output"))]
+    for name, location in named:
+        if name is not None and name not in project.connection_names:
+            hint = did_you_mean(name, project.connection_names) or f"Declare it under `connections` in {PROJECT_FILE}."
+            problems.add("BF184", f"There is no connection `{name}`.", location=location, hint=hint)
 
 
 def _check_output_files(jobs: Mapping[str, JobSpec], problems: ProblemList) -> None:

@@ -22,6 +22,7 @@ from batchforge.spec import (
     JoinSpec,
     OutputSpec,
     SourceSpec,
+    is_url,
 )
 
 Settings = Mapping[str, ConfigNode]
@@ -47,9 +48,11 @@ _NOT_IN_PARAMS = {
     "workspace_id": "Set it for the target in batchforge.yml.",
     "user_profile_id": "Set it in the `headers` of the target in batchforge.yml.",
 }
-_ORIGINS = ("file", "files", "text_files", "rows", "generate", "ref", "source")
+_ORIGINS = ("file", "files", "text_files", "rows", "sql", "generate", "ref", "source")
 _SHAPES = ("distinct", "chunk", "group_by")
-_TABLE_ONLY = ("format", "header", "columns", "delimiter", "quote", "types")
+_TABLE_ONLY = ("format", "header", "columns", "delimiter", "quote", "types", "hive_partitions")
+_QUERY_ONLY = ("connection", "params")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def read_params(settings: Settings, problems: ProblemList) -> dict[str, Any]:
@@ -134,6 +137,9 @@ def _input_values(node: ConfigNode) -> dict[str, Any]:
             values[name] = tuple(values[name])
     if "key" in values:
         values["key"] = _names(values["key"])
+    if "max_age" in values:
+        age = values.pop("max_age")
+        values["max_age_s"] = int(age[:-1]) * _SECONDS[age[-1]]
     return values
 
 
@@ -159,19 +165,15 @@ def _join(node: ConfigNode, problems: ProblemList, sources: Mapping[str, SourceS
 
 def _check_input(node: ConfigNode, problems: ProblemList) -> None:
     origin = next(name for name in _ORIGINS if name in node)
-    if origin in ("file", "files", "text_files"):
+    is_remote = origin in ("file", "files") and is_url(node[origin].value)
+    if origin in ("file", "files", "text_files") and not is_remote:
         check_path(node[origin], problems)
     shapes = [name for name in _SHAPES if name in node]
     if len(shapes) > 1:
         message = f"`{shapes[0]}` and `{shapes[1]}` do not go together."
         hint = "Put a job in between: the second one reads the first one's answers with `ref`."
         problems.add("BF105", message, location=node[shapes[1]].key_location, hint=hint)
-    by_itself = (*_TABLE_ONLY, "encoding")
-    useless = {"text_files": _TABLE_ONLY, **dict.fromkeys(("rows", "generate", "ref", "source"), by_itself)}.get(
-        origin, ()
-    )
-    if origin != "generate" and "seed" in node:
-        useless = (*useless, "seed")
+    useless = _useless_settings(origin, is_remote)
     hint = "Set it for the source." if origin == "source" else "Remove it."
     for name in useless:
         if name in node:
@@ -181,6 +183,15 @@ def _check_input(node: ConfigNode, problems: ProblemList) -> None:
         hint = "Add `header: false`, or remove `columns`."
         message = "`columns` names the columns of files that have no header."
         problems.add("BF105", message, location=node["columns"].key_location, hint=hint)
+
+
+def _useless_settings(origin: str, is_remote: bool) -> tuple[str, ...]:
+    by_itself = (*_TABLE_ONLY, "encoding")
+    of_table = {"text_files": _TABLE_ONLY, "file": (), "files": ()}.get(origin, by_itself)
+    of_query = () if origin == "sql" else _QUERY_ONLY
+    of_snapshot = () if origin in ("sql", "source") or is_remote else ("max_age",)
+    of_generate = () if origin == "generate" else ("seed",)
+    return (*of_table, *of_query, *of_snapshot, *of_generate)
 
 
 def check_path(node: ConfigNode, problems: ProblemList) -> bool:
@@ -205,6 +216,8 @@ def read_output(node: ConfigNode, lists: Lists, tree: SourceTree, problems: Prob
     values = {name: child.data for name, child in node.entries.items() if name not in ("fields", "schema")}
     if "columns" in values:
         values["columns"] = tuple(values["columns"])
+    if "key" in values:
+        values["key"] = (values["key"],) if isinstance(values["key"], str) else tuple(values["key"])
     return OutputSpec(**values, schema=_answer_schema(node, lists, tree, problems))
 
 
@@ -214,12 +227,27 @@ def _check_output(node: ConfigNode, problems: ProblemList) -> None:
         reason = "An answer has one form" if both[1] == "schema" else "An answer with fields has no text column"
         message = f"`{both[0]}` and `{both[1]}` do not go together."
         problems.add("BF105", message, location=node[both[1]].key_location, hint=f"{reason}: remove one of them.")
+    _check_table(node, problems)
     file = node.get("file")
     if file is not None and check_path(file, problems):
         top = checked_path(file.value).split("/")[0]
         if top in ("target", ".batchforge"):
             hint = "Name another folder, e.g. outputs/."
             problems.add("BF138", f"Outputs cannot be written to `{top}/`.", location=file.location, hint=hint)
+
+
+def _check_table(node: ConfigNode, problems: ProblemList) -> None:
+    if "table" in node:
+        if "connection" not in node:
+            hint = "Name a connection of batchforge.yml."
+            problems.add(
+                "BF103", "`connection` is missing beside `table`.", location=node["table"].key_location, hint=hint
+            )
+        return
+    for name in ("connection", "key", "mode", "create"):
+        if name in node:
+            message = f"`{name}` does nothing without `table`."
+            problems.add("BF105", message, location=node[name].key_location, hint="Add `table`, or remove it.")
 
 
 def _answer_schema(node: ConfigNode, lists: Lists, tree: SourceTree, problems: ProblemList) -> dict[str, Any] | None:
