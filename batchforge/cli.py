@@ -24,6 +24,7 @@ COMMANDS = {
     "clean": "Remove target/, which can be made again.",
     "collect": "Fetch what is in flight and write outputs; never sends.",
     "compile": "Render all requests and check them; sends nothing.",
+    "diff": "Show what a change asks anew, and what it costs.",
     "debug": "Show versions, project, target, state, and what is wrong.",
     "cost": "Show what was spent, by job, day, model and more.",
     "emulator": "Run a stand-in for Claude's API on this machine.",

@@ -592,6 +592,12 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Compute the value before, in the input.",
         "BF304 prompts/x.j2:1: access to attribute '__class__' of 'str' object is unsafe",
     ),
+    "BF310": ErrorCode(
+        "A file of sample rows cannot be read",
+        "A file in samples/ is not as `batchforge prompts write` writes it: it was edited, or holds a merge conflict.",
+        "Write it again with `batchforge prompts write --with-rows N JOB`, where the job's data is.",
+        "BF310 samples/triage.jsonl:1: This is no line of sample rows.",
+    ),
     "BF401": ErrorCode(
         "A parameter that the API does not know",
         "A parameter, a field of a block or tool, or a type is misspelt, stands in the wrong place, or needs a beta.",

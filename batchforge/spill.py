@@ -90,13 +90,18 @@ def _digest(key: bytes) -> bytes:
     return blake2b(key, digest_size=SHORT_KEY_BYTES + 1).digest()
 
 
-def _private_file() -> sqlite3.Connection:
+def private_database() -> sqlite3.Connection:
     """The empty name makes SQLite create a file of mode 0600 in the temporary folder and unlink it at once, so that
     nothing stays behind even when the process is killed."""
     file = sqlite3.connect("", isolation_level=None)
     file.execute("PRAGMA journal_mode = OFF")
     file.execute("PRAGMA synchronous = OFF")
     file.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    return file
+
+
+def _private_file() -> sqlite3.Connection:
+    file = private_database()
     file.execute("CREATE TABLE counts (key BLOB PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID")
     file.execute("BEGIN")
     return file

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from tests.builders import TREE, ProjectFiles
 from tests.conftest import StartEmulator
 
-NAMES = ("plan", "run_results", "manifest")
+NAMES = ("plan", "run_results", "manifest", "diff")
 
 
 def schema(name: str) -> dict[str, Any]:

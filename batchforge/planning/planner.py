@@ -69,6 +69,8 @@ class PlanSettings:
     """None: the table of this version."""
     counted_ratios: Mapping[str, float] = field(default_factory=dict)
     """Job -> input tokens as the API counts them over estimated ones, where it was asked."""
+    learnt: Learnt | None = None
+    """Taken where state has learnt nothing about the job with its model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +344,8 @@ class _Planner:
     def _learnt(self) -> Learnt:
         spec = self.compiled.spec
         learnt = self.state.learnt(spec.name, spec.model, self.settings.mode) if self.state else Learnt()
+        if not learnt.results and self.settings.learnt is not None:
+            learnt = self.settings.learnt
         counted = self.settings.counted_ratios.get(spec.name)
         return learnt if counted is None else replace(learnt, input_ratio=counted)
 

@@ -98,6 +98,8 @@ class PromptTemplate:
         try:
             included: dict[str, str] = {}
             self._names = _needed_names(environment, source.text, source.path, included)
+            self.included: Mapping[str, str] = included
+            """Name below prompts/ -> text of everything that it includes, directly or not."""
             self._texts = "\0".join([source.text, *(included[name] for name in sorted(included))])
             code = environment.compile(source.text, source.path, source.path)
         except TemplateSyntaxError as exc:

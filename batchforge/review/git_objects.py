@@ -90,6 +90,15 @@ class Repository:
         done = self._run("check-ignore", "-z", "--stdin", given=given)
         return {os.fsdecode(path) for path in done.stdout.split(b"\0") if path}
 
+    def folders_with(self, file_name: str, head: str | None) -> set[str]:
+        """Folders, from the repository's root, that hold a file of this name; `head` None: in the work tree."""
+        if head is not None:
+            paths = list(self.tree(head, "") or {})
+        else:
+            done = self._run("ls-files", "-z", "--full-name", "--", f":(top,glob)**/{file_name}")
+            paths = [os.fsdecode(path) for path in done.stdout.split(b"\0") if path]
+        return {path.rpartition("/")[0] for path in paths if path.rpartition("/")[2] == file_name}
+
     # ---- trees and files
 
     def tree(self, commit: str, prefix: str) -> Mapping[str, Entry] | None:

@@ -6,7 +6,6 @@ import io
 import re
 import tempfile
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -160,14 +159,10 @@ class RowsTree(SourceTree):
         return head.startswith(_LFS) and re.search(rb"^oid sha256:", head, re.MULTILINE) is not None
 
 
-def find_moved_project(repository: Repository, commit: str, file_name: str, head_prefixes: set[str]) -> str | None:
-    """Where the project lay in a commit that does not hold it here: the one place that the head does not have."""
-    files = repository.tree(commit, "") or {}
-    found = {path.rpartition("/")[0] for path in files if path.rpartition("/")[2] == file_name} - head_prefixes
-    with suppress(ValueError):
-        (prefix,) = found
-        return prefix
-    return None
+def find_moved_project(repository: Repository, commit: str, file_name: str, taken: set[str]) -> str | None:
+    """Where the project lay in a commit that does not hold it here: the one place that no project has now."""
+    found = repository.folders_with(file_name, commit) - taken
+    return found.pop() if len(found) == 1 else None
 
 
 def _joined(before: list[str], link: str, after: list[str], path: str) -> str:

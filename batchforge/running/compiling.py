@@ -12,7 +12,7 @@ from batchforge.events import Event, EventName, Listener
 from batchforge.inputs import read_input
 from batchforge.planning.planner import PlanSettings
 from batchforge.project import Project
-from batchforge.requests.compiler import CompiledJob, compile_job
+from batchforge.requests.compiler import CompiledJob, RowReader, compile_job
 from batchforge.requests.request_checks import check_request
 from batchforge.row_shapes import InputRow
 from batchforge.running.run_options import RunOptions
@@ -21,14 +21,22 @@ from batchforge.target import Mode, Target
 
 
 def compile_jobs(
-    project: Project, jobs: Sequence[JobSpec], target: Target, options: RunOptions, problems: ProblemList
+    project: Project,
+    jobs: Sequence[JobSpec],
+    target: Target,
+    options: RunOptions,
+    problems: ProblemList,
+    rows_of: Callable[[JobSpec], RowReader] | None = None,
 ) -> list[CompiledJob]:
-    """Compile and check jobs. What is wrong goes into `problems`, all of it; jobs with errors are left out."""
+    """Compile and check jobs. What is wrong goes into `problems`, all of it; jobs with errors are left out.
+
+    `rows_of` gives a job's rows where they are not those of its input.
+    """
     compiled = []
     for spec in jobs:
         found = ProblemList()
         try:
-            compiled.append(_compile_checked(project, spec, target, options, found))
+            compiled.append(_compile_checked(project, spec, target, options, found, rows_of))
         except BatchForgeError as exc:
             found.extend(exc)
         problems.items += found.items
@@ -36,11 +44,20 @@ def compile_jobs(
 
 
 def _compile_checked(
-    project: Project, spec: JobSpec, target: Target, options: RunOptions, problems: ProblemList
+    project: Project,
+    spec: JobSpec,
+    target: Target,
+    options: RunOptions,
+    problems: ProblemList,
+    rows_of: Callable[[JobSpec], RowReader] | None,
 ) -> CompiledJob:
     mode: Mode = options.mode or spec.mode or target.mode or "batch"
     spec = replace(spec, betas=tuple(dict.fromkeys([*spec.betas, *target.betas])), mode=mode)
-    rows = partial(read_input, spec.input, project.tree, spec.vars, limit=options.limit, sample=options.sample)
+    rows: RowReader = (
+        rows_of(spec)
+        if rows_of
+        else partial(read_input, spec.input, project.tree, spec.vars, limit=options.limit, sample=options.sample)
+    )
     compiled = compile_job(spec, project.tree, partial(_with_keys, rows, options.keys) if options.keys else rows)
     check_request(
         compiled.sample_params(),
@@ -56,7 +73,7 @@ def _compile_checked(
     return compiled
 
 
-def _with_keys(read_rows: Callable[[], Iterator[InputRow]], keys: Sequence[str]) -> Iterator[InputRow]:
+def _with_keys(read_rows: RowReader, keys: Sequence[str]) -> Iterator[InputRow]:
     """
     Raises:
         UsageError: BF907 there is no row with one of the keys.

@@ -1,0 +1,90 @@
+"""`batchforge diff`: what a change asks anew, what it costs, and what the prompts look like before and after."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from batchforge.commands.options import project_options, project_root, selection_options, target_option
+from batchforge.commands.running import jobs_argument
+
+if TYPE_CHECKING:
+    from batchforge.review.diff_values import ProjectDiff
+
+_FORMATS = ("text", "json", "markdown")
+
+
+@click.command(name="diff")
+@jobs_argument
+@selection_options
+@target_option
+@project_options
+@click.option("--base", metavar="REF", help="Compare with the merge base of this branch or commit.")
+@click.option("--head", metavar="REF", help="The newer side. Default: the work tree, with all that is not committed.")
+@click.option(
+    "--output",
+    type=click.Choice(_FORMATS),
+    default="text",
+    show_default=True,
+    help="Text for people, one JSON value, or Markdown for a comment.",
+)
+@click.option(
+    "--rows", "shown_rows", type=click.IntRange(min=0), default=3, show_default=True, help="Show so many rows of a job."
+)
+@click.option("--allow-unknown-model", is_flag=True, help="Take models that this version does not know.")
+def command(
+    job_names: tuple[str, ...],
+    select: tuple[str, ...],
+    exclude: tuple[str, ...],
+    target_name: str | None,
+    project_dir: Path | None,
+    cli_vars: dict[str, Any],
+    base: str | None,
+    head: str | None,
+    output: str,
+    shown_rows: int,
+    allow_unknown_model: bool,
+) -> None:
+    """Compare the requests of two revisions: which rows ask something else, at what cost, with which words.
+
+    Needs no network and no key, and writes nothing. The older side is read from git.
+    """
+    from batchforge.review.reviewing import ReviewOptions, review
+    from batchforge.terminal.problem_text import render_problems
+    from batchforge.terminal.terminal import wants_color
+
+    options = ReviewOptions(
+        base=base,
+        head=head,
+        jobs=job_names,
+        select=select,
+        exclude=exclude,
+        target=target_name,
+        cli_vars=cli_vars,
+        allow_unknown_model=allow_unknown_model,
+        shown_rows=shown_rows,
+    )
+    diff = review(project_root(project_dir), options)
+    if diff.problems:
+        click.echo(render_problems(diff.problems, color=wants_color(sys.stderr)) + "\n", err=True)
+    click.echo(_rendered(diff, output))
+
+
+def _rendered(diff: ProjectDiff, output: str) -> str:
+    from batchforge.terminal.terminal import wants_color
+
+    if output == "json":
+        from batchforge.review.diff_json import diff_value
+        from batchforge.terminal.report import to_json
+
+        return to_json(diff_value(diff))
+    if output == "markdown":
+        from batchforge.review.diff_markdown import render_diff_markdown
+
+        return render_diff_markdown(diff)
+    from batchforge.review.diff_text import render_diff_text
+
+    return render_diff_text(diff, color=wants_color(sys.stdout))

@@ -1,0 +1,206 @@
+"""Two revisions of a project -> `ProjectDiff`: what the change asks anew and what that costs. Offline, read only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from batchforge.errors import BatchForgeError, ProblemList
+from batchforge.inputs import InputRow, read_input
+from batchforge.project import Project
+from batchforge.requests.compiler import CompiledJob, PartHashes, RowReader, compile_job
+from batchforge.review.diff_values import JobDiff, ProjectDiff
+from batchforge.review.git_base import Revision, find_base, find_head
+from batchforge.review.git_objects import Repository
+from batchforge.review.job_pairs import renamed
+from batchforge.review.job_review import JobSide, Pair, ReviewSettings, review_job
+from batchforge.review.samples import SampleSet
+from batchforge.review.sides import Side, open_base, open_head
+from batchforge.running.compiling import compile_jobs
+from batchforge.running.run_options import RunOptions
+from batchforge.selection import check_job, parse_selection, select
+from batchforge.spec import JobSpec
+from batchforge.target import Target
+from batchforge.targets import read_state
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewOptions:
+    base: str | None = None
+    """A branch or commit; the merge base with it is compared with. None: the branch that the change is meant for."""
+    head: str | None = None
+    """None: the work tree."""
+    jobs: Sequence[str] = ()
+    select: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    target: str | None = None
+    cli_vars: Mapping[str, Any] = field(default_factory=dict)
+    allow_unknown_model: bool = False
+    shown_rows: int = 3
+
+
+def review(root: Path, options: ReviewOptions, environment: Mapping[str, str] = os.environ) -> ProjectDiff:
+    """What a change does.
+
+    Raises:
+        ProjectError: BF170-BF175 the older side cannot be found; or the newer side's files or rows are wrong.
+        UsageError: there is no such job or target.
+    """
+    with ExitStack() as stack:
+        repository = stack.enter_context(Repository(root))
+        head = find_head(repository, options.head)
+        base = find_base(repository, head, options.base, environment)
+        new = stack.enter_context(open_head(root, repository, head, options.cli_vars))
+        old = stack.enter_context(open_base(root, repository, base, head, options.cli_vars, new.rows))
+        return _Review(base, head, old, new, options).compare()
+
+
+class _Review:
+    def __init__(self, base: Revision, head: Revision, old: Side, new: Side, options: ReviewOptions) -> None:
+        assert new.project is not None
+        self.base, self.head, self.old, self.new, self.options = base, head, old, new, options
+        self.project: Project = new.project
+        self.target = self.project.target(options.target)
+        self.problems = ProblemList()
+        self.notes: list[str] = []
+
+    def compare(self) -> ProjectDiff:
+        chosen = self._chosen()
+        pairs = self._pairs(chosen)
+        self.problems.raise_if_any()
+        prices = self.project.price_table(self.target)
+        with read_state(self.project, self.target) as state:
+            settings = ReviewSettings(self.target.name, state, prices, self.options.shown_rows)
+            jobs = [self._reviewed(pair, settings) for pair in pairs]
+            return ProjectDiff(
+                project=self.project.name,
+                target=self.target.name,
+                base=self.base,
+                head=self.head,
+                jobs=sorted(jobs, key=lambda job: job.job),
+                has_state=state is not None,
+                prices_as_of=prices.as_of.isoformat(),
+                problems=self.problems.warnings,
+                notes=self.notes,
+                target_changes=_target_changes(self.old.project, self.project),
+            )
+
+    def _chosen(self) -> set[str]:
+        both = {**self.old.jobs, **self.new.jobs}
+        for name in self.options.jobs:
+            check_job(name, both)
+        words = (*self.options.select, *self.options.jobs)
+        return set(select(both, parse_selection(words, self.options.exclude), with_disabled=True))
+
+    # ---- pairs
+
+    def _pairs(self, chosen: set[str]) -> list[Pair]:
+        names: dict[str, str | None] = {name: name if name in self.old.jobs else None for name in self.new.jobs}
+        names.update(self._renamed())
+        pairs = [self._pair(before, now) for now, before in names.items() if now in chosen or before in chosen]
+        gone = [name for name in self.old.jobs if name not in names.values() and name in chosen]
+        return [*(pair for pair in pairs if pair), *(pair for name in gone if (pair := self._pair(name, None)))]
+
+    def _renamed(self) -> dict[str, str]:
+        gone = {name: spec for name, spec in self.old.jobs.items() if name not in self.new.jobs}
+        added = {name: spec for name, spec in self.new.jobs.items() if name not in self.old.jobs}
+        if not gone or not added:
+            return {}
+        return renamed(_with_parts(gone, self.old.project), _with_parts(added, self.project))
+
+    def _pair(self, before: str | None, now: str | None) -> Pair | None:
+        spec = self.new.jobs[now] if now else self.old.jobs[before or ""]
+        side = self.new if now else self.old
+        has_rows = side.has_rows(spec)
+        samples = None if has_rows else self._samples(before, now)
+        new = self._compiled(self.new, now, samples, has_rows=has_rows) if now else None
+        if now and new is None:
+            return None  # what is wrong with it is in `problems`
+        old = self._compiled(self.old, before, samples, has_rows=has_rows) if before else None
+        if now and now in self.old.broken:
+            self.notes.append(f"{now} cannot be read at the base, so it counts as new: {self.old.broken[now]}")
+        return Pair(old, new, samples, has_rows) if old or new else None
+
+    def _samples(self, before: str | None, now: str | None) -> SampleSet | None:
+        found = self.new.samples(now) if now else None
+        return found or (self.old.samples(before) if before else None)
+
+    def _compiled(self, side: Side, name: str, samples: SampleSet | None, *, has_rows: bool) -> JobSide | None:
+        assert side.project is not None
+        is_new = side is self.new
+        found = ProblemList()
+        options = RunOptions(allow_unknown_model=self.options.allow_unknown_model or not is_new)
+        target = self.target if is_new else side.project.targets.get(self.target.name, self.target)
+        rows_of = partial(_rows_of, side, samples, has_rows=has_rows)
+        jobs = compile_jobs(side.project, [side.jobs[name]], target, options, found, rows_of)
+        if is_new:
+            self.problems.items += found.items
+        elif not jobs:
+            problem = found.errors[0]
+            self.notes.append(f"{name} cannot be compiled at the base, so it counts as new: {problem.message}")
+        return JobSide(jobs[0], side.project.tree, side.rows) if jobs else None
+
+    # ---- jobs
+
+    def _reviewed(self, pair: Pair, settings: ReviewSettings) -> JobDiff:
+        try:
+            return review_job(pair, settings)
+        except BatchForgeError as exc:
+            if pair.old is None or pair.new is None:
+                raise
+            diff = review_job(Pair(None, pair.new, pair.samples, pair.has_rows), settings)  # raises where the head is
+            name = pair.new.compiled.spec.name
+            self.notes.append(f"{name} cannot be rendered at the base, so it counts as new: {exc.problems[0].message}")
+            return diff
+
+
+def _rows_of(side: Side, samples: SampleSet | None, spec: JobSpec, *, has_rows: bool) -> RowReader:
+    if has_rows:
+        return partial(read_input, spec.input, side.rows, spec.vars)
+    return samples.read if samples else _no_rows
+
+
+def _no_rows() -> Iterator[InputRow]:
+    return iter(())
+
+
+def _with_parts(jobs: Mapping[str, JobSpec], project: Project | None) -> dict[str, tuple[JobSpec, PartHashes]]:
+    assert project is not None
+    found = {}
+    for name, spec in jobs.items():
+        compiled = _compiled_quietly(spec, project, _no_rows)
+        if compiled is not None:
+            found[name] = (spec, compiled.parts)
+    return found
+
+
+def _compiled_quietly(spec: JobSpec, project: Project, rows: Callable[[], Iterator[InputRow]]) -> CompiledJob | None:
+    try:
+        return compile_job(spec, project.tree, rows)
+    except BatchForgeError:
+        return None
+
+
+def _target_changes(old: Project | None, new: Project) -> list[str]:
+    if old is None:
+        return []
+    words = []
+    for name in sorted({*old.targets, *new.targets}):
+        before, after = old.targets.get(name), new.targets.get(name)
+        if before is None or after is None:
+            words.append(f"{name}: {'added' if before is None else 'removed'}")
+        else:
+            words += [f"{name}: {setting}" for setting in _edited_settings(before, after)]
+    if old.default_target != new.default_target:
+        words.append(f"default_target: {old.default_target} → {new.default_target}")
+    return words
+
+
+def _edited_settings(before: Target, after: Target) -> list[str]:
+    names = sorted({*before.settings, *after.settings})
+    return [name for name in names if before.settings.get(name) != after.settings.get(name)]

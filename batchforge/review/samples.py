@@ -1,0 +1,84 @@
+"""samples/<job>.jsonl: a few rows of a job, committed, with what was known of all; for where there is no data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from batchforge.errors import Location, ProjectError
+from batchforge.inputs import InputRow
+from batchforge.results import Learnt
+from batchforge.source_tree import SourceTree
+
+SAMPLES_FOLDER = "samples"
+_FORM = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SampleSet:
+    """What the file of a job says."""
+
+    path: str
+    rows_in_all: int
+    """When it was written."""
+    learnt: Learnt
+    """From the job's results, when it was written."""
+    rows: Sequence[tuple[str, Mapping[str, Any]]]
+    """(key, values)"""
+
+    def read(self) -> Iterator[InputRow]:
+        for position, (key, values) in enumerate(self.rows):
+            yield InputRow(position, key, dict(values), f"{self.path}:{position + 2}")
+
+    @property
+    def scale(self) -> float:
+        """How many rows each sample row stands for."""
+        return self.rows_in_all / len(self.rows) if self.rows else 0.0
+
+    def to_text(self, job: str) -> str:
+        facts = {"samples_of": job, "form": _FORM, "rows_in_all": self.rows_in_all, "results": self.learnt.results}
+        if self.learnt.results:
+            facts |= {"input_ratio": round(self.learnt.input_ratio, 2), "output_tokens": self._output_tokens()}
+        lines: list[Mapping[str, Any]] = [facts, *({"key": key, "row": values} for key, values in self.rows)]
+        return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
+
+    def _output_tokens(self) -> int | None:
+        return None if self.learnt.output_tokens is None else round(self.learnt.output_tokens)
+
+
+def samples_path(job: str) -> str:
+    return f"{SAMPLES_FOLDER}/{job}.jsonl"
+
+
+def read_samples(tree: SourceTree, job: str) -> SampleSet | None:
+    """None where there are none.
+
+    Raises:
+        ProjectError: BF310 the file is not what `prompts write` writes.
+    """
+    path = samples_path(job)
+    if not tree.exists(path):
+        return None
+    lines = tree.read_text(path).splitlines()
+    facts = _line(path, 1, lines[0] if lines else "", "samples_of")
+    rows = [_line(path, number, line, "row") for number, line in enumerate(lines[1:], 2)]
+    learnt = Learnt(
+        results=int(facts.get("results", 0)),
+        input_ratio=float(facts.get("input_ratio", 1.0)),
+        output_tokens=facts.get("output_tokens"),
+    )
+    return SampleSet(path, int(facts["rows_in_all"]), learnt, [(str(row["key"]), row["row"]) for row in rows])
+
+
+def _line(path: str, number: int, text: str, needed: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    required = {needed, "rows_in_all"} if needed == "samples_of" else {needed, "key"}
+    if not isinstance(value, dict) or not required <= value.keys():
+        hint = "Write it again: `batchforge prompts write`. A merge conflict is settled by that too."
+        raise ProjectError("BF310", "This is no line of sample rows.", location=Location(path, number), hint=hint)
+    return value

@@ -1,0 +1,147 @@
+"""Made-up results of `diff`, one for each form that a comment takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from batchforge.errors import Location, Problem, Severity
+from batchforge.review.diff_values import (
+    Basis,
+    CacheEffect,
+    CacheSide,
+    Cost,
+    JobDiff,
+    Part,
+    PartChange,
+    ProjectDiff,
+    PromptDiff,
+    RowCounts,
+    RowDiff,
+    Status,
+)
+from batchforge.review.git_base import Revision
+from batchforge.review.text_diff import added_lines, diff_texts
+
+HOSTILE = (
+    "</details><script>alert(1)</script> @everyone #1 GH-2 https://evil.example www.evil.example\n"
+    "```\n````\n| a | b |\n![x](https://evil.example/x.png)\n<img src=x onerror=alert(1)>\n"
+    "\u202egnp.exe\u2066 \x1b[31m \x00 ::error::forged ##[error]forged\n"
+    "\\`tick` [link](javascript:alert(1)) 1. <!-- -->"
+)
+PICO = 10**12
+
+
+def job(**changes: Any) -> JobDiff:
+    old = "[system]\nYou sort tickets.\nBe brief.\n[user]\n⟨differs by row⟩"
+    whole = JobDiff(
+        job="triage",
+        status=Status.MODIFIED,
+        path="jobs/triage.yml",
+        model="claude-haiku-5-5",
+        mode="batch",
+        basis=Basis.ROWS,
+        parts=(
+            PartChange(Part.SYSTEM, True, "prompts/triage.md.j2", Location("jobs/triage.yml", 4, 1)),
+            PartChange(Part.META, False, "description: Old. → New."),
+        ),
+        rows=RowCounts(before=5_000, after=5_010, same=300, changed=4_700, new=10, rerun=4_600, fresh=10, reused=100,
+                       waiting=3),
+        learnt_from=4_970,
+        change=Cost(4_610, 4_610_000, 230_500, round(2.91 * PICO), round(11.02 * PICO)),
+        waiting=Cost(3, 3_000, 150, 1_900_000_000, 7_200_000_000),
+        before=Cost(5_000, 4_900_000, 250_000, round(3.08 * PICO), round(11.61 * PICO)),
+        after=Cost(5_010, 5_010_000, 250_500, round(3.16 * PICO), round(11.97 * PICO)),
+        caching=CacheEffect(
+            CacheSide(1_130, True, "marked, one row goes first"),
+            CacheSide(1_150, True, "marked, one row goes first"),
+            True,
+            "the cached prefix is another one (1,130 → 1,150 tokens), written anew by the next run",
+        ),
+        prompt=PromptDiff(
+            diff_texts(old, old.replace("brief", "very brief")),
+            (RowDiff("17", "data/tickets.tsv:18", "changed, 240 bytes", diff_texts("[message]\nA", "[message]\nB")),),
+        ),
+    )  # fmt: skip
+    return replace(whole, **changes)
+
+
+def unchanged(name: str = "quiet", **changes: Any) -> JobDiff:
+    values = {"job": name, "path": f"jobs/{name}.yml", "status": Status.UNCHANGED, "basis": Basis.SAME, "parts": (),
+              "rows": None, "learnt_from": 0, "change": Cost(), "waiting": Cost(), "before": None, "after": None,
+              "caching": None, "prompt": PromptDiff()}  # fmt: skip
+    return job(**{**values, **changes})
+
+
+def project(*jobs: JobDiff, **changes: Any) -> ProjectDiff:
+    whole = ProjectDiff(
+        project="support",
+        target="prod",
+        base=Revision("origin/main", "5f3c9a0d1e22" + "0" * 28),
+        head=Revision("work tree", "77aa9a0d1e22" + "0" * 28, True, True),
+        jobs=jobs,
+        has_state=True,
+        prices_as_of="2026-01-01",
+    )
+    return replace(whole, **changes)
+
+
+def _renamed() -> JobDiff:
+    same = RowCounts(before=20, after=20, same=20)
+    whole = Cost(20, 20_000, 1_000, PICO // 100, PICO // 25)
+    return job(job="sorting", status=Status.RENAMED, old_job="triage", old_path="jobs/triage.yml", parts=(), rows=same,
+               path="jobs/sorting.yml", change=Cost(), waiting=Cost(), before=whole, after=whole, caching=None,
+               prompt=PromptDiff())  # fmt: skip
+
+
+def _removed() -> JobDiff:
+    return job(job="old", status=Status.REMOVED, parts=(), rows=RowCounts(before=40, gone=40), change=Cost(),
+               waiting=Cost(), after=Cost(), caching=None, prompt=PromptDiff())  # fmt: skip
+
+
+def _added() -> JobDiff:
+    prompt = PromptDiff(added_lines(["[system]", "Say who wrote it.", "[user]", "⟨differs by row⟩"]))
+    return job(job="author", status=Status.ADDED, parts=(), rows=RowCounts(after=40, new=40, fresh=40), before=Cost(),
+               waiting=Cost(), caching=None, prompt=prompt)  # fmt: skip
+
+
+def _unknown() -> JobDiff:
+    note = "neither its rows nor samples/triage.jsonl are here, so its rows and cost are not known"
+    return job(basis=Basis.NOTHING, rows=None, change=None, waiting=None, before=None, after=None, caching=None,
+               learnt_from=0, notes=(note,))  # fmt: skip
+
+
+def _hostile() -> ProjectDiff:
+    part = PartChange(Part.MODEL, True, HOSTILE)
+    row = RowDiff(HOSTILE, HOSTILE, "changed, 1 KB", diff_texts("a", HOSTILE))
+    bad = job(path=HOSTILE, model=HOSTILE, parts=(part,), notes=(HOSTILE,), old_path=HOSTILE,
+              prompt=PromptDiff(diff_texts("a", HOSTILE), (row,)))  # fmt: skip
+    problem = Problem("BF440", HOSTILE, Location(HOSTILE, 1), severity=Severity.WARNING)
+    return project(bad, notes=(HOSTILE,), target_changes=(HOSTILE,), problems=(problem,),
+                   head=Revision(HOSTILE, "a" * 40), target=HOSTILE)  # fmt: skip
+
+
+def _long() -> ProjectDiff:
+    lines = "\n".join(f"line {number} " + "word " * 12 for number in range(400))
+    prompt = PromptDiff(diff_texts("", lines), (RowDiff("1", "d:1", "changed, 1 KB", diff_texts("a", lines)),))
+    jobs = [job(job=f"job-{number:03}", prompt=prompt) for number in range(130)]
+    return project(*jobs)
+
+
+EXAMPLES: Mapping[str, ProjectDiff] = {
+    "nothing": project(unchanged()),
+    "no_effect": project(unchanged(status=Status.MODIFIED, parts=(PartChange(Part.META, False, "tags: [] → [a]"),))),
+    "modified": project(job(), unchanged()),
+    "several": project(_added(), _removed(), _renamed(), job()),
+    "no_state": project(job(is_at_most=True, waiting=None), has_state=False),
+    "samples": project(job(basis=Basis.SAMPLES, sampled_rows=20, is_at_most=True, waiting=None), has_state=False),
+    "unknown": project(_unknown(), has_state=False),
+    "unpriced": project(job(change=Cost(4_610, 4_610_000, 230_500, None, None), before=Cost(1, 1, 1, None, None),
+                            after=Cost(1, 1, 1, None, None))),
+    "notes": project(job(), notes=("old cannot be read at the base, so it counts as new: BF100",),
+                     target_changes=("prod: base_url",),
+                     problems=(Problem("BF440", "the price is old", severity=Severity.WARNING),)),
+    "hostile": _hostile(),
+    "long": _long(),
+}  # fmt: skip
