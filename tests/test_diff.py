@@ -371,3 +371,21 @@ def test_without_rows_and_samples_the_cost_is_unknown_and_never_nothing(project:
     assert "prompts write" in job.notes[0]
     assert "not known" in render_diff_text(diff)
     assert "$0.00" not in render_diff_text(diff)
+
+
+# ---- jobs that read jobs
+
+
+def test_a_job_that_reads_one_that_is_asked_anew_is_asked_anew_too(project: ReviewedProject) -> None:
+    inner = {"input": {"ref": "about"}, "output": {"file": "outputs/second.jsonl"}}
+    project.write_job("second", max_tokens=None, user="Again: {{ row.answer }}", **inner)
+    project.repo.commit()
+    assert [job.status for job in project.review(base="HEAD").jobs] == [Status.UNCHANGED, Status.UNCHANGED]
+    project.replace("prompts/about.md.j2", "Say", "Tell")
+    diff = project.review(base="HEAD")
+    second = diff.jobs[1]
+    assert second.upstream == ("about",)
+    assert second.changes_requests
+    assert second.change is None
+    assert "asked anew" in second.notes[0]
+    assert diff.change is None

@@ -179,14 +179,21 @@ class JobDiff:
     caching: CacheEffect | None = None
     prompt: PromptDiff = PromptDiff()
     notes: Sequence[str] = ()
+    upstream: Sequence[str] = ()
+    """Jobs whose rows it reads and that are asked anew: its own rows change with their answers."""
 
     @property
     def changes_requests(self) -> bool:
-        if self.status in (Status.ADDED, Status.REMOVED):
+        if self.status in (Status.ADDED, Status.REMOVED) or self.upstream:
             return True
         if self.basis is Basis.NOTHING or self.rows is None:
             return any(part.changes_requests for part in self.parts)
         return bool(self.rows.changed or self.rows.new or self.rows.gone)
+
+    @property
+    def is_asked_anew(self) -> bool:
+        """Whether some of its answers may be others."""
+        return self.changes_requests and self.status is not Status.REMOVED
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,14 @@ from batchforge.source_tree import SourceTree
 from batchforge.spec import ContentTree, JobSpec, TemplateSource
 
 _WORDS_LENGTH = 70
-_NOT_COMPARED = frozenset({"name", "path", "locations", "messages", "system", "vars", "lists"})
+_NOT_COMPARED = frozenset({"name", "path", "locations", "messages", "system", "vars", "lists", "parent_locations"})
 _PART_OF_FIELD: Mapping[str, Part] = {
     "model": Part.MODEL,
     "params": Part.PARAMS,
     "betas": Part.PARAMS,
     "cache": Part.CACHING,
     "input": Part.INPUT,
+    "answers": Part.INPUT,
     "tests": Part.TESTS,
     "mode": Part.DELIVERY,
     "batch": Part.DELIVERY,
@@ -109,7 +110,7 @@ def _template_edits(
     setting = "system" if part is Part.SYSTEM else "user"
     if edited:
         yield part, ", ".join(edited), setting
-    elif _plain(old_tree) != _plain(new_tree):
+    elif without_places(old_tree) != without_places(new_tree):
         yield part, "blocks added, removed or put in another order", setting
 
 
@@ -134,7 +135,7 @@ def _var_edits(old: JobSources, new: JobSources) -> Iterator[_Edit]:
 def _field_edits(old: JobSpec, new: JobSpec) -> Iterator[_Edit]:
     for field in fields(JobSpec):
         before, after = getattr(old, field.name), getattr(new, field.name)
-        if field.name in _NOT_COMPARED or _plain(before) == _plain(after):
+        if field.name in _NOT_COMPARED or without_places(before) == without_places(after):
             continue
         if field.name == "params":
             yield from _param_edits(before, after)
@@ -187,24 +188,24 @@ def _marks(value: Any) -> Iterator[Any]:
 
 
 def _content(tree: Any) -> Any:
-    return _plain(tree, with_marks=True)
+    return without_places(tree, with_marks=True)
 
 
-def _plain(value: Any, *, with_marks: bool = False) -> Any:
+def without_places(value: Any, *, with_marks: bool = False) -> Any:
     """Without the places where things stand, and without cache marks, which are compared apart."""
     if isinstance(value, TemplateSource):
         return value.text
     if isinstance(value, Mapping):
         return {
-            key: _plain(item, with_marks=with_marks)
+            key: without_places(item, with_marks=with_marks)
             for key, item in value.items()
             if with_marks or key != "cache_control"
         }
     if isinstance(value, list | tuple):
-        return [_plain(item, with_marks=with_marks) for item in value]
+        return [without_places(item, with_marks=with_marks) for item in value]
     if hasattr(value, "__dataclass_fields__"):
         named = {field.name: getattr(value, field.name) for field in fields(value) if field.name != "location"}
-        return _plain(named, with_marks=with_marks)
+        return without_places(named, with_marks=with_marks)
     return value
 
 
@@ -215,7 +216,7 @@ def _change(before: Any, after: Any) -> str:
 def _short(value: Any) -> str:
     if value is None:
         return "not set"
-    text = value if isinstance(value, str) else _json(_plain(value))
+    text = value if isinstance(value, str) else _json(without_places(value))
     text = " ".join(text.split())
     return text if len(text) <= _WORDS_LENGTH else f"{text[: _WORDS_LENGTH - 1]}…"
 

@@ -25,7 +25,7 @@ from batchforge.review.diff_values import (
     RowCounts,
     Status,
 )
-from batchforge.review.job_parts import JobSources, edited_parts
+from batchforge.review.job_parts import JobSources, edited_parts, without_places
 from batchforge.review.rendered import differing_parts, render_diff
 from batchforge.review.row_changes import RowChanges, compare_rows
 from batchforge.review.samples import SampleSet, samples_path
@@ -60,6 +60,8 @@ class Pair:
     samples: SampleSet | None = None
     """Taken where the rows are not here."""
     has_rows: bool = True
+    upstream: tuple[str, ...] = ()
+    """Jobs whose rows it reads and that are asked anew."""
 
     @property
     def basis(self) -> Basis:
@@ -79,7 +81,7 @@ def review_job(pair: Pair, settings: ReviewSettings) -> JobDiff:
     Raises:
         ProjectError: a row or a template of the newer side is wrong.
     """
-    if pair.old and pair.new and asks_the_same(pair.old, pair.new):
+    if pair.old and pair.new and not pair.upstream and asks_the_same(pair.old, pair.new):
         return _described(pair, set(), replace(_blank(pair), basis=Basis.SAME))
     if pair.basis is Basis.NOTHING:
         return _without_rows(pair, settings)
@@ -106,10 +108,11 @@ def _template_identity(job: CompiledJob) -> object:
 
 def _rows_identity(side: JobSide) -> str:
     spec = side.compiled.spec
+    settings = repr(without_places(spec.input))
     try:
-        return input_identity(spec.input, side.rows, spec.vars)
+        return settings + input_identity(spec.input, side.rows, spec.vars)
     except BatchForgeError:
-        return repr(replace(spec.input, location=None))  # not here on either side: one snapshot
+        return settings  # the files are not here on either side: one snapshot
 
 
 # ---- with rows
@@ -168,9 +171,18 @@ def _with_rows(pair: Pair, settings: ReviewSettings, plans: _Plans, changes: Row
         caching=cache_effect(plans.old, plans.new) if plans.old and plans.new else None,
     )
     asked = differing_parts(pair.old.compiled, pair.new.compiled, changes) if pair.old and pair.new else set()
+    if pair.upstream:
+        diff = _with_rows_to_come(diff)
     if diff.changes_requests:
         diff = replace(diff, prompt=_prompt(pair, changes, settings))
     return _described(pair, asked, diff)
+
+
+def _with_rows_to_come(diff: JobDiff) -> JobDiff:
+    """Which of its rows will be others is known once the jobs that it reads have been answered: at most all."""
+    rows = diff.rows or RowCounts()
+    rerun = max(rows.after - rows.fresh, 0)
+    return replace(diff, rows=replace(rows, rerun=rerun, reused=0, waiting=0), is_at_most=True, change=diff.after)
 
 
 def _prompt(pair: Pair, changes: RowChanges, settings: ReviewSettings) -> PromptDiff:
@@ -275,9 +287,9 @@ def _without_rows(pair: Pair, settings: ReviewSettings) -> JobDiff:
     asked = differing_parts(pair.old.compiled, pair.new.compiled, None)
     if _rows_identity(pair.old) != _rows_identity(pair.new):
         asked.add("input")
-    if not asked:
+    if not asked and not pair.upstream:
         return _described(pair, asked, replace(unknown, change=NOTHING))
-    unknown = replace(unknown, notes=(_why_unknown(pair.shown.compiled.spec.name),))
+    unknown = replace(unknown, notes=(*unknown.notes, _why_unknown(pair.shown.compiled.spec.name)))
     prompt = render_diff(pair.old.compiled, pair.new.compiled, (), 0)
     return _described(pair, asked, replace(unknown, prompt=prompt))
 
@@ -307,6 +319,8 @@ def _blank(pair: Pair) -> JobDiff:
         basis=pair.basis,
         old_job=before.name if is_renamed and before else "",
         old_path=before.path if is_moved and before else "",
+        upstream=pair.upstream,
+        notes=tuple(f"reads the rows of {name}, which is asked anew: its own follow" for name in pair.upstream),
     )
 
 
@@ -316,6 +330,6 @@ def _described(pair: Pair, asked: set[str], diff: JobDiff) -> JobDiff:
         return diff
     old, new = JobSources(pair.old.compiled.spec, pair.old.tree), JobSources(pair.new.compiled.spec, pair.new.tree)
     parts: tuple[PartChange, ...] = tuple(edited_parts(old, new, asked))
-    has_changed = bool(parts) or bool(diff.rows and diff.changes_requests)
+    has_changed = bool(parts) or bool(diff.rows and diff.changes_requests) or bool(diff.upstream)
     status = Status.MODIFIED if has_changed and diff.status is Status.UNCHANGED else diff.status
     return replace(diff, parts=parts, status=status)

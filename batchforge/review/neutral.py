@@ -11,7 +11,7 @@ from batchforge.terminal.terminal_text import printable
 _BACKTICKS = re.compile("`+")
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+!|~>-])")
 # What makes a name a mention, and an address a link, also where every mark is escaped.
-_REFERENCES = re.compile(r"@(?=\w)|://|\bwww\.|\b(?:GH|gh)-(?=\d)")
+_REFERENCES = re.compile(r"@|://|\bwww\.|\b(?:GH|gh)-(?=\d)")
 _MOST_CHARACTERS = 600
 _INVISIBLE = "\u200b"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from batchforge.errors import BatchForgeError, ProblemList
-from batchforge.inputs import InputRow, read_input
+from batchforge.inputs import read_input
 from batchforge.project import Project
 from batchforge.requests.compiler import CompiledJob, PartHashes, RowReader, compile_job
 from batchforge.review.diff_values import JobDiff, ProjectDiff
@@ -21,6 +21,7 @@ from batchforge.review.job_pairs import renamed
 from batchforge.review.job_review import JobSide, Pair, ReviewSettings, review_job
 from batchforge.review.samples import SampleSet
 from batchforge.review.sides import Side, open_base, open_head
+from batchforge.row_shapes import InputRow
 from batchforge.running.compiling import compile_jobs
 from batchforge.running.run_options import RunOptions
 from batchforge.selection import check_job, parse_selection, select
@@ -76,7 +77,7 @@ class _Review:
         prices = self.project.price_table(self.target)
         with read_state(self.project, self.target) as state:
             settings = ReviewSettings(self.target.name, state, prices, self.options.shown_rows)
-            jobs = [self._reviewed(pair, settings) for pair in pairs]
+            jobs = self._all_reviewed(pairs, settings)
             return ProjectDiff(
                 project=self.project.name,
                 target=self.target.name,
@@ -146,6 +147,24 @@ class _Review:
         return JobSide(jobs[0], side.project.tree, side.rows) if jobs else None
 
     # ---- jobs
+
+    def _all_reviewed(self, pairs: Sequence[Pair], settings: ReviewSettings) -> list[JobDiff]:
+        """Jobs before those that read their rows."""
+        by_name = {pair.shown.compiled.spec.name: pair for pair in pairs}
+        done: dict[str, JobDiff] = {}
+
+        def visit(name: str) -> None:
+            if name in done or name not in by_name:
+                return
+            parents = by_name[name].shown.compiled.spec.input.refs
+            for parent in parents:
+                visit(parent)
+            anew = tuple(parent for parent in parents if parent in done and done[parent].is_asked_anew)
+            done[name] = self._reviewed(replace(by_name[name], upstream=anew), settings)
+
+        for name in by_name:
+            visit(name)
+        return list(done.values())
 
     def _reviewed(self, pair: Pair, settings: ReviewSettings) -> JobDiff:
         try:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchforge.errors import Location, ProjectError
-from batchforge.inputs import InputRow
 from batchforge.results import Learnt
+from batchforge.row_shapes import InputRow
 from batchforge.source_tree import SourceTree
 
 SAMPLES_FOLDER = "samples"
