@@ -416,8 +416,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF184": ErrorCode(
         "There is no such connection",
-        "`connection:` of an input or an output names one that batchforge.yml does not have under `connections`, "
-        "neither for all targets nor for the one that is run.",
+        "`connection:` of an input or an output names one that batchforge.yml does not have under "
+        "`connections`, neither for all targets nor for the one that is run.",
         "Correct the name, or declare the connection.",
         "BF184 jobs/triage/classify_tickets.yml:3:1: There is no connection `warehouse`.",
     ),
@@ -552,12 +552,19 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "BF225 the group has more than 100,000 tokens; `group_by: {split: true}` asks about it in parts, "
         "which a second job can merge",
     ),
+    "BF226": ErrorCode(
+        "A job reads another that has no answers",
+        "The other job is not part of this run, and was never run against this target.",
+        "Run it too, with `--select +JOB`, or read another target with --defer.",
+        "BF226 jobs/second.yml:2:3: second reads `first`, which has no answers on target `prod` yet",
+    ),
     "BF230": ErrorCode(
         "An input was never fetched",
-        "The job reads a query or files of an object store, and there is no snapshot of them for this target and these "
-        "settings: a query, its params or its connection's name were changed, or `clean` has removed target/.",
-        "Run `batchforge fetch`, which takes the snapshot. `run` and `try` do it by themselves, unless --no-fetch is "
-        "given.",
+        "The job reads a query or files of an object store, and there is no snapshot of them for this "
+        "target and these settings: a query, its params or its connection's name were changed, or `clean` "
+        "has removed target/.",
+        "Run `batchforge fetch`, which takes the snapshot. `run` and `try` do it by themselves, unless "
+        "--no-fetch is given.",
         "BF230 jobs/triage/classify_tickets.yml:3:1: the query was never fetched for this target",
     ),
     "BF300": ErrorCode(
@@ -825,22 +832,22 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF520": ErrorCode(
         "A library for this kind of state is not installed",
-        "The target's `state:` lies in an object store or a database, and what speaks to it is an extra of the "
-        "package.",
+        "The target's `state:` lies in an object store or a database, and what speaks to it is an extra of "
+        "the package.",
         "Install the extra that the message names.",
         "BF520 the state s3://team-states/tickets needs the library obstore, which is not installed",
     ),
     "BF521": ErrorCode(
         "The store of the state cannot be used",
-        "The address is wrong, the network or the store is down, or the environment holds no credentials, or wrong "
-        "ones.",
+        "The address is wrong, the network or the store is down, or the environment holds no credentials, "
+        "or wrong ones.",
         "Check the address and the cloud's environment variables, then run again. What was stored is whole.",
         "BF521 the state s3://team-states/tickets cannot be used: NoSuchBucket",
     ),
     "BF522": ErrorCode(
         "The store cannot keep two writers apart",
-        "It lets an object be written a second time that was to be written only if it is not there yet, so two runs "
-        "at once could pay the same rows twice.",
+        "It lets an object be written a second time that was to be written only if it is not there yet, so "
+        "two runs at once could pay the same rows twice.",
         "Use a store with conditional writes, or PostgreSQL.",
         "BF522 the store s3://old-store/tickets cannot hold a state",
     ),

@@ -12,6 +12,10 @@ class EventName(StrEnum):
 
     RUN_STARTED = "run_started"
     JOB_PLANNED = "job_planned"
+    JOB_FAILED = "job_failed"
+    """It could not go on; other jobs do."""
+    JOB_SKIPPED = "job_skipped"
+    """Something that it needs failed, or is still in flight."""
     BATCH_SUBMITTED = "batch_submitted"
     BATCH_PROGRESS = "batch_progress"
     RESULTS_STORED = "results_stored"

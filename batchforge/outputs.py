@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -130,6 +130,15 @@ def _moved_words(new: tuple[str, bytes | None] | None, old: tuple[str, bytes | N
     if new is None or old is None:
         return f"{(new or old or ('', None))[0]} was {'removed' if new is None else 'added'}"
     return f"{new[0]} has changed" if new[0] == old[0] else f"{new[0]} stands where {old[0]} was"
+
+
+def accepted_rows(spec: JobSpec, state: StateReader, manifest: Manifest) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Key and columns of each row that was answered: what other jobs read."""
+    reader = AnswerReader(spec.output, has_tools="tools" in spec.params)
+    for row in state.output_rows(manifest.manifest_id):
+        status, _, answer, _ = _status(row, reader)
+        if status == ANSWERED:
+            yield row.row.key, {**msgspec.json.decode(row.row.values), **answer}
 
 
 def output_path(spec: JobSpec, project: Project, target: Target) -> Path:

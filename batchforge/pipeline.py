@@ -13,19 +13,23 @@ from batchforge.clock import Clock
 from batchforge.errors import Problem, ProblemList, UsageError
 from batchforge.events import Event, EventName, Listener, ignore
 from batchforge.git_commit import describe_commit
+from batchforge.graph import graph_of
 from batchforge.lookup.tried import TrySummary
 from batchforge.outputs import check_output
 from batchforge.planning.approval import PlannedRun
 from batchforge.planning.plan_file import moved_since
 from batchforge.planning.plan_notes import plan_notes
 from batchforge.planning.planner import JobPlan, PlanSettings, plan_job, plan_settled
+from batchforge.planning.waiting import WaitingJob, makes_other_rows, waiting_job
 from batchforge.project import Project
 from batchforge.requests.compiler import CompiledJob
 from batchforge.requests.request import MessageRequest
 from batchforge.running.compiling import compile_jobs, in_mode, tell_warnings
 from batchforge.running.run_options import RunOptions, narrowing_of
 from batchforge.running.runner import Runner, find_settled
+from batchforge.running.schedule import needs_among
 from batchforge.running.session import open_session
+from batchforge.running.upstream import Upstream, check_upstream, make_upstream
 from batchforge.spec import JobSpec
 from batchforge.state.records import RunRecord, StateReader
 from batchforge.summaries import AttemptInFlight, RunSummary, StatusSummary
@@ -59,15 +63,33 @@ def run(
     """
     options = options or RunOptions()
     problems = ProblemList()
-    compiled = compile_jobs(project, jobs, target, options, problems)
+    upstream = make_upstream(project, jobs, target, options.scope)
+    compiled = compile_jobs(project, jobs, target, options, problems, upstream)
     problems.raise_if_any()
     tell_warnings(problems, listen)
-    with open_session(project, target, options, listen, clock) as session:
+    with open_session(project, target, options, listen, clock, upstream) as session:
+        _check_upstream(jobs, upstream)
         if options.saved_plan is not None:
             serial = session.state.last_attempt_id()
             for moved in moved_since(options.saved_plan, describe_commit(project.root), serial):
                 listen(Event(EventName.WARNING, message=moved))
-        return Runner(session).send(compiled)
+        return Runner(session).send(compiled, _needs(jobs, upstream))
+
+
+def _needs(jobs: Sequence[JobSpec], upstream: Upstream) -> dict[str, tuple[str, ...]]:
+    """Every job in an order in which it comes after what it needs, and what it needs of the others."""
+    return needs_among([spec.name for spec in jobs], graph_of(upstream.jobs).parents)
+
+
+def _check_upstream(jobs: Sequence[JobSpec], upstream: Upstream) -> None:
+    """
+    Raises:
+        ProjectError: BF226 a job reads another that has no answers.
+    """
+    problems = ProblemList()
+    for spec in jobs:
+        check_upstream(upstream, spec, problems)
+    problems.raise_if_any()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +102,8 @@ class ProjectPlan:
     notes: Mapping[str, Sequence[str]]
     """Job -> what is worth knowing before it is sent."""
     options: RunOptions
+    waiting: Sequence[WaitingJob] = ()
+    """Jobs whose rows another job has yet to make."""
 
 
 @contextmanager
@@ -95,21 +119,31 @@ def plan(
     """
     options = options or RunOptions(command="plan")
     problems = ProblemList()
-    compiled = compile_jobs(project, jobs, target, options, problems)
+    upstream = make_upstream(project, jobs, target, options.scope)
+    compiled = compile_jobs(project, jobs, target, options, problems, upstream)
     problems.raise_if_any()
     settings = PlanSettings(resend=options.resend, can_prime=options.wait, prices=project.price_table(target))
     with ExitStack() as stack:
-        state = stack.enter_context(read_state(project, target))
+        state = upstream.state = stack.enter_context(read_state(project, target))
+        _check_upstream(jobs, upstream)
         if options.count_exactly:
             settings = replace(settings, counted_ratios=_count_tokens(project, compiled, target))
-        plans = [
-            stack.enter_context(_plan_of(job, project, target, state, options, in_mode(job, settings)))
-            for job in compiled
-        ]
-        for each in plans:
-            check_output(each.compiled.spec, each.columns, project, target)
-        notes = plan_notes(plans, state, target.name)
-        yield ProjectPlan(plans, state, problems.warnings, notes, options)
+        by_name = {job.spec.name: job for job in compiled}
+        plans: dict[str, JobPlan] = {}
+        waiting: dict[str, WaitingJob] = {}
+        for name, needed in _needs(jobs, upstream).items():
+            job = by_name[name]
+            changing = tuple(
+                each for each in needed if each in waiting or makes_other_rows(plans[each], state, target.name)
+            )
+            if changing:
+                waiting[name] = waiting_job(job, changing, state, target.name)
+                continue
+            plans[name] = stack.enter_context(_plan_of(job, project, target, state, options, in_mode(job, settings)))
+            check_output(job.spec, plans[name].columns, project, target)
+        in_order = [plans[spec.name] for spec in jobs if spec.name in plans]
+        notes = plan_notes(in_order, state, target.name)
+        yield ProjectPlan(in_order, state, problems.warnings, notes, options, list(waiting.values()))
 
 
 def _plan_of(
@@ -162,10 +196,13 @@ def try_rows(
     """
     options = replace(options or RunOptions(limit=5), mode="sync", command="try")
     problems = ProblemList()
-    compiled = compile_jobs(project, [job], target, options, problems)
+    upstream = make_upstream(project, [job], target, "")
+    upstream.selected = ()  # what it reads is what was answered before
+    compiled = compile_jobs(project, [job], target, options, problems, upstream)
     problems.raise_if_any()
     tell_warnings(problems, listen)
-    with open_session(project, target, options, listen, clock) as session:
+    with open_session(project, target, options, listen, clock, upstream) as session:
+        _check_upstream([job], upstream)
         return Runner(session).try_rows(compiled[0])
 
 
@@ -184,7 +221,8 @@ def resume(
         UsageError: BF910 there is no such run, BF911 other requests would be sent than the run had planned.
     """
     options = replace(options or RunOptions(), command="resume")
-    with open_session(project, target, options, listen, clock) as session:
+    upstream = make_upstream(project, jobs, target, "")
+    with open_session(project, target, options, listen, clock, upstream) as session:
         unfinished = _unfinished_run(session.state, target, jobs)
         planned = PlannedRun.from_record(unfinished)
         narrowing = narrowing_of(planned.scope)
@@ -192,10 +230,11 @@ def resume(
         options = replace(options, max_cost_usd=limit, limit=narrowing.get("limit"), sample=narrowing.get("sample"))
         session.options = options
         chosen = [spec for spec in jobs if spec.name in unfinished.jobs]
+        upstream.selected, upstream.scope = {spec.name for spec in chosen}, options.scope
         problems = ProblemList()
-        compiled = compile_jobs(project, chosen, target, options, problems)
+        compiled = compile_jobs(project, chosen, target, options, problems, upstream)
         problems.raise_if_any()
-        return Runner(session).send(compiled, planned)
+        return Runner(session).send(compiled, _needs(chosen, upstream), planned)
 
 
 def _unfinished_run(state: StateReader, target: Target, jobs: Sequence[JobSpec]) -> RunRecord:
@@ -224,7 +263,8 @@ def collect(
 ) -> RunSummary:
     """Fetch what is in flight and write the outputs that are complete. Never sends a request that costs."""
     options = replace(options or RunOptions(), command="collect")
-    with open_session(project, target, options, listen, clock) as session:
+    upstream = make_upstream(project, jobs, target, "")
+    with open_session(project, target, options, listen, clock, upstream) as session:
         return Runner(session).collect(jobs, wait=wait)
 
 

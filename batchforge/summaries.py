@@ -46,6 +46,12 @@ class JobSummary:
     """What the results would have cost with and without batches and caching; None where no price is known."""
     problem: str = ""
     """Why the job's output was not written, where it was not."""
+    error_exit_code: int = EXIT_FAILED
+    """Of the command, where the job failed."""
+    waiting_for: str = ""
+    """The job in flight that stands before this one, which did not begin."""
+    skipped_because: str = ""
+    """Why the job did not begin, where something it needs failed."""
 
     @property
     def is_failed(self) -> bool:
@@ -71,7 +77,9 @@ class RunSummary:
 
     @property
     def exit_code(self) -> int:
-        return {"ok": EXIT_OK, "pending": EXIT_PENDING, "running": EXIT_PENDING}.get(self.status, EXIT_FAILED)
+        codes = {"ok": EXIT_OK, "pending": EXIT_PENDING, "running": EXIT_PENDING}
+        failed = max((job.error_exit_code for job in self.jobs if job.is_failed), default=EXIT_FAILED)
+        return codes.get(self.status, failed)
 
     def to_json(self) -> dict[str, Any]:
         """The value of --output json and run_results.json."""
@@ -116,7 +124,7 @@ class StatusSummary:
 
 
 def status_of(jobs: Sequence[JobSummary]) -> str:
-    if any(job.batches_in_flight for job in jobs):
+    if any(job.batches_in_flight or job.waiting_for for job in jobs):
         return "pending"
     return "failed" if any(job.is_failed for job in jobs) else "ok"
 

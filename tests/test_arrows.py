@@ -37,13 +37,15 @@ FLOORS: Mapping[str, str] = {
     "reach": "emulator backends targets brake",
     "decide": "spending settled plan_rows decisions planner budget approval cache_order plan_notes why",
     "do": "packing settling settlement recovery remote_deletion executor sync_executor reconciliation",
-    "deliver": "artifacts outputs summaries plan_values plan_file starter finding tried erasing cost diagnosis notify",
+    "deliver": """
+        artifacts outputs summaries waiting plan_values plan_file starter finding tried erasing cost diagnosis notify
+    """,
     "tell": "report progress plain_progress live_progress log_format cost_text found_text tried_text erasure_text",
     "review": """
         text_diff readable_request neutral samples job_pairs diff_values
         job_parts row_changes rendered cache_effect sides job_review diff_words diff_json diff_text diff_markdown
     """,
-    "order": "run_options compiling session delivery runner pipeline reviewing api",
+    "order": "run_options schedule upstream compiling session delivery money work runner pipeline reviewing api",
     "front": "commands cli",
 }
 WINGS = frozenset({"config", "requests", "planning", "execution", "ledger", "lookup", "review", "running", "terminal"})

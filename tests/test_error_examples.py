@@ -58,6 +58,7 @@ ONE_LIST = '{"id": 1, "found": [{"id": 2}], "text": "x"}\n{"id": 1, "found": [],
 
 
 EXAMPLES: dict[str, Example] = {
+    "BF226": Example("run second", {"jobs/second.yml": "input: {ref: classify_tickets}\nuser: x\n"}),
     "BF225": Example(
         "run",
         {

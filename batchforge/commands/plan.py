@@ -91,7 +91,7 @@ def command(
         if out is not None:
             _save(out, chosen, planned, include_bodies)
         click.echo(_why(planned, chosen, why_key, output) if why_key else _rendered(planned, chosen, output))
-        changes = has_changes(planned.plans)
+        changes = has_changes(planned.plans) or bool(planned.waiting)
     click.get_current_context().exit(10 if changes and detailed_exitcode else 0)
 
 
@@ -99,7 +99,7 @@ def _document(chosen: Chosen, planned: ProjectPlan, bodies: bool) -> dict[str, A
     from batchforge.git_commit import describe_commit
     from batchforge.planning.decisions import Resend
     from batchforge.planning.plan_file import PlannedOptions, plan_document
-    from batchforge.running.runner import plan_binding
+    from batchforge.running.money import plan_binding
 
     options = planned.options
     return plan_document(
@@ -111,6 +111,7 @@ def _document(chosen: Chosen, planned: ProjectPlan, bodies: bool) -> dict[str, A
         prices_as_of=chosen.project.price_table(chosen.target).as_of.isoformat(),
         commit=describe_commit(chosen.project.root),
         state_serial=planned.state.last_attempt_id() if planned.state else None,
+        waiting=planned.waiting,
         bodies=bodies,
     )
 
@@ -133,9 +134,10 @@ def _rendered(planned: ProjectPlan, chosen: Chosen, output: str) -> str:
     if output == "json":
         return to_json(_document(chosen, planned, bodies=False))
     if output == "markdown":
-        return render_markdown(planned.plans, planned.notes, target=chosen.target.name)
+        return render_markdown(planned.plans, planned.notes, planned.waiting, target=chosen.target.name)
     has_state = planned.state is not None
-    return printable_lines(render_plan(planned.plans, planned.notes, target=chosen.target.name, has_state=has_state))
+    lines = render_plan(planned.plans, planned.notes, planned.waiting, target=chosen.target.name, has_state=has_state)
+    return printable_lines(lines)
 
 
 def _why(planned: ProjectPlan, chosen: Chosen, key: str, output: str) -> str:

@@ -105,8 +105,8 @@ class Executor:
     max_in_flight_requests: int | None = None
     """How many requests may be in flight at once; None: as many as there are."""
     listen: Listener = ignore
-    lost_attempts: set[int] = field(default_factory=set)
-    """Attempts that turned out not to have been accepted: their requests are to be planned again."""
+    lost_jobs: set[str] = field(default_factory=set)
+    """Jobs with attempts that turned out not to have been accepted: they are to be planned again."""
     brought: dict[str, Brought] = field(default_factory=dict)
     """Job -> what the results amount to that this process stored."""
     _next_poll: dict[int, float] = field(default_factory=dict)
@@ -140,14 +140,29 @@ class Executor:
         self._remove_left_overs()
         self._warn_of_unfetched(jobs)
         while True:
-            for attempt in self.state.awaited_attempts(jobs):
-                with suppress(AttemptMoved):
-                    self._advance(attempt)
-            still_open = self.state.awaited_attempts(jobs)
-            moving = [attempt for attempt in still_open if attempt.state is not AttemptState.AMBIGUOUS]
+            self._advance_all(jobs)
+            moving = self.moving(jobs)
             if not moving or not wait:
-                return still_open
+                return self.state.awaited_attempts(jobs)
             self.clock.sleep(self._until_next_poll(moving))
+
+    def collect_one(self, jobs: Sequence[str]) -> None:
+        """The same, until there is nothing to wait for any more for one of these jobs."""
+        while all(self.moving([job]) for job in jobs):
+            self._advance_all(jobs)
+            moving = self.moving(jobs)
+            if moving:
+                self.clock.sleep(self._until_next_poll(moving))
+
+    def moving(self, jobs: Sequence[str]) -> list[AttemptRecord]:
+        """What these jobs await and that will come on by itself, without a person's decision."""
+        awaited = self.state.awaited_attempts(jobs)
+        return [attempt for attempt in awaited if attempt.state is not AttemptState.AMBIGUOUS]
+
+    def _advance_all(self, jobs: Sequence[str]) -> None:
+        for attempt in self.state.awaited_attempts(jobs):
+            with suppress(AttemptMoved):
+                self._advance(attempt)
 
     def _remove_left_overs(self) -> None:
         """What killed processes left on the disk: bodies, and room that was set aside."""
@@ -483,7 +498,7 @@ class Executor:
         if to_state.is_final:
             release(self.spool_folder, attempt_id)
         if to_state in {AttemptState.ASSUMED_LOST, AttemptState.WITHDRAWN, AttemptState.INTERRUPTED}:
-            self.lost_attempts.add(attempt_id)
+            self.lost_jobs.add(attempt.job)
         self._tell(
             EventName.ATTEMPT_MOVED,
             attempt.job,

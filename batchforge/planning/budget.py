@@ -28,23 +28,31 @@ class Limits:
         return None if self.month_usd is None else round(self.month_usd * PICO)
 
 
-def check_limits(plans: Sequence[JobPlan], limits: Limits, committed_pico_usd: int) -> None:
+def check_limits(
+    plans: Sequence[JobPlan], limits: Limits, committed_pico_usd: int, earlier: Sequence[JobPlan] = ()
+) -> None:
     """
     Args:
         committed_pico_usd: what this month has settled and reserved already.
+        earlier: plans of the same run that were let pass before.
 
     Raises:
         BudgetExceeded: BF802 a limit does not hold the ceiling, BF803 there is no ceiling to hold against it.
     """
     problems = [p for plan in plans for p in _over(plan.job, plan.compiled.spec.max_cost_usd, [plan], 0)]
     for budget, jobs in _by_folder(plans).items():
-        problems += _over(f"{budget.folder}/", budget.max_cost_usd, jobs, 0)
-    problems += _over("the run", limits.run_usd, plans, 0)
+        before = [plan for plan in earlier if budget in plan.compiled.spec.folder_budgets]
+        problems += _over(f"{budget.folder}/", budget.max_cost_usd, jobs, _ceilings(before))
+    problems += _over("the run", limits.run_usd, plans, _ceilings(earlier))
     problems += _over("the month", limits.month_usd, plans, committed_pico_usd)
     if problems:
         error = BudgetExceeded(problems[0].code, problems[0].message)
         error.problems = tuple(problems)
         raise error
+
+
+def _ceilings(plans: Sequence[JobPlan]) -> int:
+    return sum(plan.estimate.ceiling_pico_usd or 0 for plan in plans)
 
 
 def cost_warnings(plans: Sequence[JobPlan]) -> list[tuple[str, str]]:

@@ -21,6 +21,7 @@ from batchforge.errors import BudgetExceeded, Problem, UsageError
 from batchforge.planning.budget import usd_words
 from batchforge.planning.plan_values import plan_value
 from batchforge.planning.planner import JobPlan
+from batchforge.planning.waiting import WaitingJob, waiting_value
 
 PLAN_VERSION = 1
 _HASH_BYTES = 12
@@ -65,6 +66,7 @@ def plan_document(
     prices_as_of: str,
     commit: str,
     state_serial: int | None,
+    waiting: Sequence[WaitingJob] = (),
     bodies: bool = False,
 ) -> dict[str, Any]:
     """The JSON value of a plan; `bodies` puts every request into it, prompts and rows included."""
@@ -84,6 +86,7 @@ def plan_document(
         "options": asdict(options),
         "plan_hash": hashlib.sha256(msgspec.json.encode(bound, order="deterministic")).hexdigest(),
         "jobs": jobs,
+        "waiting": waiting_value(waiting),
     }
 
 

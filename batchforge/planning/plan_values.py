@@ -9,6 +9,7 @@ from batchforge.planning.budget import cost_words, usd_words, ways_words
 from batchforge.planning.caching import GroupCaching
 from batchforge.planning.plan_rows import Action
 from batchforge.planning.planner import JobPlan
+from batchforge.planning.waiting import WaitingJob, waiting_lines, waiting_markdown
 from batchforge.summaries import four_ways_value, usd
 
 _SYMBOLS = (
@@ -92,23 +93,32 @@ def batch_count(plan: JobPlan) -> int:
 
 
 def render_plan(
-    plans: Sequence[JobPlan], notes: Mapping[str, Sequence[str]], *, target: str, has_state: bool
+    plans: Sequence[JobPlan],
+    notes: Mapping[str, Sequence[str]],
+    waiting: Sequence[WaitingJob] = (),
+    *,
+    target: str,
+    has_state: bool,
 ) -> list[str]:
     """Lines for people."""
     lines = [f"plan against {target}" + ("" if has_state else "; there is no state yet, so every row is new")]
     for plan in plans:
         lines += ["", *_job_lines(plan), *(f"  note: {note}" for note in notes.get(plan.job, ()))]
+    lines += waiting_lines(waiting)
     if len(plans) > 1 and has_changes(plans):
-        lines += ["", f"in all: {cost_words(plans)}"]
-    if not has_changes(plans):
+        more = ", and what waits" if waiting else ""
+        lines += ["", f"in all: {cost_words(plans)}{more}"]
+    if not has_changes(plans) and not waiting:
         lines += ["", "No changes: a run would send nothing."]
     return lines
 
 
-def render_markdown(plans: Sequence[JobPlan], notes: Mapping[str, Sequence[str]], *, target: str) -> str:
+def render_markdown(
+    plans: Sequence[JobPlan], notes: Mapping[str, Sequence[str]], waiting: Sequence[WaitingJob] = (), *, target: str
+) -> str:
     """A table of the jobs, for a comment."""
     head = "| job | new | rerun | reuse | requests | expected | at most |\n|---|--:|--:|--:|--:|--:|--:|"
-    rows = [_markdown_row(plan_value(plan)) for plan in plans]
+    rows = [*(_markdown_row(plan_value(plan)) for plan in plans), *waiting_markdown(waiting)]
     lines = [f"- `{job}`: {note}" for job, of_job in notes.items() for note in of_job]
     return "\n".join([f"**Plan against `{target}`**: {cost_words(plans)}", "", head, *rows, "", *lines])
 

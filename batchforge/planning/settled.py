@@ -39,9 +39,9 @@ def decode_settled(text: str) -> Settled:
 
 def identity_of(job: CompiledJob) -> str | None:
     """Changes when any request of the same rows could change, or what is made of its answer; None where that cannot be
-    told: a prompt chooses its includes by the row, or the rows are not in files."""
+    told: a prompt chooses its includes by the row, or not all rows are in files."""
     rows = job.spec.input
-    if rows.files is None and rows.text_files is None:
+    if rows.refs or (rows.files is None and rows.text_files is None):
         return None
     if not all(template.is_fully_known for template in job.row_templates):
         return None

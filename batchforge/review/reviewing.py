@@ -138,7 +138,7 @@ class _Review:
         options = RunOptions(allow_unknown_model=self.options.allow_unknown_model or not is_new)
         target = self.target if is_new else side.project.targets.get(self.target.name, self.target)
         rows_of = partial(_rows_of, side, samples, has_rows=has_rows)
-        jobs = compile_jobs(side.project, [side.jobs[name]], target, options, found, rows_of)
+        jobs = compile_jobs(side.project, [side.jobs[name]], target, options, found, rows_of=rows_of)
         if is_new:
             self.problems.items += found.items
         elif not jobs:

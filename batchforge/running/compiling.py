@@ -16,6 +16,7 @@ from batchforge.requests.compiler import CompiledJob, RowReader, compile_job
 from batchforge.requests.request_checks import check_request
 from batchforge.row_shapes import InputRow
 from batchforge.running.run_options import RunOptions
+from batchforge.running.upstream import Upstream
 from batchforge.spec import JobSpec
 from batchforge.target import Mode, Target
 
@@ -26,17 +27,19 @@ def compile_jobs(
     target: Target,
     options: RunOptions,
     problems: ProblemList,
+    upstream: Upstream | None = None,
     rows_of: Callable[[JobSpec], RowReader] | None = None,
 ) -> list[CompiledJob]:
     """Compile and check jobs. What is wrong goes into `problems`, all of it; jobs with errors are left out.
 
-    `rows_of` gives a job's rows where they are not those of its input.
+    Without `upstream`, jobs that read others' answers have no rows. `rows_of` gives a job's rows where they are not
+    those of its input.
     """
     compiled = []
     for spec in jobs:
         found = ProblemList()
         try:
-            compiled.append(_compile_checked(project, spec, target, options, found, rows_of))
+            compiled.append(_compile_checked(project, spec, target, options, found, upstream, rows_of))
         except BatchForgeError as exc:
             found.extend(exc)
         problems.items += found.items
@@ -49,15 +52,12 @@ def _compile_checked(
     target: Target,
     options: RunOptions,
     problems: ProblemList,
+    upstream: Upstream | None,
     rows_of: Callable[[JobSpec], RowReader] | None,
 ) -> CompiledJob:
     mode: Mode = options.mode or spec.mode or target.mode or "batch"
     spec = replace(spec, betas=tuple(dict.fromkeys([*spec.betas, *target.betas])), mode=mode)
-    rows: RowReader = (
-        rows_of(spec)
-        if rows_of
-        else partial(read_input, spec.input, project.tree, spec.vars, limit=options.limit, sample=options.sample)
-    )
+    rows = rows_of(spec) if rows_of is not None else _rows_of_input(project, spec, options, upstream)
     compiled = compile_job(spec, project.tree, partial(_with_keys, rows, options.keys) if options.keys else rows)
     check_request(
         compiled.sample_params(),
@@ -71,6 +71,19 @@ def _compile_checked(
         prices=project.price_table(target),
     )
     return compiled
+
+
+def _rows_of_input(project: Project, spec: JobSpec, options: RunOptions, upstream: Upstream | None) -> RowReader:
+    is_narrowed = upstream is not None and upstream.is_narrowed(spec)
+    return partial(
+        read_input,
+        spec.input,
+        project.tree,
+        spec.vars,
+        upstream=upstream.rows if upstream is not None else None,
+        limit=None if is_narrowed else options.limit,
+        sample=None if is_narrowed else options.sample,
+    )
 
 
 def _with_keys(read_rows: RowReader, keys: Sequence[str]) -> Iterator[InputRow]:

@@ -76,7 +76,7 @@ class Delivery:
         if self.run.options.submitted_rows:
             return None
         problems = ProblemList()
-        compiled = compile_jobs(self.run.project, [spec], self.run.target, options, problems)
+        compiled = compile_jobs(self.run.project, [spec], self.run.target, options, problems, self.run.upstream)
         problems.raise_if_any()
         moved = find_moved_rows(compiled[0], self.run.state, manifest)
         return moved.count, moved.examples

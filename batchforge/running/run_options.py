@@ -41,6 +41,12 @@ class RunOptions:
     """Only the rows with these keys; for `try`, which writes no output."""
     mode: Mode | None = None
     """batch or sync, before what the job and the target say."""
+    threads: int | None = None
+    """How many jobs may be at work at the same time; None: as many as can be."""
+    fail_fast: bool = False
+    """Begin no further job once one has failed."""
+    defer_to: str | None = None
+    """Read the answers of jobs that are not run from the state of this target."""
     command: str = "run"
 
     @property

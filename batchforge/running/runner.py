@@ -1,49 +1,37 @@
-"""The way of a run: what is settled, what is recovered, what is planned, approved and sent, phase by phase."""
+"""The way of a run: what is recovered, what is settled, and each job begun as soon as what it needs is done."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from batchforge.clock import iso
-from batchforge.errors import BatchForgeError, BudgetExceeded
+from batchforge.errors import ApiError, BatchForgeError, BudgetExceeded, StateError
 from batchforge.events import Event, EventName
-from batchforge.file_marks import mark_files
-from batchforge.inputs import input_paths
 from batchforge.lookup.tried import TriedRow, TrySummary, tried_rows
-from batchforge.outputs import check_output
-from batchforge.planning.approval import PlannedRun, check_resumed
-from batchforge.planning.budget import Limits, check_gate, check_limits, cost_warnings, cost_words, needs_confirmation
-from batchforge.planning.caching import LIFE_S
+from batchforge.planning.approval import PlannedRun
 from batchforge.planning.decisions import Resend
-from batchforge.planning.estimate import Phase
-from batchforge.planning.plan_file import Binding, check_within
-from batchforge.planning.plan_notes import context_notes
 from batchforge.planning.plan_rows import Action
-from batchforge.planning.planner import JobPlan, PlanSettings, plan_job
 from batchforge.planning.settled import Settled, decode_settled, is_settled
 from batchforge.project import Project
 from batchforge.requests.compiler import CompiledJob
-from batchforge.running.compiling import in_mode
-from batchforge.running.delivery import Delivery, estimate_of
+from batchforge.running.delivery import Delivery
+from batchforge.running.money import Approval
 from batchforge.running.run_options import RunOptions
+from batchforge.running.schedule import Schedule
 from batchforge.running.session import Session
+from batchforge.running.work import Sender, Work
 from batchforge.spec import JobSpec
-from batchforge.state.records import ClaimTaken, Manifest, MonthBudgetTaken, StateReader
-from batchforge.summaries import JobSummary, RunSummary, SummedEstimate
+from batchforge.state.records import Manifest, StateReader
+from batchforge.summaries import JobSummary, RunSummary
 from batchforge.target import Target
 
 if TYPE_CHECKING:
     from batchforge.execution.recovery import Recovered
 
-"""Commands that send what all rows of a job need."""
-_USABLE_SHARE_OF_LIFE = 0.9
-"""Of a cache entry's life: what is left then is too little for another batch to find it."""
 _ROUNDS = 5
-"""How often a run plans again because something it had counted on was lost or taken."""
+"""How often a job is planned again because something it had counted on was lost or taken."""
 
 
 @dataclass(slots=True)
@@ -52,30 +40,176 @@ class Runner:
 
     run: Session
     delivery: Delivery = field(init=False)
-    sent: dict[str, int] = field(default_factory=dict)
-    is_confirmed: bool = False
-    estimates: dict[str, SummedEstimate] = field(default_factory=dict)
-    """Of each job's first plan: what is sent again later was in it."""
+    approval: Approval = field(init=False)
+    sender: Sender = field(init=False)
+    works: dict[str, Work] = field(default_factory=dict)
+    """Jobs that are planned and not done."""
+    summaries: dict[str, JobSummary] = field(default_factory=dict)
+    errors: dict[str, BatchForgeError] = field(default_factory=dict)
+    """Jobs that could not go on, and why."""
 
     def __post_init__(self) -> None:
         self.delivery = Delivery(self.run)
+        self.approval = Approval(self.run)
+        self.sender = Sender(self.run, self.approval)
 
-    def send(self, compiled: Sequence[CompiledJob], resumed: PlannedRun | None = None) -> RunSummary:
-        names = [job.spec.name for job in compiled]
-        with self.run.recorded(names):
+    def send(
+        self,
+        compiled: Sequence[CompiledJob],
+        needs: Mapping[str, tuple[str, ...]],
+        resumed: PlannedRun | None = None,
+    ) -> RunSummary:
+        """
+        Args:
+            needs: Every job in an order in which it comes after what it needs, and what it needs of them.
+        """
+        jobs = {job.spec.name: job for job in compiled}
+        with self.run.recorded(list(jobs)):
             self._recover_at_first()
             if self.run.options.resend_uncertain:
-                self._give_up_uncertain(names)
-            self.run.executor.collect(names, wait=False)
-            for _ in range(_ROUNDS):
-                facts = self._settled_facts(compiled) if resumed is None else {}
-                facts |= self._send([job for job in compiled if job.spec.name not in facts], resumed)
-                if self.run.options.wait and self.run.state.awaited_attempts(names):
-                    self.run.must_check_rows = True
-                    self.run.executor.collect(names, wait=True)
-                if not self.run.executor.lost_attempts:
-                    break
-            return self.run.finish([self.delivery.deliver(job, facts[job.spec.name]) for job in compiled])
+                self._give_up_uncertain(list(jobs))
+            self.run.executor.collect(list(jobs), wait=False)
+            schedule = Schedule(needs, self.run.options.threads)
+            try:
+                self._go(jobs, schedule, resumed)
+            finally:
+                for work in self.works.values():
+                    work.close()
+            if len(jobs) == 1:
+                for error in self.errors.values():
+                    raise error
+            return self.run.finish([self.summaries[name] for name in needs])
+
+    def _go(self, jobs: Mapping[str, CompiledJob], schedule: Schedule, resumed: PlannedRun | None) -> None:
+        while len(self.summaries) < len(jobs):
+            self._begin([jobs[name] for name in schedule.take_ready()], schedule, resumed)
+            moved = [work for work in list(self.works.values()) if self._advance(work, schedule, resumed)]
+            if self.works and not moved:
+                self.run.must_check_rows = True
+                self.run.executor.collect_one(list(self.works))
+
+    def _begin(self, jobs: Sequence[CompiledJob], schedule: Schedule, resumed: PlannedRun | None) -> None:
+        """Plan jobs, see that they may be sent, and send what goes first."""
+        works = []
+        for job in jobs:
+            facts = self._settled_facts(job) if resumed is None else None
+            if facts is not None:
+                self._end(self.delivery.deliver(job, facts), schedule)
+                continue
+            work = self._planned(job, schedule, resumed)
+            if work is not None:
+                works.append(work)
+        if works and self._may_send(works, schedule, resumed):
+            for work in works:
+                self._send_next(work, schedule, resumed)
+
+    def _planned(self, job: CompiledJob, schedule: Schedule, resumed: PlannedRun | None) -> Work | None:
+        self.run.executor.lost_jobs.discard(job.spec.name)
+        try:
+            plan = self.sender.plan(job, resumed)
+        except BatchForgeError as exc:
+            self._fail(job.spec.name, exc, schedule)
+            return None
+        work = self.works[job.spec.name] = Work(job, plan, list(plan.phases))
+        return work
+
+    def _may_send(self, works: Sequence[Work], schedule: Schedule, resumed: PlannedRun | None) -> bool:
+        plans = [work.plan for work in works]
+        self.run.note(plans, is_approved=False)
+        is_approved = resumed is not None and resumed.is_approved and all(p.job in resumed.jobs for p in plans)
+        try:
+            self.approval.check(plans, is_approved=is_approved)
+        except BudgetExceeded as exc:
+            for work in works:
+                self._fail(work.name, exc, schedule)
+            return False
+        self.run.note(plans, is_approved=True)
+        for work in works:
+            self.sender.remember_rows(work.plan)
+        return True
+
+    def _send_next(self, work: Work, schedule: Schedule, resumed: PlannedRun | None) -> None:
+        if not self.sender.send_next(work):
+            self._plan_again(work, schedule, resumed)
+
+    def _plan_again(self, work: Work, schedule: Schedule, resumed: PlannedRun | None) -> None:
+        if work.rounds == _ROUNDS:
+            raise _rows_taken()
+        work.close()
+        again = self._planned(work.job, schedule, resumed)
+        if again is not None:
+            again.rounds = work.rounds + 1
+            if self._may_send([again], schedule, resumed):
+                self._send_next(again, schedule, resumed)
+
+    def _advance(self, work: Work, schedule: Schedule, resumed: PlannedRun | None) -> bool:
+        """Take a job one step further; False where it waits for its batches."""
+        if (self.run.options.wait or work.left) and self.run.executor.moving([work.name]):
+            return False
+        if work.left:
+            try:
+                self.sender.pass_gate(work)
+            except BudgetExceeded as exc:
+                self._fail(work.name, exc, schedule)
+                return True
+            self._send_next(work, schedule, resumed)
+        elif work.name in self.run.executor.lost_jobs and work.rounds < _ROUNDS:
+            self._plan_again(work, schedule, resumed)
+        else:
+            self._end(self.delivery.deliver(work.job, self.sender.facts(work.plan)), schedule)
+        return True
+
+    # ---- how jobs end
+
+    def _end(self, summary: JobSummary, schedule: Schedule) -> None:
+        """A job has come as far as it comes in this run; what it stands in the way of is left."""
+        name = summary.job
+        self.summaries[name] = summary
+        if work := self.works.pop(name, None):
+            self.approval.settle(name, self.run.brought(name).cost_pico_usd)
+            work.close()
+        if summary.batches_in_flight:
+            for each in schedule.block(name):
+                self._end_without(JobSummary(each, waiting_for=name))
+        elif summary.is_failed:
+            for each in schedule.block(name):
+                self._end_without(JobSummary(each, skipped_because=f"{name} failed"))
+            if self.run.options.fail_fast:
+                for each in schedule.block_all(name):
+                    self._end_without(JobSummary(each, skipped_because=f"{name} failed, and --fail-fast was given"))
+        else:
+            schedule.finish(name)
+        self.run.note_results(list(self.summaries.values()))
+
+    def _end_without(self, summary: JobSummary) -> None:
+        self.summaries[summary.job] = summary
+        reason = summary.skipped_because or f"waits for {summary.waiting_for}"
+        self.run.listen(Event(EventName.JOB_SKIPPED, summary.job, reason, {"because": reason}))
+
+    def _fail(self, name: str, error: BatchForgeError, schedule: Schedule) -> None:
+        """Before anything was sent an error ends the run; later only the job, and what needs it.
+
+        Raises:
+            BatchForgeError
+        """
+        if isinstance(error, ApiError | StateError) or not any(self.sender.sent.values()):
+            raise error
+        self.errors[name] = error
+        problem = "; ".join(f"{p.code} {p.message}. {p.hint}".rstrip() for p in error.problems)
+        self.run.listen(Event(EventName.JOB_FAILED, name, problem, {"code": error.problems[0].code}))
+        facts = self.sender.facts(self.works[name].plan) if name in self.works else JobSummary(name)
+        self._end(
+            replace(
+                facts,
+                problem=problem,
+                error_exit_code=error.exit_code,
+                batches_in_flight=(),
+                brought=self.run.brought(name),
+            ),
+            schedule,
+        )
+
+    # ---- trying and collecting
 
     def try_rows(self, compiled: CompiledJob) -> TrySummary:
         job = compiled.spec.name
@@ -98,10 +232,10 @@ class Runner:
 
     def _tried(self, compiled: CompiledJob) -> list[TriedRow]:
         for _ in range(_ROUNDS):
-            with self._plan(compiled, None) as plan:
-                self._check_money([plan], is_approved=False)
-                self._remember_rows(plan)
-                if self._is_sent([plan]):
+            with self.sender.plan(compiled) as plan:
+                self.approval.check([plan], is_approved=False)
+                self.sender.remember_rows(plan)
+                if self.sender.send_all(plan):
                     return tried_rows(plan, self.run.state, self.run.run_id)
         raise _rows_taken()
 
@@ -117,16 +251,14 @@ class Runner:
 
     # ---- where nothing is to be done
 
-    def _settled_facts(self, compiled: Sequence[CompiledJob]) -> dict[str, JobSummary]:
-        """Of the jobs of which it is known, without a look at their rows, that every row has its answer."""
-        facts = {}
-        for job in compiled:
-            found = find_settled(job, self.run.project, self.run.target, self.run.state, self.run.options)
-            if found is not None:
-                manifest, settled = found
-                self.run.state.renew_manifest(manifest.manifest_id, self.run.run_id, iso(self.run.clock.now()))
-                facts[job.spec.name] = self._told_settled(job, settled)
-        return facts
+    def _settled_facts(self, job: CompiledJob) -> JobSummary | None:
+        """Of a job of which it is known, without a look at its rows, that every row has its answer."""
+        found = find_settled(job, self.run.project, self.run.target, self.run.state, self.run.options)
+        if found is None:
+            return None
+        manifest, settled = found
+        self.run.state.renew_manifest(manifest.manifest_id, self.run.run_id, iso(self.run.clock.now()))
+        return self._told_settled(job, settled)
 
     def _told_settled(self, job: CompiledJob, settled: Settled) -> JobSummary:
         actions, name = {Action.REUSE.value: settled.rows}, job.spec.name
@@ -175,202 +307,6 @@ class Runner:
                 attempt.job, f"attempt {attempt.attempt_id} is taken for lost on your word; it may be paid twice"
             )
 
-    # ---- sending
-
-    def _send(self, compiled: Sequence[CompiledJob], resumed: PlannedRun | None) -> dict[str, JobSummary]:
-        """Plan all jobs, then submit; plan again where another runner was faster."""
-        for _ in range(_ROUNDS):
-            self.run.executor.lost_attempts.clear()
-            with ExitStack() as stack:
-                plans = [stack.enter_context(self._plan(job, resumed)) for job in compiled]
-                self.run.note(
-                    PlannedRun.of(self.run.run_id, plans, self.run.options.scope, self.run.options.max_cost_usd)
-                )
-                self._check_money(plans, is_approved=resumed is not None and resumed.is_approved)
-                self.run.note(replace(self.run.planned, is_approved=True))
-                for plan in plans:
-                    self._remember_rows(plan)
-                if self._is_sent(plans):
-                    return {plan.job: self._facts(plan) for plan in plans}
-        raise _rows_taken()
-
-    def _is_sent(self, plans: Sequence[JobPlan]) -> bool:
-        """False where others were faster, and it is to be planned again."""
-        try:
-            self._send_phases(plans)
-        except ClaimTaken:
-            return False
-        except MonthBudgetTaken:
-            check_limits(plans, self._limits, self._committed_pico_usd())
-            return False
-        return True
-
-    def _send_phases(self, plans: Sequence[JobPlan]) -> None:
-        """Phase by phase, all jobs at once; the next phase of a job follows when its gate has opened."""
-        left = {plan.job: list(plan.phases) for plan in plans}
-        by_name = {plan.job: plan for plan in plans}
-        while any(left.values()):
-            opened = [(by_name[job], phases.pop(0)) for job, phases in left.items() if phases]
-            before = {plan.job: self.run.brought(plan.job) for plan, _ in opened}
-            began = self.run.clock.now()
-            for plan, phase in opened:
-                self._submit(plan, phase)
-            waiting = [(plan, phase) for plan, phase in opened if left[plan.job]]
-            if not self.run.options.wait:
-                waiting = self._go_on_unwaited(waiting, left)
-            if not waiting:
-                continue
-            self.run.must_check_rows = True
-            self.run.executor.collect([plan.job for plan, _ in waiting], wait=True)
-            for plan, phase in waiting:
-                check_gate(plan, phase, before[plan.job], self.run.brought(plan.job))
-                if self._is_cold_by_now(plan, phase, began):
-                    by_name[plan.job] = plan.without_caching()
-
-    def _go_on_unwaited(
-        self, waiting: Sequence[tuple[JobPlan, Phase]], left: dict[str, list[Phase]]
-    ) -> list[tuple[JobPlan, Phase]]:
-        """Jobs that go on at once though nothing is waited for: those that were answered while they were sent."""
-        for plan, phase in waiting:
-            if not plan.is_sync(phase):
-                rest = sum(each.requests for each in left[plan.job])
-                first = f"{phase.requests:,} of {phase.requests + rest:,} requests went first ({phase.name})"
-                self.run.warn(plan.job, f"{first}; `batchforge resume` sends the others when they have ended")
-                left[plan.job] = []
-        return [(plan, phase) for plan, phase in waiting if plan.is_sync(phase)]
-
-    def _is_cold_by_now(self, plan: JobPlan, phase: Phase, began: datetime) -> bool:
-        """Whether what a priming row wrote may be gone: it lives from the start of the row's own request."""
-        life = plan.caching.longest_life
-        if life is None or not phase.name.startswith("prime"):
-            return False
-        waited_s = (self.run.clock.now() - began).total_seconds()
-        is_cold = waited_s > _USABLE_SHARE_OF_LIFE * LIFE_S[life]
-        if is_cold:
-            self.run.warn(
-                plan.job,
-                f"the row that went first took {waited_s / 60:,.0f} minutes, and what it put into the cache lives for "
-                f"{life}: the others are sent without cache marks, which would now cost more than they save",
-            )
-        return is_cold
-
-    def _check_money(self, plans: Sequence[JobPlan], *, is_approved: bool) -> None:
-        """Limits hold, the saved plan covers it, and a person has said yes where one must.
-
-        Raises:
-            BudgetExceeded
-        """
-        if self.run.options.saved_plan is not None:
-            check_within(
-                self.run.options.saved_plan,
-                plans,
-                plan_binding(self.run.project, self.run.target, plans),
-            )
-            is_approved = True
-        check_limits(plans, self._limits, self._committed_pico_usd())
-        for job, message in cost_warnings(plans):
-            self.run.warn(job, message)
-        limits, options = self._limits, self.run.options
-        has_budget = limits.run_usd is not None or limits.month_usd is not None
-        self.is_confirmed = self.is_confirmed or is_approved or options.yes or has_budget
-        if self.is_confirmed or self.run.target.type == "emulator" or not needs_confirmation(plans, limits):
-            return
-        if options.ask is None:
-            raise BudgetExceeded(
-                "BF805",
-                f"this run needs a yes: {cost_words(plans)}, and confirm_above_usd is ${limits.confirm_above_usd:,.2f}",
-                hint="Give --yes, or a budget: --max-cost USD, or month_max_cost_usd in batchforge.yml.",
-            )
-        if not options.ask(f"{cost_words(plans)}. Send it?"):
-            raise BudgetExceeded("BF806", "not confirmed; nothing was sent")
-        self.is_confirmed = True
-
-    @property
-    def _limits(self) -> Limits:
-        project = self.run.project
-        return Limits(self.run.options.max_cost_usd, project.month_max_cost_usd, project.confirm_above_usd)
-
-    def _committed_pico_usd(self) -> int:
-        return self.run.state.committed_pico_usd(f"{self.run.clock.now():%Y-%m}-01")
-
-    def _plan(self, job: CompiledJob, resumed: PlannedRun | None) -> JobPlan:
-        settings = in_mode(job, self._plan_settings())
-        tree, rows = self.run.project.tree, job.spec.input
-        self.run.attempts_before.setdefault(job.spec.name, self.run.state.last_attempt_id())
-        self.run.input_marks[job.spec.name] = mark_files(tree, input_paths(rows, tree))
-        plan = plan_job(job, self.run.state, self.run.target.name, settings)
-        try:
-            check_output(job.spec, plan.columns, self.run.project, self.run.target)
-            if resumed is not None:
-                check_resumed(plan, resumed, self.run.state, self.run.target.name)
-        except BaseException:
-            plan.close()
-            raise
-        self.run.listen(Event(EventName.JOB_PLANNED, plan.job, plan_words(plan), _plan_data(plan)))
-        for row in plan.first_blocked:
-            self.run.warn(plan.job, f"{row.place}: {row.blocked_code} {row.blocked_reason}; this row is not asked")
-        for note in context_notes(plan):
-            self.run.warn(plan.job, note)
-        if plan.row_count >= 10 and plan.distinct_requests < plan.row_count / 2:
-            self.run.warn(plan.job, f"{plan.row_count:,} rows make only {plan.distinct_requests:,} distinct requests")
-        return plan
-
-    def _plan_settings(self) -> PlanSettings:
-        prices = self.run.project.price_table(self.run.target)
-        return PlanSettings(
-            resend=self.run.options.resend,
-            asked_after=self.run.asked_after,
-            can_prime=self.run.options.wait,
-            prices=prices,
-        )
-
-    def _remember_rows(self, plan: JobPlan) -> None:
-        """The manifest is written before anything is sent, so that any later process can make the output."""
-        state, target = self.run.state, self.run.target.name
-        before = state.manifest(target, plan.job, self.run.options.scope)
-        parts = asdict(plan.compiled.parts)
-        if before and (before.digest, dict(before.parts), before.columns) == (plan.digest, parts, plan.columns):
-            state.renew_manifest(before.manifest_id, self.run.run_id, iso(self.run.clock.now()))
-            return
-        manifest = Manifest(
-            manifest_id=0,
-            job=plan.job,
-            target=target,
-            scope=self.run.options.scope,
-            run_id=self.run.run_id,
-            created_at=iso(self.run.clock.now()),
-            digest=plan.digest,
-            row_count=plan.row_count,
-            parts=parts,
-            columns=plan.columns,
-        )
-        state.save_manifest(manifest, plan.manifest_rows())
-
-    def _submit(self, plan: JobPlan, phase: Phase) -> None:
-        from batchforge.execution.executor import RunOf
-
-        run = RunOf(self.run.run_id, self.run.target.name, self._limits.month_pico_usd)
-        is_sync = plan.is_sync(phase)
-        sent = (
-            self.run.sync.submit(plan.sent_by_sync(), phase, run)
-            if is_sync
-            else self.run.executor.submit(plan, phase, run)
-        )
-        self.run.must_check_rows = self.run.must_check_rows or (is_sync and sent > 0)
-        self.sent[plan.job] = self.sent.get(plan.job, 0) + sent
-
-    def _facts(self, plan: JobPlan) -> JobSummary:
-        return JobSummary(
-            job=plan.job,
-            rows=plan.row_count,
-            distinct_requests=plan.distinct_requests,
-            actions={action.value: count for action, count in plan.counts.items()},
-            reasons=plan.reasons,
-            requests_sent=self.sent.get(plan.job, 0),
-            estimate=self.estimates.setdefault(plan.job, estimate_of(self.run.planned.jobs[plan.job])),
-            mode=plan.settings.mode,
-        )
-
 
 def find_settled(
     job: CompiledJob, project: Project, target: Target, state: StateReader, options: RunOptions
@@ -385,46 +321,9 @@ def find_settled(
     return (manifest, settled) if is_settled(settled, job, project.tree, state.last_attempt_id()) else None
 
 
-def plan_binding(project: Project, target: Target, plans: Sequence[JobPlan]) -> Binding:
-    """What a saved plan holds besides its requests: target, origin and the prices of each job's model."""
-    table = project.price_table(target)
-    prices = {each.job: table.fingerprint([each.compiled.spec.model]) for each in plans}
-    return Binding(target.name, str(target.origin()), prices)
-
-
-def plan_words(plan: JobPlan) -> str:
-    """One line: 5,000 rows: 37 to submit (36 new, 1 row changed), 4,963 reused."""
-    words = {
-        Action.SUBMIT: "to submit",
-        Action.REUSE: "reused",
-        Action.WAIT: "in flight",
-        Action.FAILED: "failed before",
-        Action.BLOCKED: "blocked",
-    }
-    parts = [f"{plan.counts[action]:,} {word}" for action, word in words.items() if plan.counts.get(action)]
-    if plan.reasons:
-        parts[0] += f" ({', '.join(f'{count:,} {reason}' for reason, count in plan.reasons.items())})"
-    return f"{plan.row_count:,} rows: {', '.join(parts) or 'nothing to do'}"
-
-
-def _plan_data(plan: JobPlan) -> dict[str, object]:
-    return {
-        "rows": plan.row_count,
-        "distinct_requests": plan.distinct_requests,
-        "requests_to_send": plan.requests_to_send,
-        "actions": {action.value: count for action, count in plan.counts.items()},
-        "reasons": dict(plan.reasons),
-        "estimated_usd": _usd(plan.estimate.expected_pico_usd),
-    }
-
-
 def _rows_taken() -> BatchForgeError:
     return BatchForgeError(
         "BF507",
         "another process keeps asking for the same rows",
         hint="Let it finish, then run again: what it gets answered is reused.",
     )
-
-
-def _usd(pico_usd: int | None) -> float | None:
-    return None if pico_usd is None else round(pico_usd / 1e12, 9)

@@ -8,24 +8,26 @@ import secrets
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from batchforge.clock import Clock, SystemClock, iso
 from batchforge.errors import BatchForgeError
-from batchforge.events import Event, EventName, Listener
+from batchforge.events import Event, EventName, Listener, ignore
 from batchforge.execution.brake import Brake
 from batchforge.execution.disk_room import disk_error
 from batchforge.file_marks import FileMark, are_unchanged
 from batchforge.git_commit import describe_commit
 from batchforge.inputs import input_paths
 from batchforge.planning.approval import PlannedRun
+from batchforge.planning.planner import JobPlan
 from batchforge.project import Project
 from batchforge.requests.artifacts import replace_file
 from batchforge.results import Brought
 from batchforge.running.run_options import RunOptions
+from batchforge.running.upstream import Upstream
 from batchforge.spec import JobSpec
 from batchforge.state.records import RunRecord, StateStore
 from batchforge.summaries import JobSummary, RunSummary, status_of
@@ -49,6 +51,7 @@ class Session:
     options: RunOptions
     clock: Clock
     listen: Listener
+    upstream: Upstream
     run_id: str = ""
     asked_after: int = 0
     """The last attempt before this run."""
@@ -107,21 +110,32 @@ class Session:
                 raise
             raise error from exc
 
-    def finish(self, jobs: Sequence[JobSummary]) -> RunSummary:
-        if self.target.deletes_remote:
-            self._delete_remote()
-        summary = RunSummary(
+    def note_results(self, jobs: Sequence[JobSummary]) -> None:
+        """What the run has come to so far, for whoever looks while it goes on."""
+        self._write_results(self._summary(jobs, "running", None))
+
+    def _summary(self, jobs: Sequence[JobSummary], status: str, ended_at: str | None) -> RunSummary:
+        return RunSummary(
             run_id=self.run_id,
             target=self.target.name,
             is_emulated=self.target.type == "emulator",
             command=self.options.command,
-            status=status_of(jobs),
+            status=status,
             started_at=self.started_at,
-            ended_at=iso(self.clock.now()),
+            ended_at=ended_at,
             jobs=jobs,
         )
+
+    def _write_results(self, summary: RunSummary) -> dict[str, Any]:
         value = summary.to_json()
         replace_file(self.project.run_results_path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+        return value
+
+    def finish(self, jobs: Sequence[JobSummary]) -> RunSummary:
+        if self.target.deletes_remote:
+            self._delete_remote()
+        summary = self._summary(jobs, status_of(jobs), iso(self.clock.now()))
+        value = self._write_results(summary)
         self.state.end_run(self.run_id, summary.status, value | self.planned.summary())
         facts = {name: value[name] for name in ("run_id", "status", "exit_code", "cost_usd")}
         self.listen(Event(EventName.RUN_ENDED, message=f"run {self.run_id}: {summary.status}", data=facts))
@@ -134,8 +148,13 @@ class Session:
         for batch_id, reason in deleted.failures.items():
             self.warn("", f"batch {batch_id} could not be deleted at the API, the next run tries again: {reason}")
 
-    def note(self, planned: PlannedRun) -> None:
-        self.planned = planned
+    def note(self, plans: Sequence[JobPlan], *, is_approved: bool) -> None:
+        """Jobs that join an approved run are in its record once they are approved themselves."""
+        if self.planned.is_approved and not is_approved:
+            return
+        planned = PlannedRun.of(self.run_id, plans, self.options.scope, self.options.max_cost_usd)
+        jobs = {**self.planned.jobs, **planned.jobs}
+        self.planned = replace(planned, is_approved=is_approved, jobs=jobs)
         self.state.note_plan(self.run_id, planned.summary())
 
     def is_input_unchanged(self, spec: JobSpec) -> bool:
@@ -155,8 +174,14 @@ class Session:
 
 @contextmanager
 def open_session(
-    project: Project, target: Target, options: RunOptions, listen: Listener, clock: Clock | None
+    project: Project,
+    target: Target,
+    options: RunOptions,
+    listen: Listener = ignore,
+    clock: Clock | None = None,
+    upstream: Upstream | None = None,
 ) -> Iterator[Session]:
+    """The target's state and backends, closed at the end; `upstream` reads that state from now on."""
     from batchforge.execution.executor import Executor, OnUncertain, Timing
     from batchforge.execution.sync_executor import SyncExecutor
     from batchforge.ledger.pricing import Pricing
@@ -179,7 +204,9 @@ def open_session(
         )
         brake = Brake(target.concurrency)
         sync = SyncExecutor(opened.state, opened.messages, clock, timing, pricing, brake, listen, executor.brought)
-        yield Session(project, opened, executor, sync, options, clock, listen)
+        upstream = upstream or Upstream({}, target.name)
+        upstream.state = opened.state
+        yield Session(project, opened, executor, sync, options, clock, listen, upstream)
 
 
 def _run_started(run_id: str, command: str, target: str) -> Event:

@@ -15,7 +15,7 @@ from batchforge.terminal.plain_progress import JobTally, PlainProgress
 from batchforge.terminal.terminal import wants_color
 from batchforge.terminal.terminal_text import printable
 
-_STAYS = frozenset({"job_planned", "warning", "stopped"})
+_STAYS = frozenset({"job_planned", "job_failed", "job_skipped", "warning", "stopped"})
 """What is written above the table; all else is in it."""
 _BEGINS = frozenset({"batch_submitted", "batch_progress", "results_stored", "answers_stored", "waiting"})
 """Only now is there something to watch; before, a person may be asked a question."""

@@ -48,6 +48,10 @@ EVENTS: Mapping[str, EventMeaning] = {
             "estimated_usd": "What they are expected to cost; null where no price is known.",
         },
     ),
+    "job_failed": EventMeaning("A job cannot go on; those that do not need it do.", {"code": "The error's code."}),
+    "job_skipped": EventMeaning(
+        "A job does not begin: something that it needs has failed, or is in flight.", {"because": "Why, in words."}
+    ),
     "batch_submitted": EventMeaning(
         "The API has accepted a batch.", {**_BATCH_ID, "requests": "How many it holds.", "size_bytes": "Its size."}
     ),

@@ -12,7 +12,18 @@ from batchforge.events import Event, EventName
 from batchforge.terminal.terminal import wants_color
 from batchforge.terminal.terminal_text import printable
 
-_SHOWN = frozenset({"job_planned", "batch_submitted", "batch_progress", "answers_stored", "waiting", "stopped"})
+_SHOWN = frozenset(
+    {
+        "job_planned",
+        "job_failed",
+        "job_skipped",
+        "batch_submitted",
+        "batch_progress",
+        "answers_stored",
+        "waiting",
+        "stopped",
+    }
+)
 _SHOWN_ON_DEMAND = frozenset({"attempt_moved", "results_stored", "output_written", "output_held_back"})
 _WITH_TIME = frozenset({"batch_progress", "answers_stored"})
 _WORDS = {"output_written": "wrote ", "output_held_back": "not replaced: "}

@@ -73,6 +73,11 @@ def counted(count: int, noun: str) -> str:
 
 
 def _job_lines(job: JobSummary) -> Iterator[str]:
+    if job.skipped_because or job.waiting_for:
+        yield f"{job.job}: " + (
+            f"skipped, {job.skipped_because}" if job.skipped_because else f"waits for {job.waiting_for}"
+        )
+        return
     yield f"{job.job}: {_work_words(job)}"
     if job.brought.results:
         yield f"  {_brought_words(job)}"
@@ -150,3 +155,5 @@ def _next_step(summary: RunSummary) -> Iterator[str]:
     if summary.status == "pending":
         yield ""
         yield "Batches are in flight. `batchforge collect` fetches them; it never sends a request."
+        if any(job.waiting_for for job in summary.jobs):
+            yield "`batchforge resume` fetches them too, and goes on with the jobs that wait."
