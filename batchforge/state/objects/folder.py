@@ -90,12 +90,12 @@ class ObjectFolder:
             with self._named_errors():
                 yield bytes(obstore.get_range(self._store, name, start=start, end=end))
 
-    def objects(self, under: str) -> Iterator[StoredObject]:
-        """In no order."""
+    def objects(self, under: str, *, after: str | None = None) -> Iterator[StoredObject]:
+        """In no order; only those whose names come after a name."""
         import obstore
 
         with self._named_errors():
-            for some in obstore.list(self._store, under):
+            for some in obstore.list(self._store, under, offset=after):
                 for meta in some:
                     yield StoredObject(meta["path"], meta["size"], meta["last_modified"])
 

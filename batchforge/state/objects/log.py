@@ -21,11 +21,16 @@ import msgspec
 
 from batchforge.clock import Clock, SystemClock
 from batchforge.errors import StateError
-from batchforge.state.objects.folder import ObjectFolder
+from batchforge.state.objects.folder import ObjectFolder, StoredObject
 
 FORMAT = 1
 INLINE_BYTES = 256 * 1024
 """A segment up to this size travels in its head: one object instead of two."""
+KEPT_FOR = timedelta(days=1)
+"""A number may be taken a second time once its head is gone, so a head outlives by far what any writer goes without
+looking at the log."""
+_SNAPSHOT_KEPT_FOR = timedelta(hours=1)
+"""Somebody may be reading the one before the newest."""
 _MARKER = "state.json"
 _TRIES = 5
 
@@ -45,6 +50,10 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     """The object that holds the segment; empty where it follows the head."""
     is_erased: bool = False
     """The number stays taken, what was under it is gone."""
+    turn_of: str = ""
+    """The writer who asks the others to let it write next, after it was outrun."""
+    turn_s: float = 0.0
+    """For so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +106,7 @@ class SegmentLog:
         try:
             marker = msgspec.json.decode(text, type=_Marker)
         except msgspec.DecodeError as exc:
-            raise self._damaged(f"{_MARKER} is not one of ours") from exc
+            raise self.damaged(f"{_MARKER} is not one of ours") from exc
         if marker.format > FORMAT:
             raise StateError(
                 "BF501",
@@ -174,9 +183,20 @@ class SegmentLog:
             return None
         line, _, inline = content.partition(b"\n")
         try:
-            return Segment(msgspec.json.decode(line, type=Head), inline)
+            head = msgspec.json.decode(line, type=Head)
         except msgspec.DecodeError as exc:
-            raise self._damaged(f"{_head_name(number)} is not one of ours") from exc
+            raise self.damaged(f"{_head_name(number)} is not one of ours") from exc
+        if head.number != number:
+            raise self.damaged(f"{_head_name(number)} is in the place of another")
+        return Segment(head, inline)
+
+    def has_all(self, first: int, last: int) -> bool:
+        found = self._folder.objects("log", after=_head_name(first - 1))
+        return sum(int(each.name.rpartition("/")[2]) <= last for each in found) == last - first + 1
+
+    def withdraw(self, number: int) -> None:
+        """What was written under a number that the log had left behind."""
+        self._folder.delete([_head_name(number)])
 
     def content(self, segment: Segment) -> Iterator[bytes]:
         """Raises FileNotFoundError where it was pruned meanwhile."""
@@ -205,25 +225,22 @@ class SegmentLog:
 
     # ---- pruning
 
-    def prune(self, keep_for: timedelta) -> int:
-        """Removes what a snapshot covers and what is older than `keep_for`; returns how many objects.
-
-        A number may be taken again once its head is gone. Whoever writes must have seen the log since, so `keep_for`
-        is far longer than any writer goes without looking.
-        """
-        before = self._clock.now() - keep_for
+    def prune(self, kept_for: timedelta = KEPT_FOR) -> None:
+        """Removes what the newest snapshot covers and what is old."""
         snapshots = self.snapshots()
-        covered = max((each.number for each in snapshots if each.written_at < before), default=0)
-        old = [each.name for each in self._up_to(covered) if each.written_at < before]
-        old += [each.name for each in snapshots if each.number < covered]
-        self._folder.delete(old)
-        return len(old)
+        if not snapshots:
+            return
+        covered, before = snapshots[0].number, self._clock.now() - kept_for
+        self._folder.delete(each.name for each in self._up_to(covered) if each.written_at < before)
+        before = self._clock.now() - min(kept_for, _SNAPSHOT_KEPT_FOR)
+        self._folder.delete(each.name for each in snapshots[1:] if each.written_at < before)
 
     def erase(self, number: int) -> None:
         """Leaves nothing of what was written up to a number but the newest snapshot of it or of a later one. The
         numbers stay taken."""
+        before = self._clock.now() - KEPT_FOR
         for each in self._up_to(number):
-            if each.name.startswith("log/"):
+            if each.name.startswith("log/") and each.written_at >= before:
                 self._empty(int(each.name.rpartition("/")[2]))
             else:
                 self._folder.delete([each.name])
@@ -235,27 +252,21 @@ class SegmentLog:
             head = msgspec.structs.replace(there.head, size_bytes=0, body="", is_erased=True)
             self._folder.replace(_head_name(number), msgspec.json.encode(head) + b"\n")
 
-    def _up_to(self, number: int) -> Sequence[_Numbered]:
+    def _up_to(self, number: int) -> Sequence[StoredObject]:
         return [
-            _Numbered(each.name, each.written_at)
+            each
             for under in ("log", "bodies")
             for each in self._folder.objects(under)
             if int(each.name.rpartition("/")[2].partition("-")[0]) <= number
         ]
 
-    def _damaged(self, what: str) -> StateError:
+    def damaged(self, what: str) -> StateError:
         return StateError(
             "BF524",
             f"the state {self.url} is damaged or not a state: {what}",
             hint="Restore the store's objects as they were, or point the target's `state:` at an empty place and read "
             "what was paid back: `batchforge state recover`.",
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Numbered:
-    name: str
-    written_at: datetime
 
 
 def _head_name(number: int) -> str:

@@ -94,11 +94,18 @@ class ChangeRecorder:
 
     def watch(self) -> None:
         """To be called again whenever the tables have changed."""
+        self.look_away()
         self._forms = {form.name: form for form in table_forms(self._db) if form.name not in self._ignored}
         for form in self._forms.values():
-            for kind, sql in _triggers(form).items():
-                self._db.execute(f"DROP TRIGGER IF EXISTS temp.note_{kind}_{form.name}")
+            for sql in _triggers(form).values():
                 self._db.execute(sql)
+
+    def look_away(self) -> None:
+        """Before tables are taken away: what watches them would be left behind."""
+        names = self._db.execute("SELECT name FROM temp.sqlite_master WHERE type = 'trigger'").fetchall()
+        for (name,) in names:
+            self._db.execute(f"DROP TRIGGER temp.{name}")
+        self._forms = {}
 
     @contextmanager
     def recording(self) -> Iterator[Recording]:
