@@ -57,6 +57,9 @@ class Project:
         mode: Mode | None = None,
         limit: int | None = None,
         sample: int | None = None,
+        threads: int | None = None,
+        fail_fast: bool = False,
+        defer_to: str | None = None,
         wait: bool = True,
         full_refresh: bool = False,
         submitted_rows: bool = False,
@@ -80,6 +83,9 @@ class Project:
             mode=mode,
             limit=limit,
             sample=sample,
+            threads=threads,
+            fail_fast=fail_fast,
+            defer_to=defer_to,
             wait=wait,
             submitted_rows=submitted_rows,
             max_cost_usd=max_cost_usd,
@@ -97,7 +103,7 @@ class Project:
         yes: bool = False,
         listen: Listener = ignore,
     ) -> RunSummary:
-        """A run that also asks failed rows again."""
+        """Run again what failed or was skipped, and ask failed rows once more; without jobs, those that have any."""
         from batchforge import pipeline
         from batchforge.planning.decisions import Resend
         from batchforge.running.run_options import RunOptions
@@ -105,7 +111,10 @@ class Project:
         options = RunOptions(
             resend=Resend.FAILED, mode=mode, wait=wait, max_cost_usd=max_cost_usd, yes=yes, command="retry"
         )
-        return pipeline.run(*self._load(jobs), options, listen=listen)
+        project, chosen, target = self._load(jobs)
+        if not jobs:
+            chosen = pipeline.failed_jobs(project, chosen, target)
+        return pipeline.run(project, chosen, target, options, listen=listen)
 
     def resume(self, *, wait: bool = True, listen: Listener = ignore) -> RunSummary:
         """Go on with the last run that did not end, within what it had planned."""
@@ -157,16 +166,14 @@ class Project:
 
     def compile(self, *jobs: str, allow_unknown_model: bool = False) -> dict[str, Any]:
         """Render and check every request, offline; writes target/ and returns its manifest."""
+        from batchforge import pipeline
         from batchforge.requests.artifacts import write_artifacts
-        from batchforge.running.compiling import compile_jobs
         from batchforge.running.run_options import RunOptions
 
         project, chosen, target = self._load(jobs)
-        problems = ProblemList()
         options = RunOptions(allow_unknown_model=allow_unknown_model)
-        compiled = compile_jobs(project, chosen, target, options, problems)
-        problems.raise_if_any()
-        return write_artifacts(project, compiled)
+        with pipeline.compiled_offline(project, chosen, target, options) as offline:
+            return write_artifacts(project, offline.jobs)
 
     def status(self, *jobs: str) -> StatusSummary:
         """What is in flight, as state knows it. Asks nobody."""

@@ -555,7 +555,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "BF226": ErrorCode(
         "A job reads another that has no answers",
         "The other job is not part of this run, and was never run against this target.",
-        "Run it too, with `--select +JOB`, or read another target with --defer.",
+        "Run it too, with `--select +JOB`, or read another target with --defer-to.",
         "BF226 jobs/second.yml:2:3: second reads `first`, which has no answers on target `prod` yet",
     ),
     "BF230": ErrorCode(

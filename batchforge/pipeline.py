@@ -29,10 +29,10 @@ from batchforge.running.run_options import RunOptions, narrowing_of
 from batchforge.running.runner import Runner, find_settled
 from batchforge.running.schedule import needs_among
 from batchforge.running.session import open_session
-from batchforge.running.upstream import Upstream, check_upstream, make_upstream
+from batchforge.running.upstream import Upstream, check_upstream, deferring, make_upstream
 from batchforge.spec import JobSpec
 from batchforge.state.records import RunRecord, StateReader
-from batchforge.summaries import AttemptInFlight, RunSummary, StatusSummary
+from batchforge.summaries import AttemptInFlight, RunSummary, StatusSummary, has_failed_then
 from batchforge.target import Target
 from batchforge.targets import read_state
 from batchforge.token_estimate import estimate_params_tokens
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 _SENDING = frozenset({"run", "retry", "resume"})
 """Commands that send what all rows of a job need."""
 _COUNTED_REQUESTS = 5
+_RUNS_LOOKED_AT = 100
 
 
 def run(
@@ -93,6 +94,38 @@ def _check_upstream(jobs: Sequence[JobSpec], upstream: Upstream) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Offline:
+    """Compiled jobs, while the state that they read each other's answers from is open."""
+
+    jobs: Sequence[CompiledJob]
+    warnings: Sequence[Problem]
+    upstream: Upstream
+
+
+@contextmanager
+def compiled_offline(
+    project: Project, jobs: Sequence[JobSpec], target: Target, options: RunOptions, *, with_state: bool = False
+) -> Iterator[Offline]:
+    """Without network, key, or a write to state. Jobs that read others have the rows that were answered so far; where
+    there are none, the state is opened only if it is wanted `with_state`.
+
+    Raises:
+        ProjectError: something in the files or rows is wrong.
+    """
+    upstream = make_upstream(project, jobs, target, options.scope)
+    with ExitStack() as stack:
+        if with_state or upstream.jobs:
+            upstream.state = stack.enter_context(read_state(project, target))
+        stack.enter_context(deferring(project, options.defer_to, upstream))
+        problems = ProblemList()
+        compiled = compile_jobs(project, jobs, target, options, problems, upstream)
+        for spec in jobs:
+            check_upstream(upstream, spec, problems)
+        problems.raise_if_any()
+        yield Offline(compiled, problems.warnings, upstream)
+
+
+@dataclass(frozen=True, slots=True)
 class ProjectPlan:
     """The plans of some jobs, and what they were made of."""
 
@@ -118,14 +151,10 @@ def plan(
         ProjectError: something in the files or rows is wrong.
     """
     options = options or RunOptions(command="plan")
-    problems = ProblemList()
-    upstream = make_upstream(project, jobs, target, options.scope)
-    compiled = compile_jobs(project, jobs, target, options, problems, upstream)
-    problems.raise_if_any()
     settings = PlanSettings(resend=options.resend, can_prime=options.wait, prices=project.price_table(target))
     with ExitStack() as stack:
-        state = upstream.state = stack.enter_context(read_state(project, target))
-        _check_upstream(jobs, upstream)
+        offline = stack.enter_context(compiled_offline(project, jobs, target, options, with_state=True))
+        compiled, upstream, state = offline.jobs, offline.upstream, offline.upstream.state
         if options.count_exactly:
             settings = replace(settings, counted_ratios=_count_tokens(project, compiled, target))
         by_name = {job.spec.name: job for job in compiled}
@@ -143,7 +172,7 @@ def plan(
             check_output(job.spec, plans[name].columns, project, target)
         in_order = [plans[spec.name] for spec in jobs if spec.name in plans]
         notes = plan_notes(in_order, state, target.name)
-        yield ProjectPlan(in_order, state, problems.warnings, notes, options, list(waiting.values()))
+        yield ProjectPlan(in_order, state, offline.warnings, notes, options, list(waiting.values()))
 
 
 def _plan_of(
@@ -244,11 +273,26 @@ def _unfinished_run(state: StateReader, target: Target, jobs: Sequence[JobSpec])
         UsageError: BF910 there is none, or it did all that it had to.
     """
     names = {spec.name for spec in jobs}
-    runs = (run for run in state.runs(100) if run.target == target.name and run.command in _SENDING)
+    runs = (run for run in state.runs(_RUNS_LOOKED_AT) if run.target == target.name and run.command in _SENDING)
     last = next((run for run in runs if names.intersection(run.jobs)), None)
     if last is None or last.status == "ok":
         raise UsageError("BF910", "there is no unfinished run to resume", hint="`batchforge run` starts one.")
     return last
+
+
+def failed_jobs(project: Project, jobs: Sequence[JobSpec], target: Target) -> list[JobSpec]:
+    """Those that failed or were skipped when they last ran, or had rows that failed then."""
+    with read_state(project, target) as state:
+        if state is None:
+            return []
+        told: dict[str, bool] = {}
+        for run in state.runs(_RUNS_LOOKED_AT):
+            if run.target == target.name and run.command in _SENDING:
+                for job in run.summary.get("jobs", ()):
+                    has_failed = has_failed_then(job)
+                    if has_failed is not None:
+                        told.setdefault(job["job"], has_failed)
+        return [spec for spec in jobs if told.get(spec.name)]
 
 
 def collect(

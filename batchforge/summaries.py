@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from batchforge.outputs import OutputReport
+from batchforge.outputs import ANSWERED, OutputReport
 from batchforge.planning.estimate import FourWays
 from batchforge.results import Brought
 from batchforge.state.records import AttemptRecord, BatchRecord, RunRecord
@@ -149,6 +149,17 @@ def _job_json(job: JobSummary) -> dict[str, Any]:
         "four_ways_usd": four_ways_value(job.four_ways),
         "is_failed": job.is_failed,
     }
+
+
+def has_failed_then(job: Mapping[str, Any]) -> bool | None:
+    """Whether a job of a recorded run failed, was skipped, or had rows that failed; None where the run says nothing of
+    it, since it sent and wrote nothing."""
+    if job.get("is_failed") or job.get("skipped_because"):
+        return True
+    output = job.get("output")
+    if output is None:
+        return None
+    return bool(output["row_count"] - output["statuses"].get(ANSWERED, 0))
 
 
 def cost_over_estimate(job: JobSummary) -> float | None:

@@ -225,3 +225,27 @@ def test_an_error_before_anything_was_sent_ends_the_run(project: ProjectFiles) -
         project.run()
     assert project.emulator is not None
     assert project.emulator.counters().batches_created == 0
+
+
+def test_retry_takes_what_failed_and_what_was_skipped_and_leaves_the_rest(project: ProjectFiles) -> None:
+    project.write_job("first", **FIRST, max_tokens=1)
+    assert project.cli("run").exit_code == 1
+    project.write_job("first", **FIRST, max_tokens=200)
+    retried = project.cli("retry", "--output", "json").json()
+    assert {job["job"]: job["requests_sent"] for job in retried["jobs"]} == {"first": 3, "second": 3}
+    assert project.cli("retry").stdout == "Nothing to do.\n"
+
+
+def test_an_empty_run_checks_everything_and_sends_nothing(project: ProjectFiles) -> None:
+    finished = project.cli("run", "--empty", "--output", "json").json()
+    assert [job["requests_sent"] for job in finished["jobs"]] == [0, 0, 0]
+    assert not project.path("outputs/first.jsonl").exists()
+
+
+def test_answers_of_another_target_serve_jobs_that_are_not_selected(project: ProjectFiles) -> None:
+    project.targets["prod"] = {**project.targets["api"], "outputs": "prod", "state": "sqlite:///prod.db"}
+    project.write_project()
+    assert project.cli("run", "first", "--target", "prod").exit_code == 0
+    assert "BF226" in project.cli("run", "second").stderr
+    finished = project.cli("run", "second", "--defer-to", "prod", "--output", "json").json()
+    assert finished["jobs"][0]["requests_sent"] == 3

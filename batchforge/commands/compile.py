@@ -33,22 +33,19 @@ def command(
 
     Needs no network and no key, and gives the same bytes for the same files.
     """
-    from batchforge.errors import ProblemList
+    from batchforge import pipeline
     from batchforge.requests.artifacts import write_artifacts
-    from batchforge.running.compiling import compile_jobs
     from batchforge.running.run_options import RunOptions
     from batchforge.terminal.problem_text import render_problems
     from batchforge.terminal.report import printable_lines, to_json
     from batchforge.terminal.terminal import wants_color
 
     chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
-    problems = ProblemList()
     options = RunOptions(allow_unknown_model=allow_unknown_model)
-    jobs = compile_jobs(chosen.project, chosen.jobs, chosen.target, options, problems)
-    problems.raise_if_any()
-    if problems.warnings:
-        click.echo(render_problems(problems.warnings, color=wants_color(sys.stderr)) + "\n", err=True)
-    manifest = write_artifacts(chosen.project, jobs)
+    with pipeline.compiled_offline(chosen.project, chosen.jobs, chosen.target, options) as offline:
+        if offline.warnings:
+            click.echo(render_problems(offline.warnings, color=wants_color(sys.stderr)) + "\n", err=True)
+        manifest = write_artifacts(chosen.project, offline.jobs)
     if output == "json":
         click.echo(to_json(manifest))
         return

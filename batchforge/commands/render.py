@@ -34,27 +34,26 @@ def command(
     output: str,
 ) -> None:
     """Print a job's requests; with --output json, as they are sent, one a line."""
-    from batchforge.errors import ProblemList, UsageError
+    from batchforge import pipeline
+    from batchforge.errors import UsageError
     from batchforge.requests.artifacts import request_lines
     from batchforge.requests.request import BlockedRow
-    from batchforge.running.compiling import compile_jobs
     from batchforge.running.run_options import RunOptions
 
     chosen = choose((job_name,), (), (), project_dir, cli_vars, target_name)
-    problems = ProblemList()
     options = RunOptions(allow_unknown_model=True)
-    jobs = compile_jobs(chosen.project, chosen.jobs, chosen.target, options, problems)
-    problems.raise_if_any()
-    rows = (pair for pair in request_lines(jobs[0]) if key is None or pair[0].key == key)
     shown = 0
-    for row, line in islice(rows, limit):
-        shown += 1
-        if output == "json":
-            click.echo(line.decode(), nl=False)
-        elif isinstance(row, BlockedRow):
-            click.echo("\n".join(_blocked_lines(row)))
-        else:
-            click.echo("\n".join(_lines(jobs[0], row)))
+    with pipeline.compiled_offline(chosen.project, chosen.jobs, chosen.target, options) as offline:
+        job = offline.jobs[0]
+        rows = (pair for pair in request_lines(job) if key is None or pair[0].key == key)
+        for row, line in islice(rows, limit):
+            shown += 1
+            if output == "json":
+                click.echo(line.decode(), nl=False)
+            elif isinstance(row, BlockedRow):
+                click.echo("\n".join(_blocked_lines(row)))
+            else:
+                click.echo("\n".join(_lines(job, row)))
     if key is not None and not shown:
         raise UsageError("BF907", f"{job_name} has no row with the key `{key}`.", hint="Keys are shown by `render`.")
 

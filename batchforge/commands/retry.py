@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
-from batchforge.commands.running import asker, choose, end, mode_option, running_options, telling, telling_what_goes_on
+from batchforge.commands.running import (
+    asker,
+    choose,
+    end,
+    graph_options,
+    mode_option,
+    running_options,
+    telling,
+    telling_what_goes_on,
+)
 
 
 @click.command(name="retry")
 @running_options
 @click.option("--max-cost", "max_cost_usd", type=click.FloatRange(min=0), metavar="USD", help="What the run may cost.")
 @click.option("--yes", is_flag=True, help="Do not ask, whatever it costs.")
+@graph_options
 @mode_option
 @click.option("--no-wait", is_flag=True, help="Submit and end; `batchforge collect` fetches the results later.")
 def command(
@@ -27,10 +38,15 @@ def command(
     quiet: bool,
     max_cost_usd: float | None,
     yes: bool,
+    threads: int | None,
+    fail_fast: bool,
+    defer_to: str | None,
     mode: Literal["batch", "sync"] | None,
     no_wait: bool,
 ) -> None:
-    """Run again, and ask rows once more that were refused, cut, or invalid.
+    """Run again what failed or was skipped, and ask rows once more that were refused, cut, or invalid.
+
+    Without JOB and --select: the jobs that failed when they last ran, that were skipped, or that have failed rows.
 
     Failures that were paid are asked under a new ordinal and paid again; a plain run never does that.
     """
@@ -41,6 +57,9 @@ def command(
     chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
     options = RunOptions(
         resend=Resend.FAILED,
+        threads=threads,
+        fail_fast=fail_fast,
+        defer_to=defer_to,
         mode=mode,
         wait=not no_wait,
         max_cost_usd=max_cost_usd,
@@ -48,6 +67,8 @@ def command(
         ask=asker(),
         command="retry",
     )
+    if not job_names and not select:
+        chosen = replace(chosen, jobs=pipeline.failed_jobs(chosen.project, chosen.jobs, chosen.target))
     with telling(quiet) as progress, telling_what_goes_on(chosen):
         summary = pipeline.run(chosen.project, chosen.jobs, chosen.target, options, listen=progress)
     end(summary, output)

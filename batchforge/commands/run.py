@@ -11,6 +11,7 @@ from batchforge.commands.running import (
     asker,
     choose,
     end,
+    graph_options,
     mode_option,
     narrowing_options,
     running_options,
@@ -22,6 +23,8 @@ from batchforge.commands.running import (
 @click.command(name="run")
 @running_options
 @narrowing_options
+@click.option("--empty", is_flag=True, help="Without any rows: everything is checked, and the output stays.")
+@graph_options
 @mode_option
 @click.option("--no-wait", is_flag=True, help="Submit and end; `batchforge collect` fetches the results later.")
 @click.option("--full-refresh", is_flag=True, help="Ask every row again and pay again. Old answers are kept.")
@@ -54,6 +57,10 @@ def command(
     quiet: bool,
     limit: int | None,
     sample: int | None,
+    empty: bool,
+    threads: int | None,
+    fail_fast: bool,
+    defer_to: str | None,
     mode: Literal["batch", "sync"] | None,
     no_wait: bool,
     full_refresh: bool,
@@ -82,8 +89,11 @@ def command(
     chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
     options = RunOptions(
         resend=Resend.ALL if full_refresh else Resend.NOTHING_PAID,
-        limit=limit,
+        limit=0 if empty else limit,
         sample=sample,
+        threads=threads,
+        fail_fast=fail_fast,
+        defer_to=defer_to,
         mode=mode,
         wait=not no_wait,
         submitted_rows=submitted_rows,

@@ -100,6 +100,23 @@ def narrowing_options(function: Function) -> Function:
     return limit(sample(function))
 
 
+def graph_options(function: Function) -> Function:
+    """`threads: int | None`, `fail_fast: bool` and `defer_to: str | None`."""
+    threads = click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="At most N jobs at work at once. Default: all.",
+    )
+    fail_fast = click.option("--fail-fast", is_flag=True, help="Begin no further job once one has failed.")
+    defer_to = click.option(
+        "--defer-to",
+        metavar="TARGET",
+        help="Jobs that are not selected, and have no answers on this target, give those of TARGET.",
+    )
+    return threads(fail_fast(defer_to(function)))
+
+
 def mode_option(function: Function) -> Function:
     """`mode: Literal["batch", "sync"] | None`."""
     return click.option(

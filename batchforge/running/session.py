@@ -27,7 +27,7 @@ from batchforge.project import Project
 from batchforge.requests.artifacts import replace_file
 from batchforge.results import Brought
 from batchforge.running.run_options import RunOptions
-from batchforge.running.upstream import Upstream
+from batchforge.running.upstream import Upstream, deferring
 from batchforge.spec import JobSpec
 from batchforge.state.records import RunRecord, StateStore
 from batchforge.summaries import JobSummary, RunSummary, status_of
@@ -206,7 +206,8 @@ def open_session(
         sync = SyncExecutor(opened.state, opened.messages, clock, timing, pricing, brake, listen, executor.brought)
         upstream = upstream or Upstream({}, target.name)
         upstream.state = opened.state
-        yield Session(project, opened, executor, sync, options, clock, listen, upstream)
+        with deferring(project, options.defer_to, upstream):
+            yield Session(project, opened, executor, sync, options, clock, listen, upstream)
 
 
 def _run_started(run_id: str, command: str, target: str) -> Event:

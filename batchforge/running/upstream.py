@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from batchforge.project import Project
 from batchforge.spec import JobSpec
 from batchforge.state.records import Manifest, StateReader
 from batchforge.target import Target
+from batchforge.targets import read_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,11 @@ class Upstream:
         return any(ref in self.selected for ref in spec.input.refs)
 
     def _found(self, job: str) -> tuple[StateReader | None, Manifest | None]:
-        if job in self.selected:
-            return self.state, self.state.manifest(self.target, job, self.scope) if self.state else None
-        if self.deferred is not None:
+        scope = self.scope if job in self.selected else ""
+        own = self.state.manifest(self.target, job, scope) if self.state else None
+        if own is None and self.deferred is not None and job not in self.selected:
             return self.deferred.state, self.deferred.state.manifest(self.deferred.target, job)
-        return self.state, self.state.manifest(self.target, job) if self.state else None
+        return self.state, own
 
 
 def make_upstream(project: Project, jobs: Sequence[JobSpec], target: Target, scope: str) -> Upstream:
@@ -68,14 +70,26 @@ def make_upstream(project: Project, jobs: Sequence[JobSpec], target: Target, sco
     return Upstream(load_jobs(project, ProblemList()), target.name, {spec.name for spec in jobs}, scope)
 
 
+@contextmanager
+def deferring(project: Project, target_name: str | None, upstream: Upstream) -> Iterator[None]:
+    """Meanwhile, answers that this target does not have are read from the state of that one."""
+    if target_name is None:
+        yield
+        return
+    target = project.target(target_name)
+    with read_state(project, target) as state:
+        upstream.deferred = Deferred(state, target.name) if state is not None else None
+        yield
+
+
 def check_upstream(upstream: Upstream, spec: JobSpec, problems: ProblemList) -> None:
     """Jobs that are read, and not run now, must have answers."""
     for ref in spec.input.refs:
         if ref not in upstream.selected and not upstream.has_rows(ref):
-            where = upstream.deferred.target if upstream.deferred else upstream.target
+            where = f"{upstream.target}` or `{upstream.deferred.target}" if upstream.deferred else upstream.target
             problems.add(
                 "BF226",
                 f"{spec.name} reads `{ref}`, which has no answers on target `{where}` yet.",
                 location=place_of_parent(spec, ref),
-                hint=f"Run it too: `--select +{spec.name}`. Or read another target's answers with --defer.",
+                hint=f"Run it too: `--select +{spec.name}`. Or read another target's answers with --defer-to.",
             )
