@@ -36,6 +36,7 @@ COMMANDS = {
     "models": "List Claude models, their limits and prices.",
     "parse": "Check batchforge.yml and all job files.",
     "plan": "Show what a run would send, why, and what it costs.",
+    "prompts": "Write rendered prompts to commit, and check them.",
     "render": "Print requests as a person reads them.",
     "resume": "Go on with the last run that did not end.",
     "retry": "Run again, asking failed rows once more.",

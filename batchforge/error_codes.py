@@ -605,6 +605,18 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Write it again with `batchforge prompts write --with-rows N JOB`, where the job's data is.",
         "BF310 samples/triage.jsonl:1: This is no line of sample rows.",
     ),
+    "BF311": ErrorCode(
+        "A page of rendered prompts is stale",
+        "A prompt, a macro, a variable or a setting was edited, and samples/ was not written again.",
+        "`batchforge prompts write`, and commit what it writes.",
+        "BF311 samples/triage.md:14: samples/triage.md is not what the prompt is now.",
+    ),
+    "BF312": ErrorCode(
+        "Sample rows cannot be taken",
+        "The rows of the job are answers of another job, not rows of a file.",
+        "Name the jobs to take samples of: `batchforge prompts write --with-rows 20 JOB`.",
+        "BF312 The rows of `summary` are answers of triage, not files to sample from.",
+    ),
     "BF401": ErrorCode(
         "A parameter that the API does not know",
         "A parameter, a field of a block or tool, or a type is misspelt, stands in the wrong place, or needs a beta.",

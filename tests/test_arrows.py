@@ -44,8 +44,10 @@ FLOORS: Mapping[str, str] = {
     "review": """
         text_diff readable_request neutral samples job_pairs diff_values
         job_parts row_changes rendered cache_effect sides job_review diff_words diff_json diff_text diff_markdown
+        prompt_pages
     """,
-    "order": "run_options schedule upstream compiling session delivery money work runner pipeline reviewing api",
+    "order": "run_options schedule upstream compiling session delivery money work runner pipeline api",
+    "reviewing": "reviewing sample_writing",
     "front": "commands cli",
 }
 WINGS = frozenset({"config", "requests", "planning", "execution", "ledger", "lookup", "review", "running", "terminal"})

@@ -150,6 +150,8 @@ ELSEWHERE: dict[str, str] = {
     "BF175": "test_git_tree.py::test_a_submodule_that_is_not_here_is_named",
     "BF215": "test_inputs.py::test_an_inline_value_that_json_cannot_carry_is_refused",
     "BF310": "test_samples.py::test_a_file_that_is_no_file_of_samples_is_told_with_its_line",
+    "BF311": "test_prompts_command.py::test_a_stale_missing_or_leftover_page_fails_the_check",
+    "BF312": "test_prompts_command.py::test_rows_of_other_jobs_cannot_be_sampled",
     "BF402": "test_request_checks.py::test_a_value_of_the_wrong_kind_is_named_in_words",
     "BF404": "test_request_checks.py::test_a_conversation_out_of_order_is_refused",
     "BF405": "test_request_checks.py::test_an_empty_text_is_refused_and_white_space_warned_of",

@@ -43,7 +43,7 @@ def differing_parts(old: CompiledJob, new: CompiledJob, changes: RowChanges | No
 
 def render_diff(old: CompiledJob | None, new: CompiledJob | None, samples: Sequence[RowPair], shown: int) -> PromptDiff:
     """What all rows share, once, and the own texts of some rows."""
-    before, after = (_shared_lines(job) if job else [] for job in (old, new))
+    before, after = (shared_lines(job) if job else [] for job in (old, new))
     rows = [diff for pair in samples if (diff := _row_diff(old, new, pair)) is not None]
     return PromptDiff(diff_lines(before, after) if old else added_lines(after), tuple(rows[:shown]))
 
@@ -111,7 +111,8 @@ def _params(job: CompiledJob, row: PlannedRow) -> dict[str, Any]:
 # ---- texts
 
 
-def _shared_lines(job: CompiledJob) -> list[str]:
+def shared_lines(job: CompiledJob) -> list[str]:
+    """A request with a sign in place of each text that differs by row."""
     return readable_lines(msgspec.json.decode(_stand_in_body(job)))
 
 
@@ -141,10 +142,11 @@ def _row_lines(job: CompiledJob | None, row: PlannedRow | None, *, own_texts: bo
         return []
     if not own_texts:
         return readable_lines(msgspec.json.decode(job.template.skeleton.fill(row.pieces or ())))
-    return list(_own_lines(job, row))
+    return list(own_lines(job, row.pieces or ()))
 
 
-def _own_lines(job: CompiledJob, row: PlannedRow) -> Iterator[str]:
-    for piece, part in zip(row.pieces or (), job.template.hole_parts, strict=True):
+def own_lines(job: CompiledJob, pieces: Sequence[bytes]) -> Iterator[str]:
+    """The texts that differ by row."""
+    for piece, part in zip(pieces, job.template.hole_parts, strict=True):
         yield "[system]" if part == "system" else "[message]"
         yield from str(msgspec.json.decode(piece)).split("\n")

@@ -14,6 +14,7 @@ from batchforge.source_tree import SourceTree
 
 SAMPLES_FOLDER = "samples"
 _FORM = 1
+_CONFLICT = ("<<<<<<< ", "=======", ">>>>>>> ", "||||||| ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +39,47 @@ class SampleSet:
         return self.rows_in_all / len(self.rows) if self.rows else 0.0
 
     def to_text(self, job: str) -> str:
-        facts = {"samples_of": job, "form": _FORM, "rows_in_all": self.rows_in_all, "results": self.learnt.results}
-        if self.learnt.results:
+        results = _about(self.learnt.results)
+        facts = {"samples_of": job, "form": _FORM, "rows_in_all": self.rows_in_all, "results": results}
+        if results:
             facts |= {"input_ratio": round(self.learnt.input_ratio, 2), "output_tokens": self._output_tokens()}
         lines: list[Mapping[str, Any]] = [facts, *({"key": key, "row": values} for key, values in self.rows)]
         return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
 
     def _output_tokens(self) -> int | None:
         return None if self.learnt.output_tokens is None else round(self.learnt.output_tokens)
+
+
+def _about(count: int) -> int:
+    """Two digits of it, so that the file does not change with every run.
+
+    >>> _about(4_970), _about(37)
+    (5000, 37)
+    """
+    unit: int = 10 ** max(len(str(count)) - 2, 0)
+    return round(count / unit) * unit
+
+
+def settled(text: str) -> str:
+    """A file with a merge conflict -> one without: the rows of both sides, and the facts learnt from more results."""
+    lines = [line for line in text.splitlines() if line and not line.startswith(_CONFLICT)]
+    facts = [line for line in lines if '"samples_of"' in line]
+    rows = {_key_of(line): line for line in lines if '"samples_of"' not in line}
+    return "".join(f"{line}\n" for line in [max(facts, key=_results_of), *rows.values()]) if facts else text
+
+
+def _key_of(line: str) -> str:
+    try:
+        return str(json.loads(line)["key"])
+    except (ValueError, KeyError, TypeError):
+        return line
+
+
+def _results_of(line: str) -> int:
+    try:
+        return int(json.loads(line)["results"])
+    except (ValueError, KeyError, TypeError):
+        return -1
 
 
 def samples_path(job: str) -> str:
