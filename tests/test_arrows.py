@@ -44,7 +44,7 @@ FLOORS: Mapping[str, str] = {
     "review": """
         text_diff readable_request neutral samples job_pairs diff_values
         job_parts row_changes rendered cache_effect sides job_review diff_words diff_json diff_text diff_markdown
-        prompt_pages
+        prompt_pages findings
     """,
     "order": "run_options schedule upstream compiling session delivery money work runner pipeline api",
     "reviewing": "reviewing sample_writing",

@@ -13,8 +13,9 @@ from batchforge.commands.running import jobs_argument
 
 if TYPE_CHECKING:
     from batchforge.review.diff_values import ProjectDiff
+    from batchforge.review.reviewing import ReviewOptions
 
-_FORMATS = ("text", "json", "markdown")
+_FORMATS = ("text", "json", "markdown", "sarif", "junit", "github")
 
 
 @click.command(name="diff")
@@ -29,7 +30,8 @@ _FORMATS = ("text", "json", "markdown")
     type=click.Choice(_FORMATS),
     default="text",
     show_default=True,
-    help="Text for people, one JSON value, or Markdown for a comment.",
+    help="Text for people, one JSON value, Markdown for a comment; or errors, warnings and changed jobs with their "
+    "places: SARIF, JUnit, annotations of GitHub's log.",
 )
 @click.option(
     "--rows", "shown_rows", type=click.IntRange(min=0), default=3, show_default=True, help="Show so many rows of a job."
@@ -67,10 +69,39 @@ def command(
         allow_unknown_model=allow_unknown_model,
         shown_rows=shown_rows,
     )
-    diff = review(project_root(project_dir), options)
+    root = project_root(project_dir)
+    if output in ("sarif", "junit", "github"):
+        _tell_findings(root, options, output)
+        return
+    diff = review(root, options)
     if diff.problems:
         click.echo(render_problems(diff.problems, color=wants_color(sys.stderr)) + "\n", err=True)
     click.echo(_rendered(diff, output))
+
+
+def _tell_findings(root: Path, options: ReviewOptions, output: str) -> None:
+    """Also what is wrong with the project is output then, and the exit code is that of the error."""
+    from batchforge.errors import BatchForgeError, Problem
+    from batchforge.review.findings import findings_of, to_annotations, to_junit, to_sarif
+    from batchforge.review.git_objects import Repository
+    from batchforge.review.reviewing import review
+
+    diff, problems, exit_code = None, list[Problem](), 0
+    try:
+        diff = review(root, options)
+        problems += diff.problems
+    except BatchForgeError as exc:
+        problems += exc.problems
+        exit_code = exc.exit_code
+    try:
+        with Repository(root) as repository:
+            prefix = repository.prefix
+    except BatchForgeError:
+        prefix = ""
+    found = findings_of(problems, diff, prefix)
+    texts = {"sarif": lambda: to_sarif(found), "junit": lambda: to_junit(found, diff)}
+    click.echo(texts.get(output, lambda: to_annotations(found))())
+    click.get_current_context().exit(exit_code)
 
 
 def _rendered(diff: ProjectDiff, output: str) -> str:
