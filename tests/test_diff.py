@@ -389,3 +389,19 @@ def test_a_job_that_reads_one_that_is_asked_anew_is_asked_anew_too(project: Revi
     assert second.change is None
     assert "asked anew" in second.notes[0]
     assert diff.change is None
+
+
+def test_rows_of_a_job_are_the_answers_that_state_holds(answered: ReviewedProject) -> None:
+    inner = {"input": {"ref": "about"}, "output": {"file": "outputs/second.jsonl"}}
+    answered.write_job("second", max_tokens=None, user="Again: {{ row.answer }}", **inner)
+    answered.repo.commit()
+    answered.write_job("second", max_tokens=None, user="Once more: {{ row.answer }}", **inner)
+    diff = answered.review(base="HEAD")
+    second = diff.jobs[1]
+    assert (second.status, second.upstream) == (Status.MODIFIED, ())
+    assert second.rows is not None
+    assert second.rows.to_send == 3
+    answered.replace("prompts/about.md.j2", "Say", "Tell")
+    second = answered.review(base="HEAD").jobs[1]
+    assert second.is_at_most
+    assert second.change == second.after

@@ -24,6 +24,7 @@ from batchforge.review.sides import Side, open_base, open_head
 from batchforge.row_shapes import InputRow
 from batchforge.running.compiling import compile_jobs
 from batchforge.running.run_options import RunOptions
+from batchforge.running.upstream import Upstream
 from batchforge.selection import check_job, parse_selection, select
 from batchforge.spec import JobSpec
 from batchforge.target import Target
@@ -69,13 +70,15 @@ class _Review:
         self.target = self.project.target(options.target)
         self.problems = ProblemList()
         self.notes: list[str] = []
+        self.upstream = Upstream({}, self.target.name)
 
     def compare(self) -> ProjectDiff:
         chosen = self._chosen()
-        pairs = self._pairs(chosen)
-        self.problems.raise_if_any()
         prices = self.project.price_table(self.target)
         with read_state(self.project, self.target) as state:
+            self.upstream = Upstream({**self.old.jobs, **self.new.jobs}, self.target.name, state=state)
+            pairs = self._pairs(chosen)
+            self.problems.raise_if_any()
             settings = ReviewSettings(self.target.name, state, prices, self.options.shown_rows)
             jobs = self._all_reviewed(pairs, settings)
             return ProjectDiff(
@@ -117,7 +120,7 @@ class _Review:
     def _pair(self, before: str | None, now: str | None) -> Pair | None:
         spec = self.new.jobs[now] if now else self.old.jobs[before or ""]
         side = self.new if now else self.old
-        has_rows = side.has_rows(spec)
+        has_rows = side.has_files(spec) and all(map(self.upstream.has_rows, spec.input.refs))
         samples = None if has_rows else self._samples(before, now)
         new = self._compiled(self.new, now, samples, has_rows=has_rows) if now else None
         if now and new is None:
@@ -137,7 +140,7 @@ class _Review:
         found = ProblemList()
         options = RunOptions(allow_unknown_model=self.options.allow_unknown_model or not is_new)
         target = self.target if is_new else side.project.targets.get(self.target.name, self.target)
-        rows_of = partial(_rows_of, side, samples, has_rows=has_rows)
+        rows_of = partial(self._rows_of, side, samples, has_rows=has_rows)
         jobs = compile_jobs(side.project, [side.jobs[name]], target, options, found, rows_of=rows_of)
         if is_new:
             self.problems.items += found.items
@@ -145,6 +148,12 @@ class _Review:
             problem = found.errors[0]
             self.notes.append(f"{name} cannot be compiled at the base, so it counts as new: {problem.message}")
         return JobSide(jobs[0], side.project.tree, side.rows) if jobs else None
+
+    def _rows_of(self, side: Side, samples: SampleSet | None, spec: JobSpec, *, has_rows: bool) -> RowReader:
+        """Answers of other jobs are those that state holds now, on both sides."""
+        if has_rows:
+            return partial(read_input, spec.input, side.rows, spec.vars, upstream=self.upstream.rows)
+        return samples.read if samples else _no_rows
 
     # ---- jobs
 
@@ -176,12 +185,6 @@ class _Review:
             name = pair.new.compiled.spec.name
             self.notes.append(f"{name} cannot be rendered at the base, so it counts as new: {exc.problems[0].message}")
             return diff
-
-
-def _rows_of(side: Side, samples: SampleSet | None, spec: JobSpec, *, has_rows: bool) -> RowReader:
-    if has_rows:
-        return partial(read_input, spec.input, side.rows, spec.vars)
-    return samples.read if samples else _no_rows
 
 
 def _no_rows() -> Iterator[InputRow]:

@@ -72,7 +72,7 @@ def check_prompts(project: Project, jobs: Sequence[JobSpec], target: Target, *, 
 def prompt_pages(project: Project, jobs: Sequence[JobSpec], target: Target) -> Mapping[str, str]:
     """Path -> text, for each job."""
     problems = ProblemList()
-    compiled = compile_jobs(project, jobs, target, RunOptions(), problems, partial(_sample_rows, project))
+    compiled = compile_jobs(project, jobs, target, RunOptions(), problems, rows_of=partial(_sample_rows, project))
     problems.raise_if_any()
     return {page_path(job.spec.name): prompt_page(job, _requests(job)) for job in compiled}
 

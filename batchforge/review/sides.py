@@ -31,9 +31,8 @@ class Side:
     broken: Mapping[str, str] = field(default_factory=dict)
     """Jobs whose files are there but cannot be read -> why."""
 
-    def has_rows(self, spec: JobSpec) -> bool:
-        if spec.input.refs:
-            return False  # answers of other jobs
+    def has_files(self, spec: JobSpec) -> bool:
+        """Whether the files are here that its rows, or what is joined to them, come from."""
         try:
             input_paths(spec.input, self.rows)
         except BatchForgeError:
