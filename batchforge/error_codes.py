@@ -789,6 +789,57 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "The model's prices are unknown, not verified, or older than 60 days, so costs shown may be wrong.",
         "Install a newer version, or look the prices up before a large run.",
     ),
+    "BF450": ErrorCode(
+        "A document of a row cannot be read",
+        "The row names no file, or one that is not there, may not be read, or lies outside of the project.",
+        "Correct the path in the row; paths are relative to the project. Other rows are asked all the same.",
+        "BF450 data/claims.csv:3: there is no file 'scans/17.pdf'",
+    ),
+    "BF451": ErrorCode(
+        "A document of a row is empty",
+        "The file has no bytes, or it is a text of nothing but white space.",
+        "Replace the file, or leave the row out with `where:`.",
+        "BF451 inbox/17.pdf: 'inbox/17.pdf' is empty",
+    ),
+    "BF452": ErrorCode(
+        "A document of a row is encrypted",
+        "The PDF has a password, if only one against printing or copying.",
+        "Save it without a password, e.g. with `qpdf --decrypt`.",
+        "BF452 inbox/17.pdf: 'inbox/17.pdf' is an encrypted PDF, which the API cannot read",
+    ),
+    "BF453": ErrorCode(
+        "A document of a row is damaged",
+        "The file was cut off while it was copied, or its inside is not what its format asks for.",
+        "Copy it again from where it came, or print it into a new PDF.",
+        "BF453 inbox/17.pdf: 'inbox/17.pdf' is a damaged PDF, or only a part of one",
+    ),
+    "BF454": ErrorCode(
+        "A document of a row is not what its name says",
+        'The ending promises another kind of file than the content is: often a page that says "not found", saved '
+        "as a PDF.",
+        "Fetch the file again; if it is the right one, rename it.",
+        "BF454 inbox/17.pdf: 'inbox/17.pdf' is named like a PDF, and its content is text",
+    ),
+    "BF455": ErrorCode(
+        "A document of a row is of a kind that the API does not take",
+        "Claude reads PDF, JPEG, PNG, GIF, WebP and UTF-8 text; a block `image:` takes images only.",
+        "Convert the file, e.g. a Word document to PDF.",
+        "BF455 inbox/17.docx: 'inbox/17.docx' is a ZIP file, as Word, Excel and PowerPoint write them; the API takes "
+        "PDF, JPEG, PNG, GIF, WebP and UTF-8 text",
+    ),
+    "BF456": ErrorCode(
+        "The documents of a row are too large or too many",
+        "The API takes 600 PDF pages and images in a request (100 for models with a small context), images of 8,000 "
+        "pixels a side (2,000 where there are more than 20) and 10 MB as base64, and files of 500 MB.",
+        "Split the document into several rows, or scale the image down.",
+        "BF456 inbox/17.pdf: the request has 614 PDF pages; this model takes 600 of them together",
+    ),
+    "BF457": ErrorCode(
+        "A document changed while its row was being sent",
+        "Somebody wrote to the file after the run had planned its requests.",
+        "Run again when the file has come to rest. Batches that were sent before are kept.",
+        "BF457 'inbox/17.pdf' is not what it was when the run was planned",
+    ),
     "BF501": ErrorCode(
         "The state was written by a newer version",
         "Somebody ran a newer BatchForge on the same state; this one does not know its form and leaves it alone.",
@@ -914,6 +965,13 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Its retry-after is longer than a run waits.",
         "Run again after that time. Nothing of what it refused was paid; what was accepted or answered before is kept.",
         "BF607 the API asks to wait 60 minutes before the next batch (HTTP 429 rate_limit_error: ...)",
+    ),
+    "BF608": ErrorCode(
+        "A document cannot be uploaded",
+        "The API's Files endpoint refuses the file or does not answer. Files that are large, or that many requests "
+        "share, are uploaded once instead of standing in each request.",
+        "Run again later. If the server has no Files API (a gateway), keep documents below 3 MB and to one request.",
+        "BF608 a document cannot be uploaded (manual.pdf): HTTP 404 not_found_error: Not found",
     ),
     "BF620": ErrorCode(
         "The list of models cannot be had",

@@ -16,6 +16,7 @@ class EventName(StrEnum):
     """It could not go on; other jobs do."""
     JOB_SKIPPED = "job_skipped"
     """Something that it needs failed, or is still in flight."""
+    FILE_UPLOADED = "file_uploaded"
     BATCH_SUBMITTED = "batch_submitted"
     BATCH_PROGRESS = "batch_progress"
     RESULTS_STORED = "results_stored"

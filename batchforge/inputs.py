@@ -146,6 +146,8 @@ def _placed_rows(spec: InputSpec, tree: SourceTree, upstream: UpstreamRows) -> P
         return partial(_generated_rows, spec, spec.generate)
     if spec.text_files is not None:
         return partial(_text_rows, spec, tree)
+    if spec.rows_are_files:
+        return partial(_file_rows, spec, tree)
     if spec.needs_snapshot and spec.snapshot is None:
         raise never_fetched(spec)
     return partial(_table_rows, spec, tree)
@@ -200,7 +202,7 @@ def _hive_values(path: str) -> dict[str, str | None]:
 
 def _table_options(spec: InputSpec, path: str) -> TableOptions:
     options = TableOptions(
-        format=spec.format or format_of(path),
+        format=format_of(path) if spec.format is None or spec.format == "document" else spec.format,
         header=spec.header,
         columns=spec.columns,
         delimiter=spec.delimiter,
@@ -221,6 +223,13 @@ def _text_rows(spec: InputSpec, tree: SourceTree) -> Iterator[PlacedRow]:
     for path in _own_paths(spec, tree):
         text = read_text(tree.local_path(path), path, spec.encoding)
         yield path, {"path": path, "name": PurePosixPath(path).stem, "text": text}
+
+
+def _file_rows(spec: InputSpec, tree: SourceTree) -> Iterator[PlacedRow]:
+    """The files themselves are read where a block of the prompt names them."""
+    for path in input_paths(spec, tree):
+        size_bytes = tree.local_path(path).stat().st_size
+        yield path, {"path": path, "name": PurePosixPath(path).stem, "size_bytes": size_bytes}
 
 
 def _inline_rows(spec: InputSpec) -> Iterator[PlacedRow]:
@@ -391,6 +400,8 @@ def _with_keys(spec: InputSpec, placed: PlacedRows) -> Iterator[InputRow]:
         return _with_declared_keys(spec, placed)
     if spec.generate is not None:
         return _with_declared_keys(replace(spec, key=("index",)), placed)
+    if spec.rows_are_files:
+        return _with_declared_keys(replace(spec, key=("path",)), placed)
     return _with_content_keys(placed)
 
 

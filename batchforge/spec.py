@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from batchforge.documents.file_kind import promised_kind
 from batchforge.errors import Location
 
 
@@ -24,7 +25,22 @@ class TemplateSource:
     """The line of `path` on which the text begins, so that an error in line n of the text can be shown in the file."""
 
 
-ContentTree: TypeAlias = "TemplateSource | bool | int | float | list[ContentTree] | dict[str, ContentTree] | None"
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """A content block that is a file: a PDF, an image or a text, told by its content."""
+
+    kind: Literal["document", "image"]
+    """image: nothing but an image will do."""
+    path: TemplateSource
+    """Of the file's project-relative path."""
+    title: TemplateSource | None = None
+    context: TemplateSource | None = None
+    has_citations: bool = False
+
+
+ContentTree: TypeAlias = (
+    "TemplateSource | FileSource | bool | int | float | list[ContentTree] | dict[str, ContentTree] | None"
+)
 """A content block as the API takes it, its strings being templates (`type`, `role`, and media types are plain `str`
 wrapped in a TemplateSource too: a template without any braces renders to itself)."""
 
@@ -83,7 +99,8 @@ class InputSpec:
     """Where a job's rows come from. Exactly one of `files`, `text_files`, `rows`, `sql` and `ref` is set."""
 
     files: str | None = None
-    """One project-relative path or glob of CSV, TSV, JSONL, JSON or Parquet files, read in sorted order."""
+    """One project-relative path or glob of CSV, TSV, JSONL, JSON or Parquet files, read in sorted order; or of
+    documents and images, each of which is a row (`rows_are_files`)."""
     text_files: str | None = None
     """A glob of text files; each is a row with `path`, `name` (without folder and ending) and `text`."""
     rows: tuple[Mapping[str, Any], ...] | None = None
@@ -103,7 +120,7 @@ class InputSpec:
     """Another job, whose accepted rows are the rows of this one."""
     source: str | None = None
     """The declared source that the other settings come from."""
-    format: Literal["csv", "tsv", "jsonl", "json", "parquet"] | None = None
+    format: Literal["csv", "tsv", "jsonl", "json", "parquet", "document"] | None = None
     """None: by the file's ending."""
     header: bool = True
     columns: tuple[str, ...] = ()
@@ -147,6 +164,13 @@ class InputSpec:
     @property
     def needs_snapshot(self) -> bool:
         return self.sql is not None or self.is_remote
+
+    @property
+    def rows_are_files(self) -> bool:
+        """Whether each file is a row: so says `format`, or the ending of documents and images."""
+        if self.files is None or self.is_remote or self.format not in (None, "document"):
+            return False
+        return self.format == "document" or promised_kind(self.files) in ("pdf", "image")
 
 
 def is_url(path: str) -> bool:

@@ -49,6 +49,13 @@ class SpillCounter:
         recent[key] = before + 1
         return before
 
+    def count(self, key: bytes) -> int:
+        """How often the key was added."""
+        if len(key) > SHORT_KEY_BYTES:
+            key = _digest(key)
+        recent = self._recent.get(key)
+        return self._count_in_file(key) if recent is None else recent
+
     def distinct(self) -> int:
         """How many different keys were added."""
         if self._file is None:

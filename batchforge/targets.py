@@ -16,7 +16,7 @@ from batchforge.state.records import StateReader, StateStore
 from batchforge.target import Target
 
 if TYPE_CHECKING:
-    from batchforge.backends.base import BatchBackend, Connection, MessagesBackend
+    from batchforge.backends.base import BatchBackend, Connection, FilesBackend, MessagesBackend
     from batchforge.emulator import Scenario
     from batchforge.model_check import LiveModel
     from batchforge.state.sql_state import SqlState
@@ -30,6 +30,7 @@ class OpenTarget:
     state: StateStore
     backend: BatchBackend
     messages: MessagesBackend
+    files: FilesBackend
 
 
 @contextmanager
@@ -44,23 +45,21 @@ def open_target(project: Project, target: Target) -> Iterator[OpenTarget]:
         state = open_state(project, target)
         stack.callback(state.close)
         connection = stack.enter_context(_connection(project, target))
-        backend, messages = (
-            _AtFirstUse(partial(_batch_api, connection)),
-            _AtFirstUse(partial(_messages_api, connection)),
-        )
-        stack.callback(backend.close)
-        stack.callback(messages.close)
-        yield OpenTarget(target, state, cast("BatchBackend", backend), cast("MessagesBackend", messages))
+        apis = [_AtFirstUse(partial(make, connection)) for make in (_batch_api, _messages_api, _files_api)]
+        for api in apis:
+            stack.callback(api.close)
+        backend, messages, files = (cast("Any", api) for api in apis)
+        yield OpenTarget(target, state, backend, messages, files)
 
 
 class _AtFirstUse:
     """Stands for a backend and makes it when it is first used: a run that has nothing to send or to fetch does without
     the SDK, whose import takes 1.1 s of CPU and 60 MB."""
 
-    def __init__(self, make: Callable[[], BatchBackend | MessagesBackend]) -> None:
+    def __init__(self, make: Callable[[], BatchBackend | MessagesBackend | FilesBackend]) -> None:
         self._make = make
         self._lock = threading.Lock()
-        self._made: BatchBackend | MessagesBackend | None = None
+        self._made: BatchBackend | MessagesBackend | FilesBackend | None = None
 
     def __getattr__(self, name: str) -> Any:
         with self._lock:  # workers use it at the same time
@@ -83,6 +82,12 @@ def _messages_api(connection: Connection) -> MessagesBackend:
     from batchforge.backends.sync import MessagesApi
 
     return MessagesApi(connection)
+
+
+def _files_api(connection: Connection) -> FilesBackend:
+    from batchforge.backends.files import FilesApi
+
+    return FilesApi(connection)
 
 
 def open_state(project: Project, target: Target) -> StateStore:

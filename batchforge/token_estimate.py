@@ -137,7 +137,8 @@ TOOL_PROMPT_TOKENS: dict[TokenizerFamily, ToolPromptTokens] = {
 
 
 def estimate_params_tokens(params: Mapping[str, Any], model: ModelInfo | None) -> float:
-    """Input tokens of a whole request: its texts and what the API adds around them. Images and files are not counted.
+    """Input tokens of a whole request: its texts, the project's files and what the API adds around them. Images and
+    documents that stand in the job as the API takes them are not counted.
 
     An unknown model counts like the newest ones.
     """
@@ -160,6 +161,8 @@ def _content_tokens(content: Any, family: TokenizerFamily) -> float:
 
 
 def _block_tokens(block: Mapping[str, Any], family: TokenizerFamily) -> float:
+    if "_file" in block:
+        return float(block["_file"].get("tokens", 0.0))
     match block.get("type"):
         case "text":
             return estimate_text_tokens(block["text"], family)
@@ -231,7 +234,8 @@ def unbounded_inputs(params: Mapping[str, Any]) -> tuple[str, ...]:
     for message in params.get("messages") or ():
         content = message.get("content")
         blocks = () if isinstance(content, str) else content or ()
-        reasons |= {f"{block['type']} blocks" for block in blocks if block.get("type") in ("image", "document")}
+        media = (block for block in blocks if block.get("type") in ("image", "document") and "_file" not in block)
+        reasons |= {f"{block['type']} blocks" for block in media}
     return tuple(sorted(reasons))
 
 

@@ -25,18 +25,21 @@ FLOORS: Mapping[str, str] = {
     """,
     "words": """
         spec results request request_form fingerprint target claude_models pricing usage_export
-        answers token_estimate row_rendering
+        answers token_estimate row_rendering file_kind file_piece
     """,
     "files": """
         yaml_nodes schema_check source_tree config_files tables table_survey file_marks own_prices project
         templating row_condition row_shapes row_joins inputs label_lists prompt_content answer_fields
         job_settings declared connection graph job_files selection erased_files git_objects git_base git_tree
+        image_size pdf_pages file_facts file_limits
     """,
-    "compile": "model_rules model_check live_facts request_checks cache_groups caching compiler estimate",
+    "compile": "model_rules model_check live_facts request_checks cache_groups caching file_template compiler estimate",
     "memory": "state",
     "reach": "emulator backends targets brake",
     "decide": "spending settled plan_rows decisions planner budget approval cache_order plan_notes why",
-    "do": "packing settling settlement recovery remote_deletion executor sync_executor reconciliation",
+    "do": """
+        file_delivery packing settling settlement recovery remote_deletion executor sync_executor reconciliation
+    """,
     "deliver": """
         artifacts outputs summaries waiting plan_values plan_file starter finding tried erasing cost diagnosis notify
     """,
@@ -50,7 +53,9 @@ FLOORS: Mapping[str, str] = {
     "reviewing": "reviewing sample_writing",
     "front": "commands cli",
 }
-WINGS = frozenset({"config", "requests", "planning", "execution", "ledger", "lookup", "review", "running", "terminal"})
+WINGS = frozenset(
+    {"config", "documents", "requests", "planning", "execution", "ledger", "lookup", "review", "running", "terminal"}
+)
 PLACES = frozenset({"batchforge", *(f"batchforge.{wing}" for wing in WINGS)})
 """Packages from which rooms, not names, are imported."""
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS.values()) for room in rooms.split()}

@@ -125,6 +125,46 @@ class Reply:
     pace: Pace = Pace()
 
 
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file that was uploaded."""
+
+    file_id: str
+    workspace: str
+    """Empty where the API does not say."""
+    created_at: str
+    expires_at: str | None
+
+
+class FilesBackend(Protocol):
+    """The Files API, for documents and images. Costs nothing."""
+
+    def upload(self, path: Path, name: str, media_type: str, expires_in_s: int) -> RemoteFile:
+        """
+        Raises:
+            Unavailable, BatchGone
+        """
+        ...
+
+    def present(self, file_ids: Sequence[str]) -> set[str]:
+        """Those of the files that are there.
+
+        Raises:
+            Unavailable, BatchGone
+        """
+        ...
+
+    def delete(self, file_id: str) -> None:
+        """
+        Raises:
+            Unavailable
+            BatchGone: it is not there.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
 class MessagesBackend(Protocol):
     """The Messages API, one request at a time. One object may be used from several threads."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -15,6 +15,8 @@ from batchforge.commands.erase import erase
 from batchforge.commands.options import load_files, output_option, project_options, target_option
 
 if TYPE_CHECKING:
+    from batchforge.execution.remote_deletion import DeletedFiles
+    from batchforge.state.records import UploadedFile
     from batchforge.state.sql_state import SqlState
 
 
@@ -80,25 +82,47 @@ def prune(
     older_than: str,
     yes: bool,
 ) -> None:
-    """Remove answers that serve no row any more, and say first what that would be."""
+    """Remove answers that serve no row any more, and uploaded documents that were not used for as long.
+
+    Says first what that would be.
+    """
     from dataclasses import asdict
 
+    from batchforge.clock import SystemClock
+    from batchforge.execution.remote_deletion import DeletedFiles, unused_files
     from batchforge.state import maintenance
     from batchforge.terminal.report import to_json
 
     before = _before(older_than)
     with _opened(target_name, project_dir, cli_vars, read_only=not yes) as state:
         found = maintenance.prune(state, before) if yes else maintenance.find_prunable(state, before)
+        files = unused_files(state, before, SystemClock().now())
+    deleted = _delete_files(target_name, project_dir, cli_vars, files) if yes and files else DeletedFiles(len(files))
     if output == "json":
-        click.echo(to_json(asdict(found) | {"removed": yes}))
+        facts = asdict(found) | {"files": deleted.count, "files_failure": deleted.failure, "removed": yes}
+        click.echo(to_json(facts))
         return
     verb = "Removed" if yes else "Would remove"
     click.echo(
         f"{verb} {found.answers:,} answers ({found.billed_answers:,} of them paid) of {found.requests:,} requests, "
-        f"and {found.runs:,} runs, from before {before[:10]}."
+        f"and {found.runs:,} runs, from before {before[:10]}; and {deleted.count:,} uploaded files from the API."
     )
+    if deleted.failure:
+        click.echo(f"Not all files could be deleted; run this again. {deleted.failure}", err=True)
     if not yes and found.answers:
         click.echo("If one of these requests is asked again, it is paid again. --yes removes them.")
+
+
+def _delete_files(
+    target_name: str | None, project_dir: Path | None, cli_vars: dict[str, Any], files: Sequence[UploadedFile]
+) -> DeletedFiles:
+    from batchforge.execution.remote_deletion import delete_files
+    from batchforge.targets import open_target
+
+    project, _, problems = load_files(project_dir, cli_vars)
+    problems.raise_if_any()
+    with open_target(project, project.target(target_name)) as opened:
+        return delete_files(opened.state, opened.files, files)
 
 
 @command.command(name="recover")

@@ -173,11 +173,13 @@ def _check_input(node: ConfigNode, problems: ProblemList) -> None:
         message = f"`{shapes[0]}` and `{shapes[1]}` do not go together."
         hint = "Put a job in between: the second one reads the first one's answers with `ref`."
         problems.add("BF105", message, location=node[shapes[1]].key_location, hint=hint)
-    useless = _useless_settings(origin, is_remote)
+    useless, what = _useless_settings(origin, is_remote), f"`{origin}`"
+    if _rows_are_files(node, origin):
+        useless, what = (*useless, *_TABLE_ONLY[1:], "encoding"), "documents"
     hint = "Set it for the source." if origin == "source" else "Remove it."
     for name in useless:
         if name in node:
-            message = f"`{name}` does nothing for `{origin}`."
+            message = f"`{name}` does nothing for {what}."
             problems.add("BF105", message, location=node[name].key_location, hint=hint)
     if "columns" not in useless and "columns" in node and ("header" not in node or node["header"].value):
         hint = "Add `header: false`, or remove `columns`."
@@ -192,6 +194,11 @@ def _useless_settings(origin: str, is_remote: bool) -> tuple[str, ...]:
     of_snapshot = () if origin in ("sql", "source") or is_remote else ("max_age",)
     of_generate = () if origin == "generate" else ("seed",)
     return (*of_table, *of_query, *of_snapshot, *of_generate)
+
+
+def _rows_are_files(node: ConfigNode, source: str) -> bool:
+    file_format = node["format"].value if "format" in node else None
+    return source in ("file", "files") and InputSpec(files=node[source].value, format=file_format).rows_are_files
 
 
 def check_path(node: ConfigNode, problems: ProblemList) -> bool:

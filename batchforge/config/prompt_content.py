@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from batchforge.config.config_files import add_at
 from batchforge.config.yaml_nodes import ConfigNode
 from batchforge.errors import BatchForgeError, ProblemList
 from batchforge.source_tree import SourceTree
-from batchforge.spec import ContentTree, MessageSpec, TemplateSource
+from batchforge.spec import ContentTree, FileSource, MessageSpec, TemplateSource
+
+_OF_THE_ROW = re.compile(r"row(\.\w+|\[[^\]{}]+\])+")
+"""`document: row.file` names a column; everything else is a path, or the template of one."""
 
 
 @dataclass(slots=True)
@@ -31,6 +36,9 @@ class PromptReader:
     def _block(self, node: ConfigNode) -> ContentTree:
         if "type" in node:
             return self._tree(node)
+        for kind in ("document", "image"):
+            if kind in node:
+                return _file_source(kind, node)
         return self._text_block(node, node["text"]) if "text" in node else self._file_block(node)
 
     def _text_block(self, place: ConfigNode, text: ConfigNode) -> ContentTree:
@@ -65,6 +73,14 @@ class PromptReader:
             return template_of(node)
         value: bool | int | float | None = node.value
         return value
+
+
+def _file_source(kind: Literal["document", "image"], node: ConfigNode) -> FileSource:
+    path = template_of(node[kind])
+    if _OF_THE_ROW.fullmatch(path.text):
+        path = replace(path, text=f"{{{{ {path.text} }}}}")
+    title, context = (template_of(node[name]) if name in node else None for name in ("title", "context"))
+    return FileSource(kind, path, title, context, has_citations="citations" in node and bool(node["citations"].value))
 
 
 def template_of(node: ConfigNode) -> TemplateSource:

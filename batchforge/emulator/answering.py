@@ -8,7 +8,9 @@ from typing import Any, Literal
 from batchforge.emulator.answers import Answer, AnswerSource
 from batchforge.emulator.api_fault import ApiFault
 from batchforge.emulator.billing import bill_usd
-from batchforge.emulator.file_store import FileStore, check_files
+from batchforge.emulator.clock import ServerClock
+from batchforge.emulator.file_rules import check_files
+from batchforge.emulator.file_store import FileStore
 from batchforge.emulator.models import EmulatedModel, find_model
 from batchforge.emulator.prompt import Prompt, read_prompt
 from batchforge.emulator.prompt_cache import CacheEntries, InputUsage, account, cache_scope
@@ -69,21 +71,22 @@ class Checked:
 
 
 class Answering:
-    def __init__(self, scenario: Scenario, source: AnswerSource, files: FileStore) -> None:
+    def __init__(self, scenario: Scenario, source: AnswerSource, files: FileStore, clock: ServerClock) -> None:
         self._scenario = scenario
         self._source = source
-        self._files = files
+        self._files, self._clock = files, clock
 
     def prepare(self, params: dict[str, Any], sender: Sender, custom_id: str | None = None) -> Checked | ApiFault:
         """What may take long: it touches neither cache nor bill."""
         params = _with_format_in_place(params, sender.betas)
         fault = check_params(params, api_version=sender.api_version, endpoint=sender.endpoint, betas=sender.betas)
-        if fault is None:
-            fault = check_files(params, sender.workspace, self._files)
         if fault is not None:
             return fault
         model = find_model(params["model"])
         assert model is not None
+        fault = check_files(params, model, sender.workspace, self._files, self._clock.now_s())
+        if fault is not None:
+            return fault
         answer = self._source.answer(params, model, custom_id)
         if isinstance(answer, ApiFault):
             return answer

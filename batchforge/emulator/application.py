@@ -35,7 +35,7 @@ class Application:
         self.organization = self.store.fact_or("organization", str(uuid.uuid4()))
         self.batches = BatchStore(self.store)
         self.files = FileStore(self.store)
-        self.answering = Answering(scenario, source, self.files)
+        self.answering = Answering(scenario, source, self.files, self.clock)
         self.deciding = Deciding(
             self.store, self.batches, self.clock, self.answering, RowRules(scenario, self.batches.submissions)
         )

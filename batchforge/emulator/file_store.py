@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from batchforge.emulator.api_fault import ApiFault, not_found
 from batchforge.emulator.ids import new_id
 from batchforge.emulator.store import Store
 
@@ -75,21 +72,3 @@ def _stored(row: sqlite3.Row) -> StoredFile:
         created_s=row["created_at"],
         expires_s=row["expires_at"],
     )
-
-
-def check_files(params: Mapping[str, Any], workspace: str, files: FileStore) -> ApiFault | None:
-    """The refusal of a request that refers to a file that is not there."""
-    for file_id in _file_ids(params["messages"]):
-        if files.find(file_id, workspace) is None:
-            return not_found(f"File not found: {file_id}")
-    return None
-
-
-def _file_ids(messages: list[Mapping[str, Any]]) -> Iterator[str]:
-    for message in messages:
-        if isinstance(message["content"], str):
-            continue
-        for block in message["content"]:
-            source = block.get("source")
-            if isinstance(source, dict) and source.get("type") == "file":
-                yield source["file_id"]

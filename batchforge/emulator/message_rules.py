@@ -230,7 +230,7 @@ def _check_image(path: Path, source: Mapping[str, Any], pixels: int) -> None:
         raise Refused(
             f"image exceeds 10 MB maximum: {len(source['data'])} bytes > {IMAGE_BYTES} bytes", *path, "source", "base64"
         )
-    size, kind = image_size(data), _media_type(data)
+    size, kind = image_size(data), media_type_of_image(data)
     if size is None or kind is None:
         raise Refused("Could not process image")
     if kind != source["media_type"]:
@@ -256,7 +256,7 @@ def _refuse_size(path: Path, pixels: int) -> None:
     raise refused
 
 
-def _media_type(data: bytes) -> str | None:
+def media_type_of_image(data: bytes) -> str | None:
     if data.startswith(b"\x89PNG"):
         return "image/png"
     if data.startswith(b"\xff\xd8"):
@@ -277,10 +277,16 @@ def _check_document(path: Path, block: Block, model: EmulatedModel) -> int:
         raise Refused("Input should be valid base64", *path, "document", "source", "base64", "data")
     if not data.startswith(b"%PDF-"):
         raise Refused("The PDF specified was not valid.", *path, "document", "source", "base64", "data")
+    if is_encrypted(data):
+        raise Refused("The PDF specified is password protected.", *path, "document", "source", "base64", "data")
     pages, most = pdf_pages(data), 600 if model.context_window_tokens >= LONG_CONTEXT_TOKENS else 100
     if pages > most:
         raise Refused(f"A maximum of {most} PDF pages may be provided.", *path, "document", "source", "base64", "data")
     return pages
+
+
+def is_encrypted(pdf: bytes) -> bool:
+    return b"/Encrypt " in pdf or b"/Encrypt\n" in pdf
 
 
 def _check_url(source: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from batchforge.backends.base import BatchBackend, BatchGone, BatchProgress, Rejected, Unavailable, Uncertain
 from batchforge.clock import Clock, iso, parse_iso
+from batchforge.documents.file_delivery import FileDelivery
 from batchforge.errors import ApiError, StateError
 from batchforge.events import Event, EventName, Listener, ignore
 from batchforge.execution.disk_room import release, release_all_but, reserve
@@ -102,6 +103,7 @@ class Executor:
     pricing: Pricing
     spool_folder: Path
     on_uncertain: OnUncertain
+    files: FileDelivery
     max_in_flight_requests: int | None = None
     """How many requests may be in flight at once; None: as many as there are."""
     listen: Listener = ignore
@@ -122,8 +124,8 @@ class Executor:
             ApiError: the API refuses in a way that waiting does not mend.
         """
         spec = plan.compiled.spec
-        sent = 0
-        for packed in pack(plan.bodies(phase.name), spec.batch, self.spool_folder):
+        sent, bodies = 0, plan.bodies(phase.name, self.files.for_plan(plan))
+        for packed in pack(bodies, spec.batch, self.spool_folder):
             try:
                 self._send(packed, intention_of(plan, phase, run, packed.requests), spec.betas)
             finally:

@@ -1,13 +1,19 @@
-"""Deleting batches at the API once their results are stored: for targets that say `delete_remote: after_collect`."""
+"""Deleting at the API: batches once their results are stored, for targets that say `delete_remote: after_collect`, and
+uploaded files that no run needs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
-from batchforge.backends.base import BatchBackend, BatchGone, Unavailable
+from batchforge.backends.base import BatchBackend, BatchGone, FilesBackend, Unavailable
+from batchforge.clock import iso
 from batchforge.errors import BatchForgeError
-from batchforge.state.records import StateStore
+from batchforge.state.records import StateReader, StateStore, UploadedFile
+
+_LONGEST_BATCH = timedelta(days=2)
+"""A file that a batch may still read was used within so much time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +43,29 @@ def delete_batches(state: StateStore, backend: BatchBackend, batch_ids: Sequence
         state.mark_deleted(batch_id)
         deleted.append(batch_id)
     return Deleted(deleted)
+
+
+def unused_files(state: StateReader, before: str, now: datetime) -> list[UploadedFile]:
+    """Uploaded files that were last used before a time and that no batch in flight can need."""
+    limit = min(before, iso(now - _LONGEST_BATCH)) if state.open_attempts() else before
+    return [file for file in state.uploaded_files() if file.used_at <= limit]
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedFiles:
+    count: int
+    failure: str = ""
+    """Why the API still holds the others."""
+
+
+def delete_files(state: StateStore, backend: FilesBackend, files: Sequence[UploadedFile]) -> DeletedFiles:
+    """Each is forgotten once it is surely not at the API any more. Stops at the first that cannot be deleted."""
+    for number, file in enumerate(files):
+        try:
+            backend.delete(file.file_id)
+        except BatchGone:
+            pass
+        except (Unavailable, BatchForgeError) as exc:
+            return DeletedFiles(number, f"{file.file_id}: {exc}")
+        state.forget_files([file.file_id])
+    return DeletedFiles(len(files))

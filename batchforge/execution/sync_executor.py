@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from batchforge.backends.base import MessagesBackend, Pace, Reply, ReplyKind
 from batchforge.clock import Clock
+from batchforge.documents.file_delivery import FileDelivery
 from batchforge.errors import ApiError
 from batchforge.events import Event, EventName, Listener, ignore
 from batchforge.execution.brake import Brake
@@ -82,6 +83,7 @@ class SyncExecutor:
     timing: Timing
     pricing: Pricing
     brake: Brake
+    files: FileDelivery
     listen: Listener = ignore
     brought: dict[str, Brought] = field(default_factory=dict)
     """Job -> what the results amount to that this process stored."""
@@ -124,7 +126,7 @@ class _Sending:
         """Of the whole plan: the phases before this one are done."""
         self.has_ended = threading.Event()
         self.error: Exception | None = None
-        self._chunks = _chunks(plan.bodies(phase.name))
+        self._chunks = _chunks(plan.bodies(phase.name, executor.files.for_plan(plan)))
         self._has_rows = True
         self._fresh: deque[_Ask] = deque()
         self._again: deque[_Ask] = deque()

@@ -53,10 +53,11 @@ class CacheGroups:
 
     def add(self, name: str, pieces: Sequence[bytes]) -> None:
         slots = self.slots
-        hashes = [_hash(pieces[:holes]) for _, holes in slots]
+        same = self.template.identities(pieces)
+        hashes = [_hash(same[:holes]) for _, holes in slots]
         group = self._groups.get(name)
         if group is None:
-            sizes = [sum(map(len, pieces[:holes])) for _, holes in slots]
+            sizes = [self.template.piece_bytes(pieces[:holes]) for _, holes in slots]
             group = self._groups[name] = _Group(len(self._groups), len(self.numbers), hashes, sizes)
         group.rows += 1
         self._compare(name, group, hashes)

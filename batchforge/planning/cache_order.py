@@ -9,7 +9,7 @@ from batchforge.claude_models import find_model
 from batchforge.planning.caching import HitRates, decide_caching
 from batchforge.planning.estimate import four_ways
 from batchforge.planning.planner import JobPlan
-from batchforge.requests.request import Hole
+from batchforge.requests.request import FileHole, Hole, SharedFile
 from batchforge.token_estimate import estimate_text_tokens
 
 _FEWEST_TOKENS = 100
@@ -45,6 +45,9 @@ def _blocks_behind_the_row(plan: JobPlan) -> Iterator[tuple[str, str]]:
         if message["role"] != "user":
             continue
         for place, block in enumerate(message["content"], 1):
+            if isinstance(block, FileHole | SharedFile):
+                has_row = has_row or isinstance(block, FileHole)
+                continue
             text = block.get("text")
             if isinstance(text, str) and has_row:
                 yield f"block {place} of message {number}", text

@@ -11,7 +11,8 @@ from decimal import Decimal
 from math import ceil
 from typing import Any
 
-from batchforge.claude_models import ModelInfo, ModelPrices, PriceTier, TokenizerFamily
+from batchforge.claude_models import ModelInfo, ModelPrices, PriceTier, TokenizerFamily, find_model
+from batchforge.documents.file_piece import read_piece
 from batchforge.planning.caching import PRIMED_HIT_RATE, CacheDecision, prefix_cost
 from batchforge.requests.compiler import CompiledJob
 from batchforge.results import Brought, Learnt
@@ -72,9 +73,11 @@ class RequestBound:
     """(prompt tokens at most, pico-USD an input token, pico-USD for the longest answer), the dearest up to there."""
     has_tools: bool
     has_format: bool
+    context_window_tokens: int = _LARGEST_PROMPT
 
     def tokens(self, body_bytes: int) -> int:
-        return upper_bound_tokens(body_bytes, has_tools=self.has_tools, has_output_format=self.has_format)
+        tokens = upper_bound_tokens(body_bytes, has_tools=self.has_tools, has_output_format=self.has_format)
+        return min(tokens, self.context_window_tokens)
 
     def tier_number(self, tokens: int) -> int:
         return next(number for number, (tokens_max, _, _) in enumerate(self.tiers) if tokens <= tokens_max)
@@ -102,7 +105,8 @@ def request_bound(compiled: CompiledJob, prices: ModelPrices, *, write_ttl: str 
         dearest_output = max(dearest_output, tier.output)
         answer = ceil(spec.max_tokens * dearest_output * factor)
         tiers.append((tier.prompt_tokens_max or _LARGEST_PROMPT, ceil(dearest_input * factor), answer))
-    return RequestBound(tuple(tiers), "tools" in params, spec.output.schema is not None)
+    window = model.context_window_tokens if (model := find_model(spec.model)) else _LARGEST_PROMPT
+    return RequestBound(tuple(tiers), "tools" in params, spec.output.schema is not None, window)
 
 
 def _written_lives(value: Any) -> Iterator[str]:
@@ -151,10 +155,10 @@ class RequestSizes:
         """Tier -> requests, and the sum of their bounds in tokens."""
 
     def add(self, pieces: Sequence[bytes]) -> None:
-        size = sum(map(len, pieces))
+        size = self._template.piece_bytes(pieces)
         if self.requests < _SAMPLED_FIRST or self.requests % _SAMPLED_EVERY == 0:
             self._measured_bytes += size
-            self._measured_tokens += sum(estimate_json_text_tokens(piece, self._family) for piece in pieces)
+            self._measured_tokens += sum(self._tokens_of(number, piece) for number, piece in enumerate(pieces))
         self.requests += 1
         self.row_bytes += size
         tokens = (self.static_tokens + size * self.tokens_per_row_byte) * self._ratio
@@ -164,10 +168,15 @@ class RequestSizes:
         body_bytes = self._template.static_bytes + size
         self.largest_body_bytes = max(self.largest_body_bytes, body_bytes)
         if self._bound is not None:
-            most = self._bound.tokens(body_bytes)
+            most = self._bound.tokens(self._template.most_bytes(pieces))
             number = self._bound.tier_number(most)
             count, total = self._bounds_by_tier.get(number, (0, 0))
             self._bounds_by_tier[number] = (count + 1, total + most)
+
+    def _tokens_of(self, number: int, piece: bytes) -> float:
+        if number in self._template.file_holes:
+            return read_piece(piece).file.tokens
+        return estimate_json_text_tokens(piece, self._family)
 
     def ceiling_pico_usd(self, bound: RequestBound | None) -> int | None:
         """The most that all requests together can cost; None where there is no bound."""

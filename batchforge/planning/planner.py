@@ -17,6 +17,7 @@ import msgspec
 
 from batchforge.answers import INVALID, AnswerReader
 from batchforge.claude_models import ModelPrices, PriceTable, find_model, price_table
+from batchforge.documents.file_piece import PiecesToWire, with_stand_in_ids
 from batchforge.errors import Location, ProjectError
 from batchforge.nearest import did_you_mean
 from batchforge.planning.cache_groups import CacheGroups, Difference, first_differing_byte
@@ -136,10 +137,11 @@ class JobPlan:
         """One row for each request that is to be sent."""
         return (planned for planned in self.rows() if planned.pieces is not None)
 
-    def bodies(self, phase: str) -> Iterator[tuple[PlannedRow, bytes]]:
-        """The requests of a phase in the order in which they are sent, each with its params and cache breakpoints."""
+    def bodies(self, phase: str, to_wire: PiecesToWire = with_stand_in_ids) -> Iterator[tuple[PlannedRow, bytes]]:
+        """The requests of a phase in the order in which they are sent, each with its params and cache breakpoints.
+        `to_wire` gives what is sent in the place of files."""
         template = self.compiled.template
-        write, write_in_group = (template.body_writer(marks) for marks in self._order.marks)
+        write, write_in_group = (template.body_writer(marks, to_wire) for marks in self._order.marks)
         for planned, is_in_primed_group in self._order.rows(phase, self._spool):
             assert planned.pieces is not None
             yield planned, (write_in_group if is_in_primed_group else write)(planned.pieces)
@@ -147,19 +149,20 @@ class JobPlan:
     def bound_pico_usd(self, requests: Sequence[IntendedRequest]) -> int | None:
         """The most that some of the requests can cost; None where there is no bound."""
         bound, template = self.bound, self.compiled.template
-        return None if bound is None else sum(bound.pico_usd(template.body_bytes(r.pieces)) for r in requests)
+        return None if bound is None else sum(bound.pico_usd(template.most_bytes(r.pieces)) for r in requests)
 
     def estimated_input_tokens(self, requests: Sequence[IntendedRequest]) -> float:
         """Before anything was learnt from results: what their results are held against."""
-        row_bytes = sum(len(piece) for request in requests for piece in request.pieces)
+        row_bytes = sum(self.compiled.template.piece_bytes(request.pieces) for request in requests)
         return self.static_tokens * len(requests) + self.tokens_per_row_byte * row_bytes
 
     def share_of(self, phase: Phase) -> float:
         """The phase's part of the expected cost: by its requests, or by their sizes where these come to more."""
-        rows = [row.pieces or () for row, _ in self._order.rows(phase.name, self._spool)]
-        tokens = self.static_tokens * len(rows) + self.tokens_per_row_byte * sum(len(p) for row in rows for p in row)
+        count = self.compiled.template.piece_bytes
+        sizes = [count(row.pieces or ()) for row, _ in self._order.rows(phase.name, self._spool)]
+        tokens = self.static_tokens * len(sizes) + self.tokens_per_row_byte * sum(sizes)
         all_tokens = self.estimate.input_tokens / self.learnt.input_ratio
-        return max(len(rows) / self.requests_to_send, tokens / all_tokens if all_tokens else 0.0)
+        return max(len(sizes) / self.requests_to_send, tokens / all_tokens if all_tokens else 0.0)
 
     def requests_after(self, phase: Phase) -> int:
         names = [each.name for each in self.phases]
@@ -186,7 +189,7 @@ class JobPlan:
         bound = self.sync_bound if any(map(self.is_sync, self.phases)) and self.sync_bound else self.bound
         for planned in self.rows():
             if planned.pieces is not None:
-                left -= bound.pico_usd(self.compiled.template.body_bytes(planned.pieces))
+                left -= bound.pico_usd(self.compiled.template.most_bytes(planned.pieces))
             if left < 0:
                 break
             rows += 1
@@ -559,7 +562,7 @@ def _with_dearer_priming(plan: JobPlan) -> JobPlan:
     if not phases or plan.bound is None or plan.sync_bound is None:
         return plan
     pieces = [row.pieces or () for phase in phases for row, _ in plan._order.rows(phase.name, plan._spool)]
-    sizes = [plan.compiled.template.body_bytes(row) for row in pieces]
+    sizes = [plan.compiled.template.most_bytes(row) for row in pieces]
     estimate, more = plan.estimate, sum(plan.sync_bound.pico_usd(s) - plan.bound.pico_usd(s) for s in sizes)
     expected_more = (estimate.expected_pico_usd or 0) * len(sizes) // plan.requests_to_send
     estimate = replace(

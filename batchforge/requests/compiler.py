@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
-from batchforge.errors import BatchForgeError, ProblemList
-from batchforge.requests.request import BlockedRow, CacheablePart, CacheSlot, Hole, MessageRequest, RequestTemplate
+from batchforge.claude_models import find_model
+from batchforge.documents import file_piece
+from batchforge.documents.file_facts import FileFacts, FileProblem, FileReader
+from batchforge.documents.file_limits import check_files
+from batchforge.documents.file_template import FileTemplate
+from batchforge.errors import BatchForgeError, Location, ProblemList
+from batchforge.requests.request import (
+    BlockedRow,
+    CacheablePart,
+    CacheSlot,
+    FileHole,
+    Hole,
+    MessageRequest,
+    RequestTemplate,
+    SharedFile,
+)
 from batchforge.requests.templating import PromptEnvironment, PromptTemplate, make_environment
 from batchforge.row_shapes import PARENT, InputRow
 from batchforge.source_tree import SourceTree
-from batchforge.spec import ContentTree, JobSpec, TemplateSource
+from batchforge.spec import ContentTree, FileSource, JobSpec, TemplateSource
 
 _encode = msgspec.json.Encoder().encode
+
+_ROW_ITSELF = "{{ row.file }}"
+"""Where the rows are files, this is the file, though no column has its name."""
 
 ANSWER = "_answer"
 """The column that tells the answers to one request apart, from 1."""
@@ -45,17 +62,18 @@ class CompiledJob:
     spec: JobSpec
     template: RequestTemplate
     parts: PartHashes
-    _row_templates: tuple[PromptTemplate, ...]
+    _row_templates: tuple[PromptTemplate | FileTemplate, ...]
     _variables: Mapping[str, Any]
     _read_rows: RowReader
+    _shared_files: tuple[FileFacts, ...] = ()
 
     @property
     def slots(self) -> tuple[CacheSlot, ...]:
         return self.template.slots
 
     @property
-    def row_templates(self) -> tuple[PromptTemplate, ...]:
-        """The templates of the texts that differ by row, in the order of the body."""
+    def row_templates(self) -> tuple[PromptTemplate | FileTemplate, ...]:
+        """The templates of the texts and files that differ by row, in the order of the body."""
         return self._row_templates
 
     def requests(self) -> Iterator[MessageRequest | BlockedRow]:
@@ -76,19 +94,21 @@ class CompiledJob:
             yield from [request] if self.spec.answers == 1 else self._answers_to(request)
 
     def sample_params(self) -> dict[str, Any]:
-        """The full parameters of the first row's request, or with stand-in texts where there is no row."""
+        """The full parameters of the first row's request, or with stand-in texts where there is no row. Files are
+        named as if they had been uploaded."""
+        pieces: Sequence[bytes] = self.template.stand_ins(b'"row"')
         for request in self.requests():
             if isinstance(request, MessageRequest):
-                return self.params_of(request)
-        pieces = [b'"row"'] * len(self._row_templates)
-        return _decode(self.template.skeleton.fill(pieces))
+                pieces = request.pieces
+                break
+        return _decode(self.template.body_writer({})(pieces))
 
     def empty_params(self) -> dict[str, Any]:
         """What all rows share: the body of a request whose row-dependent texts are empty."""
-        return _decode(self.template.skeleton.fill([b'""'] * len(self._row_templates)))
+        return _decode(self.template.skeleton.fill(self.template.stand_ins(b'""')))
 
     def params_of(self, request: MessageRequest) -> dict[str, Any]:
-        """The body of one request, as a value and without cache breakpoints."""
+        """The body of one request, as a value and without cache breakpoints. Files are named, not contained."""
         return _decode(self.template.skeleton.fill(request.pieces))
 
     def _answers_to(self, request: MessageRequest | BlockedRow) -> Iterator[MessageRequest | BlockedRow]:
@@ -101,15 +121,20 @@ class CompiledJob:
             )
 
     def _request_of(self, row: InputRow, variables: Mapping[str, Any]) -> MessageRequest | BlockedRow:
+        files: list[FileFacts] = []
         try:
-            pieces = tuple([_encode(template.render(variables, row.place)) for template in self._row_templates])
+            pieces = tuple([self._piece(template, variables, row.place, files) for template in self._row_templates])
+            if files:
+                check_files([*self._shared_files, *files], find_model(self.spec.model))
         except UnicodeEncodeError as exc:
             reason = f"a text holds half of a surrogate pair (U+{ord(exc.object[exc.start]):04X}), which is not Unicode"
             return BlockedRow(row.position, row.key, "BF411", reason, row.values, row.place)
+        except FileProblem as exc:
+            return BlockedRow(row.position, row.key, exc.code, exc.reason, row.values, row.place)
         if b'""' in pieces:
             return BlockedRow(row.position, row.key, "BF410", "a text block is empty", row.values, row.place)
         template = self.template
-        size_bytes, limit_bytes = template.body_bytes(pieces), self.spec.batch.max_bytes
+        size_bytes, limit_bytes = template.static_bytes + sum(map(len, pieces)), self.spec.batch.max_bytes
         if size_bytes > limit_bytes:
             reason = f"the request is {size_bytes / 1e6:,.0f} MB; a batch of this job holds {limit_bytes / 1e6:,.0f} MB"
             return BlockedRow(row.position, row.key, "BF412", reason, row.values, row.place)
@@ -122,6 +147,19 @@ class CompiledJob:
             row.values,
             row.place,
         )
+
+    def _piece(
+        self,
+        template: PromptTemplate | FileTemplate,
+        variables: Mapping[str, Any],
+        place: str,
+        files: list[FileFacts],
+    ) -> bytes:
+        if isinstance(template, PromptTemplate):
+            return _encode(template.render(variables, place))
+        piece, facts = template.read(variables, place)
+        files.append(facts)
+        return piece
 
 
 def compile_job(spec: JobSpec, tree: SourceTree, read_rows: RowReader) -> CompiledJob:
@@ -138,7 +176,9 @@ class _Compiler:
         self.spec, self.environment, self.tree = spec, environment, tree
         self.problems = ProblemList()
         self.variables: dict[str, Any] = {"vars": dict(spec.vars), "lists": _lists_for_templates(spec)}
-        self.row_templates: list[PromptTemplate] = []
+        self.row_templates: list[PromptTemplate | FileTemplate] = []
+        self.files = FileReader(tree)
+        self.shared_files: list[FileFacts] = []
         self.hole_parts: list[CacheablePart] = []
         self.texts: dict[CacheablePart, list[str]] = {"system": [], "messages": []}
 
@@ -152,6 +192,7 @@ class _Compiler:
             tuple(self.row_templates),
             self.variables,
             read_rows,
+            tuple(self.shared_files),
         )
 
     def _params(self) -> dict[str, Any]:
@@ -182,6 +223,8 @@ class _Compiler:
             return {key: self._content(value, part) for key, value in tree.items()}
         if isinstance(tree, list):
             return [self._content(value, part) for value in tree]
+        if isinstance(tree, FileSource):
+            return self._file(tree, part)
         return self._text(tree, part) if isinstance(tree, TemplateSource) else tree
 
     def _text(self, source: TemplateSource, part: CacheablePart) -> str | Hole:
@@ -193,9 +236,32 @@ class _Compiler:
         except BatchForgeError as exc:
             self.problems.extend(exc)
             return ""
+        return Hole(self._hole(template, part))
+
+    def _file(self, source: FileSource, part: CacheablePart) -> FileHole | SharedFile:
+        if self.spec.input.rows_are_files and source.path.text == _ROW_ITSELF:
+            source = replace(source, path=replace(source.path, text="{{ row.path }}"))
+        try:
+            template = FileTemplate(source, self.environment, self.tree, self.files, find_model(self.spec.model))
+            self.texts[part].append(template.texts)
+            if template.is_per_row:
+                return FileHole(self._hole(template, part))
+            piece, facts = template.read(self.variables)
+        except BatchForgeError as exc:
+            self.problems.extend(exc)
+        except FileProblem as exc:
+            place = Location(source.path.path, source.path.line)
+            hint = "All rows share this file, so none can be asked without it."
+            self.problems.add(exc.code, exc.reason, location=place, hint=hint)
+        else:
+            self.shared_files.append(facts)
+            return SharedFile(piece)
+        return SharedFile(file_piece.STAND_IN)
+
+    def _hole(self, template: PromptTemplate | FileTemplate, part: CacheablePart) -> int:
         self.row_templates.append(template)
         self.hole_parts.append(part)
-        return Hole(len(self.row_templates) - 1)
+        return len(self.row_templates) - 1
 
     def _parts(self, params: Mapping[str, Any]) -> PartHashes:
         named = {"model", "system", "tools", "tool_choice", "messages", "output_config", "max_tokens"}
@@ -222,6 +288,10 @@ def _lists_for_templates(spec: JobSpec) -> dict[str, list[dict[str, str]]]:
 def _without_holes(value: Any) -> Any:
     if isinstance(value, Hole):
         return f"\0{value.index}"
+    if isinstance(value, FileHole):
+        return f"\0file{value.index}"
+    if isinstance(value, SharedFile):
+        return file_piece.identity_of(value.piece).decode()
     if isinstance(value, dict):
         return {key: _without_holes(item) for key, item in value.items() if key != "cache_control"}
     return [_without_holes(item) for item in value] if isinstance(value, list) else value

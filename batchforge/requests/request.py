@@ -13,6 +13,8 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from batchforge.documents import file_piece
+from batchforge.documents.file_piece import PiecesToWire
 from batchforge.requests import fingerprint
 
 CacheablePart = Literal["tools", "system", "messages"]
@@ -23,6 +25,20 @@ class Hole:
     """The place of a text that differs from row to row; `index` counts them in the order of the body."""
 
     index: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileHole:
+    """The place of a content block that is a file, told by the row; the row's piece is what stands in its braces."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class SharedFile:
+    """A content block that is the same file in all rows."""
+
+    piece: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +59,8 @@ class CacheSlot:
     """Size of the static bytes up to here."""
 
 
-Segments = tuple[bytes | Hole | Slot, ...]
+Segment = bytes | Hole | FileHole | SharedFile | Slot
+Segments = tuple[Segment, ...]
 
 
 class MarkableBlock(dict[str, Any]):
@@ -52,21 +69,31 @@ class MarkableBlock(dict[str, Any]):
     part: CacheablePart = "messages"
 
 
+@dataclass(frozen=True, slots=True)
+class MarkableFile:
+    """A file block that can carry a cache breakpoint."""
+
+    block: FileHole | SharedFile
+    part: CacheablePart
+
+
 def encode_segments(value: Any) -> Segments:
     """JSON bytes of `value` with its holes left open, and a slot before the end of every markable block."""
-    segments: list[bytes | Hole | Slot] = []
+    segments: list[Segment] = []
     _Encoder(segments).encode(value)
     return tuple(segments)
 
 
 class _Encoder:
-    def __init__(self, segments: list[bytes | Hole | Slot]) -> None:
+    def __init__(self, segments: list[Segment]) -> None:
         self.segments = segments
         self.slots = 0
 
     def encode(self, value: Any) -> None:
         if isinstance(value, Hole):
             self.segments.append(value)
+        elif isinstance(value, FileHole | SharedFile | MarkableFile):
+            self._file(value)
         elif isinstance(value, Mapping):
             self._object(value)
         elif isinstance(value, list | tuple):
@@ -80,9 +107,19 @@ class _Encoder:
             self._bytes((b"," if number else b"") + msgspec.json.encode(key) + b":")
             self.encode(item)
         if isinstance(value, MarkableBlock):
-            self.segments.append(Slot(self.slots))
-            self.slots += 1
+            self._slot()
         self._bytes(b"}")
+
+    def _file(self, value: FileHole | SharedFile | MarkableFile) -> None:
+        self._bytes(b"{")
+        self.segments.append(value.block if isinstance(value, MarkableFile) else value)
+        if isinstance(value, MarkableFile):
+            self._slot()
+        self._bytes(b"}")
+
+    def _slot(self) -> None:
+        self.segments.append(Slot(self.slots))
+        self.slots += 1
 
     def _array(self, value: Sequence[Any]) -> None:
         self._bytes(b"[")
@@ -101,7 +138,8 @@ class _Encoder:
 
 @dataclass(frozen=True, slots=True)
 class Skeleton:
-    """A request body with open holes, as state keeps it: once a job and revision, with each row's texts beside it."""
+    """A request body with open holes, as state keeps it: once a job and revision, with each row's texts beside it.
+    Files are named in it, not contained."""
 
     text: bytes
     """The body's JSON; hole n stands as NUL n NUL, which no JSON text can hold."""
@@ -126,7 +164,7 @@ class MessageRequest(NamedTuple):
     key: str
     request_id: bytes
     pieces: tuple[bytes, ...]
-    """The row's texts as JSON strings, one for each hole."""
+    """The row's texts as JSON strings, and its files as `file_piece` has them, one for each hole."""
     row_hashes: bytes
     """8 bytes for the row's own texts in `messages`, and 8 more where `system` differs by row too."""
     values: dict[str, Any]
@@ -163,44 +201,89 @@ class RequestTemplate:
         """With a `Hole` for each text that differs by row."""
         self.skeleton = Skeleton(b"".join(_skeleton_bytes(segment) for segment in body))
         self.hole_parts = tuple(hole_parts)
+        self.file_holes = frozenset(segment.index for segment in body if isinstance(segment, FileHole))
+        self._shared_files = [segment.piece for segment in body if isinstance(segment, SharedFile)]
         self.static_bytes = sum(len(segment) for segment in body if isinstance(segment, bytes))
+        self._static_most_bytes = self.static_bytes + sum(map(file_piece.most_bytes, self._shared_files))
+        self.static_bytes += sum(map(file_piece.estimated_bytes, self._shared_files))
         canonical = encode_segments(fingerprint.canonical_params(params, betas))
         first = canonical[0]
         assert isinstance(first, bytes)
         self._prefix = hashlib.sha256(first)
-        self._rest = canonical[1:]
+        self._rest = [_canonical_segment(segment) for segment in canonical[1:]]
         self.holes_before_slot = _holes_before_slots(body)
-        """For each slot, how many of the row's texts stand before it."""
+        """For each slot, how many of the row's texts and files stand before it."""
         self._system_holes = [n for n, part in enumerate(hole_parts) if part != "messages"]
         self._message_holes = [n for n, part in enumerate(hole_parts) if part == "messages"]
 
+    @property
+    def has_files(self) -> bool:
+        return bool(self.file_holes or self._shared_files)
+
+    def stand_ins(self, text: bytes) -> list[bytes]:
+        """Pieces where there is no row: `text` for each text."""
+        return [file_piece.STAND_IN if n in self.file_holes else text for n in range(len(self.hole_parts))]
+
     def request_id(self, pieces: Sequence[bytes]) -> bytes:
-        state = self._prefix.copy()
+        state, pieces = self._prefix.copy(), self.identities(pieces)
         for segment in self._rest:
-            state.update(pieces[segment.index] if isinstance(segment, Hole) else segment)  # type: ignore[arg-type]
+            state.update(pieces[segment] if isinstance(segment, int) else segment)
         return state.digest()
 
+    def identities(self, pieces: Sequence[bytes]) -> Sequence[bytes]:
+        """What the pieces ask: a file counts by its content, wherever it lies."""
+        return self._each_file(file_piece.identity_of, pieces) if self.file_holes else pieces
+
+    def _each_file(self, change: Callable[[bytes], bytes], pieces: Sequence[bytes]) -> list[bytes]:
+        return [change(piece) if n in self.file_holes else piece for n, piece in enumerate(pieces)]
+
     def row_hashes(self, pieces: Sequence[bytes]) -> bytes:
+        pieces = self.identities(pieces)
         hashes = _short_hash([pieces[n] for n in self._message_holes])
         if self._system_holes:
             hashes += _short_hash([pieces[n] for n in self._system_holes])
         return hashes
 
-    def body_bytes(self, pieces: Iterable[bytes]) -> int:
-        """Size of the row's body without cache marks."""
-        return self.static_bytes + sum(map(len, pieces))
+    def piece_bytes(self, pieces: Sequence[bytes]) -> int:
+        """Size of the row's own texts; a file counts as a text of as many tokens."""
+        if not self.file_holes:
+            return sum(map(len, pieces))
+        return sum(file_piece.estimated_bytes(p) if n in self.file_holes else len(p) for n, p in enumerate(pieces))
 
-    def body_writer(self, marks: Mapping[int, bytes]) -> Callable[[Sequence[bytes]], bytes]:
+    def body_bytes(self, pieces: Sequence[bytes]) -> int:
+        """Size of the row's body without cache marks; a file counts as a text of as many tokens."""
+        return self.static_bytes + self.piece_bytes(pieces)
+
+    def most_bytes(self, pieces: Sequence[bytes]) -> int:
+        """Size of a body of text that surely has no fewer tokens than the row's."""
+        if not self.file_holes:
+            return self._static_most_bytes + sum(map(len, pieces))
+        sizes = (file_piece.most_bytes(p) if n in self.file_holes else len(p) for n, p in enumerate(pieces))
+        return self._static_most_bytes + sum(sizes)
+
+    def file_pieces(self, pieces: Sequence[bytes]) -> list[bytes]:
+        """All files of a row's request, in the order of the body."""
+        found = (_file_piece(segment, pieces) for segment in self._body)
+        return [piece for piece in found if piece is not None]
+
+    def body_writer(
+        self, marks: Mapping[int, bytes], to_wire: PiecesToWire = file_piece.with_stand_in_ids
+    ) -> Callable[[Sequence[bytes]], bytes]:
         """A function from a row's pieces to its body, with breakpoints at the slots in `marks`.
 
-        `marks` maps a slot's index to the JSON of its cache_control.
+        `marks` maps a slot's index to the JSON of its cache_control; `to_wire` gives what is sent in a file's place.
         """
         joined = _with_marks(self._body, marks)
 
         def write(pieces: Sequence[bytes]) -> bytes:
             return b"".join([pieces[part] if isinstance(part, int) else part for part in joined])
 
-        return write
+        def write_files(pieces: Sequence[bytes]) -> bytes:
+            files = iter(to_wire(self.file_pieces(pieces)))
+            return b"".join([next(files) if n in at_files else _part(part, pieces) for n, part in enumerate(joined)])
+
+        at_files = {n for n, part in enumerate(joined) if part in self._shared_files or part in self.file_holes}
+        return write_files if at_files else write
 
 
 def _markable(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -217,7 +300,9 @@ def _markable(params: Mapping[str, Any]) -> dict[str, Any]:
     return marked
 
 
-def _block(block: Mapping[str, Any], part: CacheablePart) -> Mapping[str, Any]:
+def _block(block: Any, part: CacheablePart) -> Any:
+    if isinstance(block, FileHole | SharedFile):
+        return MarkableFile(block, part)
     # Thinking blocks take no mark, and a mark that the user wrote stays the only one.
     if block.get("type") in {"thinking", "redacted_thinking"} or "cache_control" in block:
         return block
@@ -233,7 +318,9 @@ def _describe_slots(params: Mapping[str, Any], body: Segments) -> Iterable[Cache
     for segment in body:
         if isinstance(segment, bytes):
             size += len(segment)
-        elif isinstance(segment, Hole):
+        elif isinstance(segment, SharedFile):
+            size += file_piece.estimated_bytes(segment.piece)
+        elif isinstance(segment, Hole | FileHole):
             is_shared = False
         else:
             yield CacheSlot(parts[segment.index], is_shared, size)
@@ -242,7 +329,7 @@ def _describe_slots(params: Mapping[str, Any], body: Segments) -> Iterable[Cache
 def _holes_before_slots(body: Segments) -> tuple[int, ...]:
     holes, counts = 0, []
     for segment in body:
-        if isinstance(segment, Hole):
+        if isinstance(segment, Hole | FileHole):
             holes += 1
         elif isinstance(segment, Slot):
             counts.append(holes)
@@ -255,16 +342,23 @@ def _slot_parts(params: Mapping[str, Any]) -> list[CacheablePart]:
     for name, value in marked.items():
         blocks = [b for m in value for b in m["content"]] if name == "messages" else value
         if name in {"messages", "system", "tools"}:
-            parts += [b.part for b in blocks if isinstance(b, MarkableBlock)]
+            parts += [b.part for b in blocks if isinstance(b, MarkableBlock | MarkableFile)]
     return parts
 
 
+def _part(part: bytes | int, pieces: Sequence[bytes]) -> bytes:
+    return pieces[part] if isinstance(part, int) else part
+
+
 def _with_marks(body: Segments, marks: Mapping[int, bytes]) -> list[bytes | int]:
-    """Bytes and hole numbers, neighbouring bytes joined."""
+    """Bytes and hole numbers, neighbouring bytes joined; the piece of a shared file stays by itself."""
     joined: list[bytes | int] = []
     for segment in body:
-        if isinstance(segment, Hole):
+        if isinstance(segment, Hole | FileHole):
             joined.append(segment.index)
+            continue
+        if isinstance(segment, SharedFile):
+            joined += (segment.piece, b"")
             continue
         data = segment if isinstance(segment, bytes) else _mark_bytes(marks.get(segment.index))
         if joined and isinstance(joined[-1], bytes):
@@ -278,10 +372,31 @@ def _mark_bytes(cache_control: bytes | None) -> bytes:
     return b',"cache_control":' + cache_control if cache_control else b""
 
 
-def _skeleton_bytes(segment: bytes | Hole | Slot) -> bytes:
-    if isinstance(segment, bytes):
-        return segment
-    return b"\0%d\0" % segment.index if isinstance(segment, Hole) else b""
+def _skeleton_bytes(segment: Segment) -> bytes:
+    match segment:
+        case bytes():
+            return segment
+        case SharedFile():
+            return segment.piece
+        case Hole() | FileHole():
+            return b"\0%d\0" % segment.index
+        case Slot():
+            return b""
+
+
+def _canonical_segment(segment: Segment) -> bytes | int:
+    if isinstance(segment, Hole | FileHole):
+        return segment.index
+    if isinstance(segment, SharedFile):
+        return file_piece.identity_of(segment.piece)
+    assert isinstance(segment, bytes)
+    return segment
+
+
+def _file_piece(segment: Segment, pieces: Sequence[bytes]) -> bytes | None:
+    if isinstance(segment, SharedFile):
+        return segment.piece
+    return pieces[segment.index] if isinstance(segment, FileHole) else None
 
 
 def _short_hash(pieces: Iterable[bytes]) -> bytes:

@@ -182,6 +182,7 @@ def open_session(
     upstream: Upstream | None = None,
 ) -> Iterator[Session]:
     """The target's state and backends, closed at the end; `upstream` reads that state from now on."""
+    from batchforge.documents.file_delivery import FileDelivery
     from batchforge.execution.executor import Executor, OnUncertain, Timing
     from batchforge.execution.sync_executor import SyncExecutor
     from batchforge.ledger.pricing import Pricing
@@ -191,6 +192,7 @@ def open_session(
     with open_target(project, target) as opened:
         timing = Timing(target.timeout_s, target.settle_after_s, target.poll_interval_s)
         pricing, spool = Pricing(project.price_table(target)), project.state_folder / "spool"
+        files = FileDelivery(project.tree, opened.state, opened.files, clock, listen)
         executor = Executor(
             opened.state,
             opened.backend,
@@ -199,11 +201,14 @@ def open_session(
             pricing,
             spool,
             OnUncertain(target.asks_when_uncertain, target.ask_above_usd),
+            files,
             target.max_in_flight_requests,
             listen,
         )
         brake = Brake(target.concurrency)
-        sync = SyncExecutor(opened.state, opened.messages, clock, timing, pricing, brake, listen, executor.brought)
+        sync = SyncExecutor(
+            opened.state, opened.messages, clock, timing, pricing, brake, files, listen, executor.brought
+        )
         upstream = upstream or Upstream({}, target.name)
         upstream.state = opened.state
         with deferring(project, options.defer_to, upstream):

@@ -209,6 +209,21 @@ class RowRequest(NamedTuple):
     first_run_id: str
 
 
+class UploadedFile(NamedTuple):
+    """A file that lies at the API."""
+
+    file_id: str
+    sha256: str
+    workspace: str
+    """As the API named it when the file was uploaded; files are seen in their own workspace only."""
+    size_bytes: int
+    uploaded_at: str
+    expires_at: str
+    """The API forgets it then."""
+    used_at: str
+    """When a request last named it."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoreReport:
     """What came of storing some results."""
@@ -331,6 +346,10 @@ class StateReader(Protocol):
         """What was spent since then, and what is reserved for attempts that are under way."""
         ...
 
+    def uploaded_files(self, sha256: str | None = None) -> list[UploadedFile]:
+        """Files at the API, those of one content or all of them; the newest last."""
+        ...
+
     def unfinished_recoveries(self) -> set[str]:
         """Batch ids whose recovery was begun and did not end."""
         ...
@@ -411,6 +430,14 @@ class StateStore(StateReader, Protocol):
         ...
 
     def end_recovery(self, attempt_id: int) -> None: ...
+
+    def remember_file(self, file: UploadedFile) -> None:
+        """That it was uploaded, or is used again."""
+        ...
+
+    def forget_files(self, file_ids: Sequence[str]) -> None:
+        """That they are not at the API any more."""
+        ...
 
     def record_usage(self, attempt_id: int, usage: Brought) -> None:
         """Settles the attempt's reserved cost."""

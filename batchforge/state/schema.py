@@ -92,4 +92,12 @@ MIGRATIONS: tuple[str, ...] = (
         from_state TEXT NOT NULL, to_state TEXT NOT NULL, note TEXT NOT NULL
     );
     """,
+    """
+    -- Files that lie at the API, by their content: each is uploaded once, and again when it is gone.
+    CREATE TABLE uploaded_files (
+        file_id TEXT PRIMARY KEY, sha256 TEXT NOT NULL, workspace TEXT NOT NULL, size_bytes INTEGER NOT NULL,
+        uploaded_at TEXT NOT NULL, expires_at TEXT NOT NULL, used_at TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX uploaded_files_by_content ON uploaded_files (sha256);
+    """,
 )

@@ -32,6 +32,7 @@ from batchforge.state.records import (
     StoredAnswer,
     StoredResult,
     StoreReport,
+    UploadedFile,
 )
 from batchforge.state.result_rows import NamedResult, asked_names, insert_results
 from batchforge.state.sql_finding import SqlFinding
@@ -97,6 +98,12 @@ class SqlState(SqlFinding):
             (target, job, scope),
         )
         return manifest_of(row) if row else None
+
+    def uploaded_files(self, sha256: str | None = None) -> list[UploadedFile]:
+        which: tuple[str, tuple[str, ...]] = ("", ()) if sha256 is None else ("WHERE sha256 = ? ", (sha256,))
+        columns = ", ".join(UploadedFile._fields)
+        rows = self._db.all(f"SELECT {columns} FROM uploaded_files {which[0]}ORDER BY uploaded_at, file_id", which[1])
+        return [UploadedFile(*row) for row in rows]
 
     def unwritten_manifests(self, target: str) -> list[Manifest]:
         rows = self._db.all(
@@ -326,6 +333,16 @@ class SqlState(SqlFinding):
     def mark_settled(self, manifest_id: int, settled: str) -> None:
         with self._transaction():
             self._db.execute("UPDATE manifests SET settled = ? WHERE manifest_id = ?", (settled, manifest_id))
+
+    def remember_file(self, file: UploadedFile) -> None:
+        with self._transaction():
+            self._db.execute("DELETE FROM uploaded_files WHERE file_id = ?", (file.file_id,))
+            self._db.insert_many("uploaded_files", ", ".join(UploadedFile._fields), [file])
+
+    def forget_files(self, file_ids: Sequence[str]) -> None:
+        with self._transaction():
+            for file_id in file_ids:
+                self._db.execute("DELETE FROM uploaded_files WHERE file_id = ?", (file_id,))
 
     def intend(self, intention: Intention, requests: Sequence[IntendedRequest]) -> int:
         with self._transaction():

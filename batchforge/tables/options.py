@@ -54,5 +54,6 @@ def format_of(path: str) -> TableFormat:
     raise BatchForgeError(
         "BF202",
         f"'{path}' has no ending that tells its format",
-        hint=f"Set `format:` (csv, tsv, jsonl, json or parquet), or use one of {', '.join(FORMATS_BY_ENDING)}.",
+        hint=f"Set `format:` (csv, tsv, jsonl, json or parquet; document makes each file a row), or use one of "
+        f"{', '.join(FORMATS_BY_ENDING)}.",
     )

@@ -81,6 +81,10 @@ EVENTS: Mapping[str, EventMeaning] = {
             "output_tokens": "Tokens of their answers.",
         },
     ),
+    "file_uploaded": EventMeaning(
+        "A document was uploaded, because it is large or several requests share it.",
+        {"file_id": "The API's.", "path": "The file."},
+    ),
     "attempt_moved": EventMeaning(
         "An attempt to send requests has entered another state.",
         {

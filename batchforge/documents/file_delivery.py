@@ -1,0 +1,231 @@
+"""Files of requests -> what is sent in their places: the content itself, or the id of a file that was uploaded before.
+
+A small file stands in its request. One that is large, or that many requests share, is uploaded once for all of them;
+state remembers it by its content. All this is done before the intention to send is written down: uploads cost nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from batchforge.backends.base import BatchGone, FilesBackend, RemoteFile, Unavailable
+from batchforge.clock import Clock, iso, parse_iso
+from batchforge.documents.file_piece import (
+    FileBlock,
+    PiecesToWire,
+    inline_bytes,
+    read_piece,
+    with_content,
+    with_file_id,
+    with_stand_in_ids,
+)
+from batchforge.errors import ApiError, ProjectError
+from batchforge.events import Event, EventName, Listener, ignore
+from batchforge.planning.planner import JobPlan
+from batchforge.source_tree import SourceTree
+from batchforge.spill import SpillCounter
+from batchforge.state.records import StateStore, UploadedFile
+
+INLINE_BYTES = 4 << 20
+"""What the copies of one file may take in all requests together, as base64; a file that takes more is uploaded."""
+REQUEST_INLINE_BYTES = 16 << 20
+"""What all files may take in one request: the API takes 32 MB."""
+EXPIRES_IN_S = 90 * 24 * 3600
+"""The longest that the API offers: a file that is forgotten there is uploaded again."""
+_LEAST_LIFE = timedelta(days=2)
+"""A batch may take a day, and its results must not fail for want of a file."""
+_TRIES = 6
+_LONGEST_BACKOFF_S = 30.0
+_ENDINGS = {
+    "application/pdf": ".pdf",
+    "image/gif": ".gif",
+    "image/jpeg": ".jpg",
+    "image/png": ".png",
+    "image/webp": ".webp",
+    "text/plain": ".txt",
+}
+
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class FileDelivery:
+    """One for all jobs of a run, which may send at the same time."""
+
+    tree: SourceTree
+    state: StateStore
+    files: FilesBackend
+    clock: Clock
+    listen: Listener = ignore
+    _ready: dict[str, str] = field(default_factory=dict)
+    """Hash of a content -> the file that is known to be at the API."""
+    _present: set[str] | None = None
+    """Of the files that state remembers, those that are still there."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def for_plan(self, plan: JobPlan) -> PiecesToWire:
+        """What stands for the files of a plan's requests, request by request.
+
+        Raises:
+            ProjectError: BF457 a file is not what it was when its row was planned.
+            ApiError: BF608 a file cannot be uploaded.
+        """
+        if not plan.compiled.template.has_files:
+            return with_stand_in_ids
+        at_most = min(REQUEST_INLINE_BYTES, plan.compiled.spec.batch.max_bytes // 2)
+        return partial(self._to_wire, plan.job, _uses_in(plan), at_most)
+
+    def _to_wire(self, job: str, uses: Callable[[str], int], at_most: int, pieces: Sequence[bytes]) -> Sequence[bytes]:
+        left, wire = at_most, []
+        for piece in pieces:
+            block = read_piece(piece)
+            size = inline_bytes(block.file)
+            if size <= left and size * uses(block.sha256) <= INLINE_BYTES:
+                left -= size
+                wire.append(with_content(piece, self._content(block)))
+            else:
+                wire.append(with_file_id(piece, self._file_id(job, block)))
+        return wire
+
+    def _content(self, block: FileBlock) -> bytes:
+        try:
+            content = self.tree.read_bytes(block.file.path)
+        except ProjectError as exc:
+            raise _moved(block) from exc
+        if hashlib.sha256(content).hexdigest() != block.sha256:
+            raise _moved(block)
+        return content
+
+    # ---- uploads
+
+    def _file_id(self, job: str, block: FileBlock) -> str:
+        with self._lock:
+            if block.sha256 not in self._ready:
+                file = self._remembered(block.sha256) or self._uploaded(job, block)
+                self.state.remember_file(file._replace(used_at=iso(self.clock.now())))
+                self._ready[block.sha256] = file.file_id
+            return self._ready[block.sha256]
+
+    def _remembered(self, sha256: str) -> UploadedFile | None:
+        """The newest file of this content that is still there, and will be for long enough."""
+        known = [file for file in self.state.uploaded_files(sha256) if self._lives_on(file)]
+        if not known:
+            return None
+        present = self._present_files()
+        return next((file for file in reversed(known) if file.file_id in present), None)
+
+    def _present_files(self) -> set[str]:
+        if self._present is None:
+            known = self.state.uploaded_files()
+            ids = [file.file_id for file in known if self._lives_on(file)]
+            self._present = self._tried("list of files", lambda: self.files.present(ids))
+            self.state.forget_files([file.file_id for file in known if self._is_gone(file)])
+        return self._present
+
+    def _is_gone(self, file: UploadedFile) -> bool:
+        has_expired = parse_iso(file.expires_at) <= self.clock.now()
+        assert self._present is not None
+        return has_expired or (self._lives_on(file) and file.file_id not in self._present)
+
+    def _lives_on(self, file: UploadedFile) -> bool:
+        return parse_iso(file.expires_at) - self.clock.now() >= _LEAST_LIFE
+
+    def _uploaded(self, job: str, block: FileBlock) -> UploadedFile:
+        path, now = block.file.path, self.clock.now()
+        local = self.tree.local_path(path)
+        before = _unchanged_stat(local, block)
+        name = f"{block.sha256[:24]}{_ENDINGS[block.media_type]}"
+        remote = self._tried(path, lambda: self.files.upload(local, name, block.media_type, EXPIRES_IN_S))
+        file = UploadedFile(
+            remote.file_id,
+            block.sha256,
+            remote.workspace,
+            block.file.size_bytes,
+            iso(now),
+            _expiry(remote, now),
+            iso(now),
+        )
+        if _stat(local) != before:
+            self.state.remember_file(file._replace(sha256=""))  # so that it is pruned, and never used
+            raise _moved(block)
+        message = f"uploaded {path} ({block.file.size_bytes / 1e6:,.1f} MB)"
+        self.listen(Event(EventName.FILE_UPLOADED, job, message, {"file_id": file.file_id, "path": path}))
+        return file
+
+    def _tried(self, what: str, call: Callable[[], _T]) -> _T:
+        reason = ""
+        for number in range(_TRIES):
+            try:
+                return call()
+            except BatchGone as exc:
+                raise _not_uploaded(what, str(exc)) from exc
+            except Unavailable as exc:
+                reason = str(exc)
+                self.clock.sleep(min(exc.retry_after_s or 2.0**number / 4, _LONGEST_BACKOFF_S))
+        raise _not_uploaded(what, reason)
+
+
+def _uses_in(plan: JobPlan) -> Callable[[str], int]:
+    """Hash of a content -> how many of the requests to be sent hold it. The rows are counted at the first question."""
+    counter: list[SpillCounter] = []
+
+    def uses(sha256: str) -> int:
+        if not counter:
+            counter.append(_counted(plan))
+        return counter[0].count(bytes.fromhex(sha256))
+
+    return uses
+
+
+def _counted(plan: JobPlan) -> SpillCounter:
+    counter, template = SpillCounter(), plan.compiled.template
+    for planned in plan.to_send():
+        for piece in template.file_pieces(planned.pieces or ()):
+            counter.add(bytes.fromhex(read_piece(piece).sha256))
+    return counter
+
+
+def _expiry(remote: RemoteFile, now: datetime) -> str:
+    """A server that names no time keeps the file for as long as it was asked to."""
+    return iso(parse_iso(remote.expires_at) if remote.expires_at else now + timedelta(seconds=EXPIRES_IN_S))
+
+
+def _unchanged_stat(local: Path, block: FileBlock) -> tuple[int, int, int]:
+    try:
+        before = _stat(local)
+        with local.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as exc:
+        raise _moved(block) from exc
+    if sha256 != block.sha256:
+        raise _moved(block)
+    return before
+
+
+def _stat(local: Path) -> tuple[int, int, int]:
+    found = os.stat(local)  # noqa: PTH116 - a link counts as what it leads to
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _moved(block: FileBlock) -> ProjectError:
+    return ProjectError(
+        "BF457",
+        f"'{block.file.path}' is not what it was when the run was planned",
+        hint="Nothing of this batch was sent. Run again when the file has come to rest.",
+    )
+
+
+def _not_uploaded(what: str, reason: str) -> ApiError:
+    return ApiError(
+        "BF608",
+        f"a document cannot be uploaded ({what}): {reason}",
+        hint="Nothing of this batch was sent. Run again later; what was uploaded is not uploaded again.",
+    )
