@@ -29,6 +29,7 @@ COMMANDS = {
     "cost": "Show what was spent, by job, day, model and more.",
     "emulator": "Run a stand-in for Claude's API on this machine.",
     "explain": "Explain an error code.",
+    "fetch": "Take snapshots of queries and remote files.",
     "find": "Find whose a custom_id, batch, message or run is.",
     "history": "Show every answer that a row ever had.",
     "init": "Make a project that runs at once, from a file of yours.",

@@ -11,8 +11,6 @@ from batchforge.config.yaml_nodes import ConfigNode
 from batchforge.errors import Location, ProblemList, ProjectError
 from batchforge.target import ENV_VAR, is_loopback, resolve_env
 
-EMBEDDED = "duckdb"
-"""What an input without `connection` asks: a private DuckDB over the declared sources."""
 FILE_SCHEMES = frozenset({"sqlite", "duckdb"})
 _URL_HINT = "Write e.g. postgresql://user@host:5432/database, sqlite:///file.db or duckdb:///file.duckdb."
 

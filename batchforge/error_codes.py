@@ -512,6 +512,12 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Write null, or the whole character.",
         "BF215 jobs/triage.yml:row 2: nan cannot be sent as JSON",
     ),
+    "BF216": ErrorCode(
+        "A compressed file cannot be unpacked",
+        "It is damaged, ends in the middle, or unpacks to so many times its size that it is no table.",
+        "Write or copy it anew.",
+        "BF216 data/a.csv.gz: the file cannot be unpacked: it ends in the middle",
+    ),
     "BF220": ErrorCode(
         "A shape names a column that cannot serve",
         "`each`, `distinct` or `group_by` names a column that a row does not have, or `each` one that holds no list.",
@@ -566,6 +572,80 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Run `batchforge fetch`, which takes the snapshot. `run` and `try` do it by themselves, unless "
         "--no-fetch is given.",
         "BF230 jobs/triage/classify_tickets.yml:3:1: the query was never fetched for this target",
+    ),
+    "BF231": ErrorCode(
+        "A query is not one SELECT",
+        "`sql:` holds no statement, more than one, or one that would write. The transaction in which it runs is "
+        "read-only too, so that nothing can be changed by what is called in it.",
+        "Write one SELECT. What has to be written before belongs into a job of the database.",
+        "BF231 queries/sales.sql:3: the query would write: `DELETE`",
+    ),
+    "BF232": ErrorCode(
+        "A query and its params do not fit",
+        "The query names a `:param` that has no value, `params:` holds one that the query does not name, or a value is "
+        "a template that cannot be rendered.",
+        "Give every `:name` of the query a value under `params:`. Values are bound, never put into the text.",
+        "BF232 jobs/sales.yml:2:1: the query's :day has no value",
+    ),
+    "BF233": ErrorCode(
+        "A query has neither an order nor a key",
+        "Databases give rows in any order, another one each time; then outputs would change though no row did.",
+        "Add `key:` with the columns that name a row: then rows are sorted by them. Or end the query with ORDER BY.",
+        "BF233 jobs/triage/classify_tickets.yml:3:1: the query has neither a key nor an order, so its rows would come "
+        "in another order each time",
+    ),
+    "BF234": ErrorCode(
+        "A snapshot is too old",
+        "It was fetched longer ago than `max_age` allows.",
+        "Run `batchforge fetch`, or raise `max_age`.",
+        "BF234 jobs/sales.yml:2:1: the snapshot of queries/sales.sql is 26 h old, and `max_age` allows 24 h",
+    ),
+    "BF235": ErrorCode(
+        "Two columns of a query have one name",
+        "A join gives two columns of the same name, or an expression has none.",
+        "Name them: SELECT a.id AS customer_id, b.id AS order_id.",
+        "BF235 the query gives two columns that are called 'id'",
+    ),
+    "BF236": ErrorCode(
+        "Rows cannot be written as a snapshot",
+        "A value is outside of what the type of its column can hold in Parquet, e.g. NaN in a numeric(10, 2); or the "
+        "disk is full.",
+        "Cast the column in the query, e.g. to text.",
+        "BF236 the rows cannot be written as a snapshot: Conversion Error: …",
+    ),
+    "BF237": ErrorCode(
+        "A package is missing",
+        "The database or the object store needs a package that the base installation does without.",
+        "Install the extra that is named, e.g. pip install 'batchforge[postgres]'.",
+        "BF237 batchforge.yml:5:3: the connection `warehouse` needs psycopg, which is not installed",
+    ),
+    "BF238": ErrorCode(
+        "A database refuses",
+        "It cannot be reached, does not know the user, or finds something wrong with the query; or the connection "
+        "broke off. The snapshot that was there is untouched.",
+        "The database's own words say what. Correct it, then fetch again.",
+        "BF238 jobs/triage/classify_tickets.yml:3:1: the query in jobs/triage/classify_tickets.yml: Catalog Error: "
+        "Table with name tickets does not exist!",
+    ),
+    "BF239": ErrorCode(
+        "A query cannot read a source",
+        "The source holds rows of the YAML file or text files, or it is a query that reads itself.",
+        "Queries of the embedded DuckDB read sources that are table files, URLs or other queries.",
+        "BF239 batchforge.yml:9:3: the source `notes` cannot be read by a query",
+    ),
+    "BF240": ErrorCode(
+        "A remote file cannot be read",
+        "The server cannot be reached, refuses, breaks off again and again, or the file changed while it was read. The "
+        "snapshot that was there is untouched; half a file is never used.",
+        "Check the address, the network and the credentials of the cloud in the environment, then fetch again.",
+        "BF240 https://data.example/a.csv cannot be read: the server answers 404",
+    ),
+    "BF241": ErrorCode(
+        "A URL is not one that files are read from",
+        "It is not s3://, gs://, az:// or https://, holds a user or a password, or would be reached without "
+        "encryption.",
+        "Write an address of these, without secrets. Credentials come from the environment.",
+        "BF241 jobs/triage/classify_tickets.yml:3:1: `ftp://` is not known",
     ),
     "BF300": ErrorCode(
         "A template cannot be read",

@@ -11,6 +11,7 @@ class EventName(StrEnum):
     """Stable names: they are the `event` of a JSON log line."""
 
     RUN_STARTED = "run_started"
+    FETCHED = "fetched"
     JOB_PLANNED = "job_planned"
     JOB_FAILED = "job_failed"
     """It could not go on; other jobs do."""

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from batchforge.claude_models import find_model
-from batchforge.clock import Clock
+from batchforge.clock import Clock, SystemClock
 from batchforge.errors import Problem, ProblemList, UsageError
 from batchforge.events import Event, EventName, Listener, ignore
 from batchforge.git_commit import describe_commit
@@ -39,9 +39,12 @@ from batchforge.token_estimate import estimate_params_tokens
 
 if TYPE_CHECKING:
     from batchforge.execution.recovery import Recovered
+    from batchforge.snapshots.fetching import Fetched
 
 _SENDING = frozenset({"run", "retry", "resume"})
 """Commands that send what all rows of a job need."""
+_FETCHING = frozenset({"run", "try"})
+"""Commands that first take new snapshots of what lives elsewhere."""
 _COUNTED_REQUESTS = 5
 _RUNS_LOOKED_AT = 100
 
@@ -64,6 +67,7 @@ def run(
     """
     options = options or RunOptions()
     problems = ProblemList()
+    _fetch(project, jobs, target, options, listen, clock)
     upstream = make_upstream(project, jobs, target, options.scope)
     compiled = compile_jobs(project, jobs, target, options, problems, upstream)
     problems.raise_if_any()
@@ -91,6 +95,35 @@ def _check_upstream(jobs: Sequence[JobSpec], upstream: Upstream) -> None:
     for spec in jobs:
         check_upstream(upstream, spec, problems)
     problems.raise_if_any()
+
+
+def fetch(
+    project: Project, jobs: Sequence[JobSpec], target: Target, *, listen: Listener = ignore, clock: Clock | None = None
+) -> list[Fetched]:
+    """Take snapshots of what the jobs read from databases and object stores.
+
+    Raises:
+        ProjectError: something could not be fetched; the snapshots that were there stay as they were.
+    """
+    from batchforge.snapshots import fetching
+
+    return fetching.fetch(project, jobs, target, listen=listen, clock=clock)
+
+
+def _fetch(
+    project: Project,
+    jobs: Sequence[JobSpec],
+    target: Target,
+    options: RunOptions,
+    listen: Listener,
+    clock: Clock | None,
+) -> None:
+    """What was approved, and what failed before, is asked of the rows as they were."""
+    is_new = options.command in _FETCHING and options.saved_plan is None
+    if options.fetch and is_new and any(job.input.needs_snapshots for job in jobs):
+        from batchforge.snapshots import fetching
+
+        fetching.fetch(project, jobs, target, spare_young=True, listen=listen, clock=clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +205,16 @@ def plan(
             check_output(job.spec, plans[name].columns, project, target)
         in_order = [plans[spec.name] for spec in jobs if spec.name in plans]
         notes = plan_notes(in_order, state, target.name)
+        for spec in (each.compiled.spec for each in in_order):
+            if spec.input.needs_snapshots:
+                notes[spec.name] = [*_snapshot_notes(spec, project, target), *notes.get(spec.name, ())]
         yield ProjectPlan(in_order, state, offline.warnings, notes, options, list(waiting.values()))
+
+
+def _snapshot_notes(spec: JobSpec, project: Project, target: Target) -> Iterator[str]:
+    from batchforge.snapshots.snapshot_inputs import snapshot_notes
+
+    return snapshot_notes(spec.input, project, target, spec.vars, SystemClock().now())
 
 
 def _plan_of(
@@ -225,6 +267,7 @@ def try_rows(
     """
     options = replace(options or RunOptions(limit=5), mode="sync", command="try")
     problems = ProblemList()
+    _fetch(project, [job], target, options, listen, clock)
     upstream = make_upstream(project, [job], target, "")
     upstream.selected = ()  # what it reads is what was answered before
     compiled = compile_jobs(project, [job], target, options, problems, upstream)

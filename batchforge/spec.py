@@ -172,6 +172,11 @@ class InputSpec:
             return False
         return self.format == "document" or promised_kind(self.files) in ("pdf", "image")
 
+    @property
+    def needs_snapshots(self) -> bool:
+        """Whether it or a joined input does."""
+        return self.needs_snapshot or any(join.input.needs_snapshots for join in self.joins)
+
 
 def is_url(path: str) -> bool:
     return "://" in path

@@ -21,7 +21,7 @@ PACKAGE = TREE / "batchforge"
 FLOORS: Mapping[str, str] = {
     "ground": """
         errors error_codes clock events streams spill disk_room git_commit
-        nearest terminal terminal_text text_layout problem_text
+        object_access nearest terminal terminal_text text_layout problem_text
     """,
     "words": """
         spec results request request_form fingerprint target claude_models pricing usage_export
@@ -30,12 +30,16 @@ FLOORS: Mapping[str, str] = {
     "files": """
         yaml_nodes schema_check source_tree config_files tables table_survey file_marks own_prices project
         templating row_condition row_shapes row_joins inputs label_lists prompt_content answer_fields
-        job_settings declared connection graph job_files selection erased_files git_objects git_base git_tree
+        job_settings declared connection graph job_files sql_text snapshot_records snapshot_inputs
+        selection erased_files git_objects git_base git_tree
         image_size pdf_pages file_facts file_limits
     """,
     "compile": "model_rules model_check live_facts request_checks cache_groups caching file_template compiler estimate",
     "memory": "state",
-    "reach": "emulator backends targets brake",
+    "reach": """
+        emulator backends targets brake databases query_fetching remote_file http_files object_files
+        file_fetching fetching
+    """,
     "decide": "spending settled plan_rows decisions planner budget approval cache_order plan_notes why",
     "do": """
         file_delivery packing settling settlement recovery remote_deletion executor sync_executor reconciliation
@@ -54,7 +58,10 @@ FLOORS: Mapping[str, str] = {
     "front": "commands cli",
 }
 WINGS = frozenset(
-    {"config", "documents", "requests", "planning", "execution", "ledger", "lookup", "review", "running", "terminal"}
+    {
+        *("config", "documents", "requests", "planning", "execution", "ledger", "lookup", "review", "running"),
+        *("snapshots", "terminal"),
+    }
 )
 PLACES = frozenset({"batchforge", *(f"batchforge.{wing}" for wing in WINGS)})
 """Packages from which rooms, not names, are imported."""

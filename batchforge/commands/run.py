@@ -14,6 +14,7 @@ from batchforge.commands.running import (
     graph_options,
     mode_option,
     narrowing_options,
+    no_fetch_option,
     running_options,
     telling,
     telling_what_goes_on,
@@ -39,6 +40,7 @@ from batchforge.commands.running import (
 )
 @click.option("--max-cost", "max_cost_usd", type=click.FloatRange(min=0), metavar="USD", help="What the run may cost.")
 @click.option("--yes", is_flag=True, help="Do not ask, whatever it costs.")
+@no_fetch_option
 @click.option(
     "--resend-and-risk-paying-twice",
     "resend_uncertain",
@@ -68,6 +70,7 @@ def command(
     plan_path: Path | None,
     max_cost_usd: float | None,
     yes: bool,
+    no_fetch: bool,
     resend_uncertain: bool,
     allow_unknown_model: bool,
 ) -> None:
@@ -101,6 +104,7 @@ def command(
         saved_plan=saved,
         max_cost_usd=max_cost_usd,
         yes=yes,
+        fetch=not no_fetch,
         ask=asker(),
         allow_unknown_model=allow_unknown_model,
     )

@@ -126,6 +126,13 @@ def mode_option(function: Function) -> Function:
     )(function)
 
 
+def no_fetch_option(function: Function) -> Function:
+    """`no_fetch: bool`."""
+    return click.option(
+        "--no-fetch", is_flag=True, help="Read the snapshots as they are; ask no database and no object store."
+    )(function)
+
+
 def choose(
     job_names: tuple[str, ...],
     select: tuple[str, ...],

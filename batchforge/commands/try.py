@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from batchforge.commands.options import output_option, project_options, target_option
-from batchforge.commands.running import asker, choose, telling
+from batchforge.commands.running import asker, choose, no_fetch_option, telling
 
 
 @click.command(name="try")
@@ -21,6 +21,7 @@ from batchforge.commands.running import asker, choose, telling
 @click.option("--quiet", "-q", is_flag=True, help="Only the result and warnings, no progress.")
 @click.option("--max-cost", "max_cost_usd", type=click.FloatRange(min=0), metavar="USD", help="What it may cost.")
 @click.option("--yes", is_flag=True, help="Do not ask, whatever it costs.")
+@no_fetch_option
 @click.option("--allow-unknown-model", is_flag=True, help="Send models that this version does not know.")
 def command(
     job_name: str,
@@ -33,6 +34,7 @@ def command(
     quiet: bool,
     max_cost_usd: float | None,
     yes: bool,
+    no_fetch: bool,
     allow_unknown_model: bool,
 ) -> None:
     """Ask for a few rows at once and show the answers beside their inputs, with their price.
@@ -52,6 +54,7 @@ def command(
         keys=keys,
         max_cost_usd=max_cost_usd,
         yes=yes,
+        fetch=not no_fetch,
         ask=asker(),
         allow_unknown_model=allow_unknown_model,
     )

@@ -20,6 +20,7 @@ from batchforge.lookup.row_condition import NoSuchColumn, keys_where
 from batchforge.outputs import output_files, output_path
 from batchforge.project import Project
 from batchforge.requests.artifacts import replace_file
+from batchforge.snapshots.snapshot_inputs import readable_input
 from batchforge.spec import JobSpec
 from batchforge.state import erasure
 from batchforge.state.erasure import Erasable, HeldBatch
@@ -118,7 +119,8 @@ class Eraser:
             yield row.key, msgspec.json.decode(row.values)
 
     def _input_rows(self) -> Iterator[Any]:
-        return read_input(self.spec.input, self.project.tree, self.spec.vars)
+        rows = readable_input(self.spec.input, self.project, self.target, self.spec.vars)
+        return read_input(rows, self.project.tree, self.spec.vars)
 
     # ---- what there is
 

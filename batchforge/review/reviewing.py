@@ -26,6 +26,7 @@ from batchforge.running.compiling import compile_jobs
 from batchforge.running.run_options import RunOptions
 from batchforge.running.upstream import Upstream
 from batchforge.selection import check_job, parse_selection, select
+from batchforge.snapshots.snapshot_inputs import readable_input
 from batchforge.spec import JobSpec
 from batchforge.target import Target
 from batchforge.targets import read_state
@@ -140,7 +141,7 @@ class _Review:
         found = ProblemList()
         options = RunOptions(allow_unknown_model=self.options.allow_unknown_model or not is_new)
         target = self.target if is_new else side.project.targets.get(self.target.name, self.target)
-        rows_of = partial(self._rows_of, side, samples, has_rows=has_rows)
+        rows_of = partial(self._rows_of, side, target, samples, has_rows=has_rows)
         jobs = compile_jobs(side.project, [side.jobs[name]], target, options, found, rows_of=rows_of)
         if is_new:
             self.problems.items += found.items
@@ -149,10 +150,13 @@ class _Review:
             self.notes.append(f"{name} cannot be compiled at the base, so it counts as new: {problem.message}")
         return JobSide(jobs[0], side.project.tree, side.rows) if jobs else None
 
-    def _rows_of(self, side: Side, samples: SampleSet | None, spec: JobSpec, *, has_rows: bool) -> RowReader:
-        """Answers of other jobs are those that state holds now, on both sides."""
-        if has_rows:
-            return partial(read_input, spec.input, side.rows, spec.vars, upstream=self.upstream.rows)
+    def _rows_of(
+        self, side: Side, target: Target, samples: SampleSet | None, spec: JobSpec, *, has_rows: bool
+    ) -> RowReader:
+        """Answers of other jobs are those that state holds now, and snapshots those that are here, on both sides."""
+        if has_rows and side.project is not None:
+            rows = readable_input(spec.input, side.project, target, spec.vars)
+            return partial(read_input, rows, side.rows, spec.vars, upstream=self.upstream.rows)
         return samples.read if samples else _no_rows
 
     # ---- jobs

@@ -21,6 +21,7 @@ from batchforge.review.samples import SAMPLES_FOLDER, SampleSet, read_samples, s
 from batchforge.row_shapes import InputRow
 from batchforge.running.compiling import compile_jobs
 from batchforge.running.run_options import RunOptions
+from batchforge.snapshots.snapshot_inputs import readable_input
 from batchforge.spec import JobSpec
 from batchforge.target import Target
 from batchforge.targets import read_state
@@ -107,7 +108,7 @@ def _sampled(project: Project, job: JobSpec, target: Target, rows: int) -> Sampl
     if job.input.refs:
         message = f"The rows of `{job.name}` are answers of {', '.join(job.input.refs)}, not files to sample from."
         raise ProjectError("BF312", message, hint="Leave the job out: its page shows what all rows share.")
-    read = partial(read_input, job.input, project.tree, job.vars)
+    read = partial(read_input, readable_input(job.input, project, target, job.vars), project.tree, job.vars)
     chosen = [(row.key, row.values) for row in islice(read(sample=rows), rows)]
     return SampleSet(samples_path(job.name), sum(1 for _ in read()), _learnt(project, job, target), chosen)
 

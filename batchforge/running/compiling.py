@@ -17,6 +17,7 @@ from batchforge.requests.request_checks import check_request
 from batchforge.row_shapes import InputRow
 from batchforge.running.run_options import RunOptions
 from batchforge.running.upstream import Upstream
+from batchforge.snapshots.snapshot_inputs import readable_input
 from batchforge.spec import JobSpec
 from batchforge.target import Mode, Target
 
@@ -57,6 +58,8 @@ def _compile_checked(
 ) -> CompiledJob:
     mode: Mode = options.mode or spec.mode or target.mode or "batch"
     spec = replace(spec, betas=tuple(dict.fromkeys([*spec.betas, *target.betas])), mode=mode)
+    if rows_of is None and spec.input.needs_snapshots:
+        spec = replace(spec, input=readable_input(spec.input, project, target, spec.vars))
     rows = rows_of(spec) if rows_of is not None else _rows_of_input(project, spec, options, upstream)
     compiled = compile_job(spec, project.tree, partial(_with_keys, rows, options.keys) if options.keys else rows)
     check_request(

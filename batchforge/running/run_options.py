@@ -47,6 +47,8 @@ class RunOptions:
     """Begin no further job once one has failed."""
     defer_to: str | None = None
     """Read the answers of jobs that are not run from the state of this target."""
+    fetch: bool = True
+    """Whether snapshots are taken anew of what lives in databases and object stores."""
     command: str = "run"
 
     @property

@@ -21,6 +21,7 @@ FORMATS_BY_ENDING: dict[str, TableFormat] = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
+COMPRESSED_ENDINGS = (".gz", ".zst")
 DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 MAX_ROW_CHARS = 256 * 1024 * 1024
@@ -47,8 +48,13 @@ class TableOptions:
 
 
 def format_of(path: str) -> TableFormat:
-    """The format by the file's ending."""
-    ending = PurePosixPath(path).suffix.lower()
+    """The format by the file's ending; that of a compressed file stands before the one of the compression."""
+    name = PurePosixPath(path)
+    is_packed = name.suffix.lower() in COMPRESSED_ENDINGS
+    ending = PurePosixPath(name.stem).suffix.lower() if is_packed else name.suffix.lower()
+    if ending == ".parquet" and is_packed:
+        hint = "Parquet compresses by itself: unpack the file."
+        raise BatchForgeError("BF202", f"'{path}' is a Parquet file that is packed once more", hint=hint)
     if ending in FORMATS_BY_ENDING:
         return FORMATS_BY_ENDING[ending]
     raise BatchForgeError(

@@ -9,6 +9,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from batchforge.errors import BatchForgeError, Location
+from batchforge.tables.compressed import open_unpacked
 from batchforge.tables.options import MAX_ROW_CHARS
 
 CHUNK_BYTES = 1 << 18
@@ -19,10 +20,8 @@ _UTF8 = codecs.lookup("utf-8").name
 def open_text(path: Path, shown_as: str, encoding: str) -> Iterator[TextIOWrapper]:
     """Lines end at \\n only, so that a lone \\r stays inside its line and can be judged by who parses it."""
     name = _codec(encoding)
-    with path.open("rb", buffering=CHUNK_BYTES) as binary:
-        if name == _UTF8 and binary.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
-            binary.seek(0)
-        text = TextIOWrapper(binary, encoding=name, errors="strict", newline="\n")
+    with open_unpacked(path, shown_as) as binary:
+        text = TextIOWrapper(binary, encoding="utf-8-sig" if name == _UTF8 else name, errors="strict", newline="\n")
         try:
             yield text
         except UnicodeError as exc:
@@ -61,7 +60,7 @@ def _codec(encoding: str) -> str:
 
 
 def _undecodable(path: Path, shown_as: str, encoding: str) -> BatchForgeError:
-    line, reason = _first_bad_byte(path, encoding)
+    line, reason = _first_bad_byte(path, shown_as, encoding)
     return BatchForgeError(
         "BF203",
         f"the file is not {encoding}: {reason}",
@@ -70,11 +69,11 @@ def _undecodable(path: Path, shown_as: str, encoding: str) -> BatchForgeError:
     )
 
 
-def _first_bad_byte(path: Path, encoding: str) -> tuple[int, str]:
+def _first_bad_byte(path: Path, shown_as: str, encoding: str) -> tuple[int, str]:
     """Decoders say where in their chunk they failed, not on which line; so the file is read again to count."""
     decoder = codecs.getincrementaldecoder(encoding)()
     line = 1
-    with path.open("rb") as binary:
+    with open_unpacked(path, shown_as) as binary:
         while True:
             chunk = binary.read(CHUNK_BYTES)
             try:

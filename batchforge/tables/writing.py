@@ -171,11 +171,11 @@ def _remove_leftovers(path: Path) -> None:
     """Of writers that were killed. Those of living processes are theirs."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial*"):
         writer = leftover.name.removeprefix(f".{path.name}.").split(".")[0]
-        if writer.isdigit() and not _is_running(int(writer)):
+        if writer.isdigit() and not is_running(int(writer)):
             leftover.unlink(missing_ok=True)
 
 
-def _is_running(process: int) -> bool:
+def is_running(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:

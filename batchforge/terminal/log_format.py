@@ -37,6 +37,19 @@ EVENTS: Mapping[str, EventMeaning] = {
     "run_started": EventMeaning(
         "A run has begun.", {"run_id": "The run's id.", "command": "What was called.", "target": "Where it runs."}
     ),
+    "fetched": EventMeaning(
+        "A query was asked, or files of an object store were looked at, and the snapshot is up to date.",
+        {
+            "what": "The query's file, its job, or the URL.",
+            "sha256": "Of the snapshot's content.",
+            "rows": "Of a query; null for files.",
+            "files": "How many.",
+            "size_bytes": "Of the snapshot.",
+            "fetched_at": "When.",
+            "changed": "Whether the rows are others than before.",
+            "asked": "False where `max_age` made it unnecessary.",
+        },
+    ),
     "job_planned": EventMeaning(
         "It is decided what is sent.",
         {

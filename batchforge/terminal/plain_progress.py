@@ -14,6 +14,7 @@ from batchforge.terminal.terminal_text import printable
 
 _SHOWN = frozenset(
     {
+        "fetched",
         "job_planned",
         "job_failed",
         "job_skipped",

@@ -1,0 +1,1 @@
+"""Rows that live in databases and object stores -> hashed local copies, which alone are read offline."""
