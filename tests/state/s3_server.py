@@ -11,6 +11,9 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from uuid import uuid4
+
+import pytest
 
 BUCKET = "states"
 SECRET = "not-so-secret-in-a-test"
@@ -28,6 +31,13 @@ class S3Server:
             "AWS_SECRET_ACCESS_KEY": SECRET,
             "AWS_REGION": "us-east-1",
         }
+
+
+def s3_url(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty place on the server, and the environment in which it can be used."""
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/team/{uuid4().hex}"
 
 
 @contextmanager

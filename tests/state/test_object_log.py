@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from io import BytesIO
-from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -18,9 +17,8 @@ from batchforge.errors import StateError
 from batchforge.state.objects.folder import ObjectFolder, open_folder
 from batchforge.state.objects.log import INLINE_BYTES, Head, SegmentLog, new_token
 from tests.builders import TREE
-from tests.state.s3_server import BUCKET, SECRET, S3Server
+from tests.state.s3_server import BUCKET, SECRET, S3Server, s3_url
 
-_PLACES = count()
 LARGE = os.urandom(2 * INLINE_BYTES)
 
 
@@ -30,12 +28,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
     if request.param == "file":
         return f"file://{tmp_path}/a folder/state"
     return s3_url(request.getfixturevalue("s3"), monkeypatch)
-
-
-def s3_url(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    return f"s3://{BUCKET}/team/{os.getpid()}-{next(_PLACES)}"
 
 
 @pytest.fixture
@@ -93,6 +85,28 @@ def test_two_processes_share_the_numbers_and_leave_no_gap(log: SegmentLog, url: 
         number: name for name, some in zip((b"left", b"right", b"centre"), won, strict=True) for number in some
     }
     assert read(log, 76) is None
+
+
+def test_an_object_that_was_cut_short_is_nobodys_and_its_number_is_passed_over(log: SegmentLog, url: str) -> None:
+    head = head_of(1, b"changes")
+    log.append(head, BytesIO(b"changes"))
+    folder = open_folder(url)
+    whole = folder.read("log/000000000001") or b""
+    for length in (0, 1, whole.index(b"\n"), whole.index(b"\n") + 1, len(whole) - 1):
+        folder.replace("log/000000000001", whole[:length])
+        assert not log.append(head, BytesIO(b"changes"))
+        segment = log.segment(1)
+        assert segment is not None
+        assert segment.head.is_void
+
+
+def test_it_is_known_whether_numbers_are_there_without_a_gap(log: SegmentLog) -> None:
+    for number in (1, 2, 3, 5):
+        write(log, number)
+    assert log.has_all(1, 3)
+    assert log.has_all(2, 3)
+    assert not log.has_all(2, 5)
+    assert not log.has_all(4, 4)
 
 
 def test_the_newest_snapshot_comes_first(log: SegmentLog) -> None:
@@ -167,7 +181,7 @@ def test_a_store_that_writes_twice_what_is_to_be_written_once_is_refused(tmp_pat
     ("content", "message"),
     [
         (msgspec.json.encode({"format": 99, "state_id": "a"}), "BF501 .* was set up by a newer version"),
-        (b"<html>", "BF524 .* is not one of ours"),
+        (b"<html>\n", "BF524 .* is not one of ours"),
     ],
     ids=["newer", "foreign"],
 )
@@ -178,7 +192,7 @@ def test_a_marker_that_is_not_ours_is_named(log: SegmentLog, url: str, content: 
 
 
 def test_a_head_that_is_not_ours_is_named(log: SegmentLog, url: str) -> None:
-    open_folder(url).replace("log/000000000001", b"<html>")
+    open_folder(url).replace("log/000000000001", b"<html>\n")
     with pytest.raises(StateError, match=r"BF524 .* log/000000000001 is not one of ours"):
         log.segment(1)
 

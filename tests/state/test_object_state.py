@@ -26,6 +26,8 @@ from batchforge.state.objects.state import STEPS, ObjectState, open_objects
 from batchforge.state.records import Manifest, ManifestRow, RunRecord, StateStore
 from batchforge.state.schema import MIGRATIONS
 from batchforge.state.sql_state import SqlState
+from tests.end_to_end.proxy import Cut, CuttingProxy, Way
+from tests.state.s3_server import S3Server, s3_url
 
 Machine = Callable[..., ObjectState]
 SMALL = Limits(snapshot_after=10, snapshot_after_at_most=10, replayed_at_most=10)
@@ -389,6 +391,17 @@ def test_a_number_that_does_not_follow_is_named(machine: Machine, url: str, numb
         machine("elsewhere")
 
 
+def test_a_number_that_was_cut_short_is_passed_over(machine: Machine, url: str) -> None:
+    state = machine()
+    state.begin_run(run(1))
+    number = next(number for number in range(1, 9) if SegmentLog(open_folder(url)).segment(number) is None)
+    assert open_folder(url).create(f"log/{number:012d}", b'{"number":')
+    state.begin_run(run(2))
+    assert run_ids(state) == run_ids(machine("elsewhere")) == ["run-000001", "run-000002"]
+    state.close()
+    assert run_ids(machine()) == ["run-000001", "run-000002"]
+
+
 def test_a_reader_sees_what_others_write_and_does_not_wait(machine: Machine, url: str, tmp_path: Path) -> None:
     state = machine()
     state.begin_run(run(1))
@@ -412,3 +425,28 @@ def test_readers_of_one_index_do_not_wait_for_its_writer(machine: Machine) -> No
         read.start()
         read.join()
         assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_a_connection_that_is_cut_anywhere_neither_loses_nor_doubles_a_step(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: Way
+) -> None:
+    """Also where the server has written and its answer is lost."""
+    url = s3_url(s3, monkeypatch)
+    proxy = CuttingProxy(int(s3.address.rpartition(":")[2]))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.base_url)
+    try:
+        with closing(open_objects(url, tmp_path / "here")) as state:
+            proxy.arm(None)
+            state.begin_run(run(0))
+            size = proxy.passed[way]
+            cuts = [Cut(way, at_byte, bool(place % 2)) for place, at_byte in enumerate(range(1, size, size // 9))]
+            for number, cut in enumerate(cuts, 1):
+                proxy.arm(cut)
+                state.begin_run(run(number))
+            proxy.arm(None)
+            assert proxy.cuts >= len(cuts) - 1
+            with closing(open_objects(url, tmp_path / "elsewhere")) as other:
+                assert run_ids(state) == run_ids(other) == [f"run-{number:06d}" for number in range(len(cuts) + 1)]
+    finally:
+        proxy.close()

@@ -17,6 +17,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import msgspec
+
 from batchforge.clock import Clock
 from batchforge.errors import StateError, StateLocked
 from batchforge.state.objects.log import Head, Segment, SegmentLog, new_token
@@ -35,7 +37,10 @@ _SETTINGS = ("cache_size = -8192", "journal_mode = WAL", "synchronous = NORMAL",
 _READ_AHEAD = 16
 _LOOK_SHARE = 4
 """Looking for news takes at most one part in so many of the time, so what is read may be as old as four looks take."""
+_LOST_IN_PEACE = 2
+_FIRST_TURN_S = 15.0
 _LONGEST_TURN_S = 300.0
+"""Nobody waits for longer than its own timeout for somebody else's turn."""
 _written_here: Counter[str] = Counter()
 """Address -> how often this process has written there, so that its own writes are seen at once by all of it."""
 
@@ -52,7 +57,7 @@ class Limits:
     """So many segments are read one by one; of more, a snapshot is read where there is one."""
     snapshot_after: int = 200
     """Segments, where they come to a quarter of the index."""
-    snapshot_after_at_most: int = 2_000
+    snapshot_after_at_most: int = 1_000
 
 
 class Outrun(Exception):
@@ -154,11 +159,19 @@ class ObjectDatabase(SqliteDatabase):
         keeps happening."""
         with self._lock, self._named_errors():
             self._catch_up()
-            if lost > 2:
-                self._await_turn()
-                with suppress(Outrun), self._changing():
-                    turn_s = min(15.0 * 2 ** (lost - 3), _LONGEST_TURN_S)
-                    self._take_number(BytesIO(), 0, turn_of=self._writer, turn_s=turn_s)
+            if lost > _LOST_IN_PEACE:
+                turn_s = min(_FIRST_TURN_S * 2 ** (lost - _LOST_IN_PEACE - 1), _LONGEST_TURN_S)
+                while not self._asked_for_turn(turn_s):
+                    self._catch_up()
+
+    def _asked_for_turn(self, turn_s: float) -> bool:
+        self._await_turn()
+        try:
+            with self._changing():
+                self._take_number(BytesIO(), 0, turn_of=self._writer, turn_s=turn_s)
+        except Outrun:
+            return False
+        return True
 
     def compact(self) -> bool:
         """Also the log keeps nothing of what was deleted."""
@@ -211,7 +224,7 @@ class ObjectDatabase(SqliteDatabase):
                 self._restore()
         elif newest < position.number:
             there = self._segments.segment(position.number)
-            if there is None or there.head.token != position.token:
+            if there is None or not (there.head.is_void or there.head.token == position.token):
                 self._restore()
 
     def _newest_snapshot(self) -> int:
@@ -394,7 +407,7 @@ class ObjectDatabase(SqliteDatabase):
         if ahead == 1:
             found = [self._segments.segment(number + 1)]
         else:
-            with ThreadPoolExecutor(8) as pool:
+            with ThreadPoolExecutor(_READ_AHEAD) as pool:
                 found = list(pool.map(self._segments.segment, numbers))
         return [segment for segment in takewhile(lambda each: each is not None, found) if segment is not None]
 
@@ -413,6 +426,9 @@ class ObjectDatabase(SqliteDatabase):
         head, position = segment.head, self._position()
         if head.number <= position.number:
             return True  # another process that shares the file was faster
+        if head.is_void:
+            self._advance(msgspec.structs.replace(head, token=position.token))
+            return True
         if head.is_erased or head.previous != position.token:
             return False
         if head.schema > len(MIGRATIONS):

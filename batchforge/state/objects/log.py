@@ -48,6 +48,9 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int = 0
     body: str = ""
     """The object that holds the segment; empty where it follows the head."""
+    is_void: bool = False
+    """Cut short: some servers keep what had come of an object when the connection broke, and the number with it. Its
+    writer was told nothing and writes again under another; everybody passes it over."""
     is_erased: bool = False
     """The number stays taken, what was under it is gone."""
     turn_of: str = ""
@@ -162,32 +165,36 @@ class SegmentLog:
 
     def _take_number(self, head: Head, inline: bytes) -> bool:
         content = msgspec.json.encode(head) + b"\n" + inline
+        failure: StateError | None = None
         for _ in range(_TRIES):
             try:
                 if self._folder.create(_head_name(head.number), content):
                     return True
-            except StateError:
-                # It may have come in all the same; only where it did not, nothing is known.
-                if not (there := self.segment(head.number)):
-                    raise
-                return there.head.token == head.token
+            except StateError as exc:
+                failure = exc  # it may have come in all the same
             if there := self.segment(head.number):
                 # A request that was sent again after a lost answer finds its own object.
                 return there.head.token == head.token
-            self._clock.sleep(0.2)  # two conditional writes met, and neither has been carried out yet
+            self._clock.sleep(0.2)  # or two conditional writes met, and neither has been carried out yet
+        if failure is not None:
+            raise failure
         return False
 
     def segment(self, number: int) -> Segment | None:
         content = self._folder.read(_head_name(number))
         if content is None:
             return None
-        line, _, inline = content.partition(b"\n")
+        line, has_line, inline = content.partition(b"\n")
+        if not has_line:
+            return _void(number)
         try:
             head = msgspec.json.decode(line, type=Head)
         except msgspec.DecodeError as exc:
             raise self.damaged(f"{_head_name(number)} is not one of ours") from exc
         if head.number != number:
             raise self.damaged(f"{_head_name(number)} is in the place of another")
+        if not head.body and len(inline) < head.size_bytes:
+            return _void(number)
         return Segment(head, inline)
 
     def has_all(self, first: int, last: int) -> bool:
@@ -271,3 +278,7 @@ class SegmentLog:
 
 def _head_name(number: int) -> str:
     return f"log/{number:012d}"
+
+
+def _void(number: int) -> Segment:
+    return Segment(Head(number=number, token="", previous="", schema=0, is_void=True), b"")
