@@ -46,6 +46,7 @@ COMMANDS = {
     "show": "Show rows with their requests and answers.",
     "state": "Look into the state, export it, prune it.",
     "status": "Show what is in flight.",
+    "test": "Test outputs again; sends nothing.",
     "try": "Answer a few rows at once, with their price.",
     "verify-live": "Try our facts of the API against the API, for cents.",
 }

@@ -421,6 +421,26 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Correct the name, or declare the connection.",
         "BF184 jobs/triage/classify_tickets.yml:3:1: There is no connection `warehouse`.",
     ),
+    "BF190": ErrorCode(
+        "A test cannot be as it is",
+        "A bound is missing or the wrong way round, a pattern or a schema cannot be read, or two settings say the same "
+        "thing.",
+        "Change what is named. docs/testing.md shows each kind of test.",
+        "BF190 jobs/triage/classify_tickets.yml:12:10: `length` needs `min` or `max`.",
+    ),
+    "BF191": ErrorCode(
+        "Two tests of a job have one name",
+        "A test was given a name that another has, maybe one of a file in tests/.",
+        "Give it another name: failing rows are stored by it.",
+        "BF191 jobs/triage/classify_tickets.yml:12:53: Two tests are named `a`.",
+    ),
+    "BF192": ErrorCode(
+        "A test of tests/*.sql cannot be read",
+        "Its template is wrong, it reads no job's output, its config names a setting that there is not, or its file "
+        "has a name that a test cannot have.",
+        "Write one query, with {{ output('job') }} where a job's output is meant.",
+        "BF192 tests/none.sql: The test reads no job's output.",
+    ),
     "BF201": ErrorCode(
         "An input file cannot be found or read",
         "`input:` names a file that is not there, a glob that matches nothing, or a file that may not be read.",
@@ -1107,6 +1127,20 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "From Python, the rows of a job's output were asked for, and no run has published them.",
         "Run the job. Where a run held its output back, the candidates lie beside the output's place.",
         "BF705 outputs/tickets.parquet: there is no output of classify_tickets yet",
+    ),
+    "BF710": ErrorCode(
+        "A test asks for a column that the output does not have",
+        "The name is misspelt, or `output: columns` leaves the column out. It is told before anything is sent.",
+        "Correct the name, or carry the column into the output.",
+        "BF710 jobs/triage/classify_tickets.yml:12:5: The test not_null_reson asks for the column 'reson', which the "
+        "output does not have.",
+    ),
+    "BF711": ErrorCode(
+        "The SQL of a test cannot be read",
+        "`where`, `expression` or a file of tests/ is no SQL as DuckDB reads it, or names a column that is not there.",
+        "Correct it at the place that is named. Texts stand in single quotes, names with spaces in double ones.",
+        "BF711 jobs/triage/classify_tickets.yml:12:5: The SQL of the test expression cannot be read: syntax error at "
+        'or near "FROM".',
     ),
     "BF801": ErrorCode(
         "Rows of a group share no block",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -20,13 +20,13 @@ from batchforge.project import Project
 from batchforge.requests.compiler import CompiledJob
 from batchforge.requests.request import MessageRequest
 from batchforge.results import RequestResult
-from batchforge.spec import JobSpec
+from batchforge.spec import JobSpec, OutputSpec
 from batchforge.state.records import Manifest, OutputRow, StateReader
 from batchforge.tables.writing import TableWriter, check_writable, not_written, open_writer
 from batchforge.target import Target
 
 ANSWERED, BLOCKED, PENDING = "answered", "blocked", "pending"
-_META_KINDS = {
+META_KINDS = {
     "_status": "text",
     "_error": "text",
     "_request_id": "text",
@@ -38,7 +38,7 @@ _META_KINDS = {
     "_output_tokens": "integer",
 }
 EMULATED = "_emulated"
-OWN_COLUMNS = frozenset({*_META_KINDS, EMULATED})
+OWN_COLUMNS = frozenset({*META_KINDS, EMULATED})
 """Columns of every output; no column of an input can have such a name."""
 OUTPUT_VERSION = 1
 """Raised when the same results would be written differently, so that outputs are written again."""
@@ -87,7 +87,7 @@ def check_output(spec: JobSpec, columns: Sequence[str], project: Project, target
     check_writable(path, _all_columns(columns, reader, target))
     reason = _why_not_there(path)
     if reason:
-        raise not_written(_shown(path, project), OSError(0, reason))
+        raise not_written(shown_path(path, project), OSError(0, reason))
 
 
 def _why_not_there(path: Path) -> str:
@@ -101,7 +101,7 @@ def _why_not_there(path: Path) -> str:
 
 
 def _check_columns(spec: JobSpec, columns: Sequence[str]) -> None:
-    answer = (*AnswerReader(spec.output, has_tools="tools" in spec.params).columns, *_META_KINDS, EMULATED)
+    answer = (*answer_columns(spec), *META_KINDS, EMULATED)
     both = [column for column in columns if column in answer]
     if both:
         raise ProjectError(
@@ -110,6 +110,11 @@ def _check_columns(spec: JobSpec, columns: Sequence[str]) -> None:
             hint="Give the field another name, or leave the column out with `output: {columns: [...]}`.",
             location=spec.locations.get("output"),
         )
+
+
+def answer_columns(spec: JobSpec) -> tuple[str, ...]:
+    """Columns that are made of answers."""
+    return AnswerReader(spec.output, has_tools="tools" in spec.params).columns
 
 
 def find_moved_rows(compiled: CompiledJob, state: StateReader, manifest: Manifest) -> MovedRows:
@@ -142,7 +147,16 @@ def accepted_rows(spec: JobSpec, state: StateReader, manifest: Manifest) -> Iter
 
 
 def output_path(spec: JobSpec, project: Project, target: Target) -> Path:
-    return project.outputs_folder(target) / (spec.output.file or f"outputs/{spec.name}.jsonl")
+    return output_path_of(spec.name, spec.output, project, target)
+
+
+def output_path_of(job: str, output: OutputSpec, project: Project, target: Target) -> Path:
+    return project.outputs_folder(target) / (output.file or f"outputs/{job}.jsonl")
+
+
+def candidate_path(path: Path) -> Path:
+    """Where rows lie that were kept back."""
+    return _beside(path, "candidate")
 
 
 def output_files(path: Path) -> list[Path]:
@@ -151,39 +165,49 @@ def output_files(path: Path) -> list[Path]:
     return [file for table in tables for file in (table, _rejected(table))]
 
 
+Objection = Callable[[Path], str]
+"""Candidates -> why they may not be published, in words; empty where nothing speaks against it."""
+
+
 def write_outputs(
-    spec: JobSpec, state: StateReader, manifest: Manifest, project: Project, target: Target
+    spec: JobSpec,
+    state: StateReader,
+    manifest: Manifest,
+    project: Project,
+    target: Target,
+    objection: Objection = lambda _path: "",
 ) -> OutputReport:
     """Write the table from stored results alone, beside the old one. It takes the old one's place only if the run is
-    complete and enough of its rows were answered; else the candidates stay where they are.
+    complete, enough of its rows were answered and there is no objection; else the candidates stay where they are.
 
     Raises:
         BatchForgeError: BF701 a file cannot be written; what was there is untouched.
     """
     try:
-        return _written_outputs(spec, state, manifest, project, target)
+        return _written_outputs(spec, state, manifest, project, target, objection)
     except OSError as exc:
-        raise not_written(_shown(output_path(spec, project, target), project), exc) from exc
+        raise not_written(shown_path(output_path(spec, project, target), project), exc) from exc
 
 
 def _written_outputs(
-    spec: JobSpec, state: StateReader, manifest: Manifest, project: Project, target: Target
+    spec: JobSpec, state: StateReader, manifest: Manifest, project: Project, target: Target, objection: Objection
 ) -> OutputReport:
     path = output_path(spec, project, target)
     written = _beside(path, "sample" if manifest.scope else "candidate")
     statuses = _write_tables(spec, state, manifest, target, written)
-    reason = _held_back_because(spec, manifest, statuses)
+    objected = objection(written)
+    reason = _held_back_because(spec, manifest, statuses) or objected
     if not reason:
         _publish(written, path)
         written = path
     rejected = _rejected(written)
     return OutputReport(
         job=spec.name,
-        path=_shown(written, project),
+        path=shown_path(written, project),
         is_published=not reason,
         row_count=manifest.row_count,
         statuses=dict(sorted(statuses.items())),
-        rejected_path=_shown(rejected, project) if rejected.exists() else None,
+        rejected_path=shown_path(rejected, project) if rejected.exists() else None,
         held_back_because=reason,
         is_enough=_is_enough(spec, statuses),
     )
@@ -195,7 +219,7 @@ def _write_tables(
     """Writes all rows, and the failed ones once more with their reasons; returns rows by status."""
     reader = AnswerReader(spec.output, has_tools="tools" in spec.params)
     columns = _all_columns(manifest.columns, reader, target)
-    kinds = column_kinds(spec.output) | _META_KINDS | {EMULATED: "boolean"}
+    kinds = column_kinds(spec.output) | META_KINDS | {EMULATED: "boolean"}
     statuses: Counter[str] = Counter()
     _rejected(path).unlink(missing_ok=True)
     with ExitStack() as stack:
@@ -214,7 +238,7 @@ def _write_tables(
 
 
 def _all_columns(given: Sequence[str], reader: AnswerReader, target: Target) -> list[str]:
-    return [*given, *reader.columns, *_META_KINDS, *([EMULATED] if target.type == "emulator" else [])]
+    return [*given, *reader.columns, *META_KINDS, *([EMULATED] if target.type == "emulator" else [])]
 
 
 def _publish(candidate: Path, path: Path) -> None:
@@ -254,7 +278,7 @@ def _rejected(path: Path) -> Path:
     return path.with_name(f"{path.stem}.rejected.jsonl")
 
 
-def _shown(path: Path, project: Project) -> str:
+def shown_path(path: Path, project: Project) -> str:
     return PurePosixPath(path.relative_to(project.root)).as_posix()
 
 
@@ -290,7 +314,7 @@ def _rejected_columns(manifest: Manifest) -> list[str]:
 
 def _facts(result: RequestResult | None) -> dict[str, Any]:
     if result is None:
-        return dict.fromkeys(name for name in _META_KINDS if name not in {"_status", "_error"})
+        return dict.fromkeys(name for name in META_KINDS if name not in {"_status", "_error"})
     usage = result.usage
     return {
         "_request_id": result.custom_id,

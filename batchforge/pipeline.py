@@ -35,6 +35,7 @@ from batchforge.state.records import RunRecord, StateReader
 from batchforge.summaries import AttemptInFlight, RunSummary, StatusSummary, has_failed_then
 from batchforge.target import Target
 from batchforge.targets import read_state
+from batchforge.testing.test_checks import check_tests
 from batchforge.token_estimate import estimate_params_tokens
 
 if TYPE_CHECKING:
@@ -203,6 +204,7 @@ def plan(
                 continue
             plans[name] = stack.enter_context(_plan_of(job, project, target, state, options, in_mode(job, settings)))
             check_output(job.spec, plans[name].columns, project, target)
+            check_tests(job.spec, plans[name].columns)
         in_order = [plans[spec.name] for spec in jobs if spec.name in plans]
         notes = plan_notes(in_order, state, target.name)
         for spec in (each.compiled.spec for each in in_order):
@@ -353,6 +355,17 @@ def collect(
     upstream = make_upstream(project, jobs, target, "")
     with open_session(project, target, options, listen, clock, upstream) as session:
         return Runner(session).collect(jobs, wait=wait)
+
+
+def test_jobs(project: Project, jobs: Sequence[JobSpec], target: Target) -> RunSummary:
+    """The tests of these jobs on the outputs that are there. Sends nothing, asks nobody.
+
+    Raises:
+        BatchForgeError: an output cannot be read.
+    """
+    from batchforge.running.test_run import run_tests
+
+    return run_tests(project, jobs, target)
 
 
 def status(project: Project, jobs: Sequence[JobSpec], target: Target) -> StatusSummary:

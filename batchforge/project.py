@@ -170,17 +170,17 @@ def load_project(
         target_prices={
             name: _read_prices(settings, models, problems) for name, settings in _entries(node, "targets").items()
         },
-        **_read_declared(node, problems),
         **_read_connections(node, problems),
+        **_read_declared(node, tree, problems),
     )
 
 
-def _read_declared(node: ConfigNode, problems: ProblemList) -> dict[str, Any]:
+def _read_declared(node: ConfigNode, tree: SourceTree, problems: ProblemList) -> dict[str, Any]:
     if "sources" not in node and "exposures" not in node:
         return {}
     from batchforge.config.declared import read_exposures, read_sources
 
-    sources = read_sources(_entries(node, "sources"), problems)
+    sources = read_sources(_entries(node, "sources"), _entries(node, "lists"), tree, problems)
     return {"sources": sources, "exposures": read_exposures(_entries(node, "exposures"))}
 
 

@@ -217,6 +217,33 @@ class OutputSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class AssertionSpec:
+    """One test of an output."""
+
+    kind: str
+    """A key of `ASSERTIONS`, or `sql` for a file of tests/."""
+    name: str
+    """Unique in the job."""
+    args: Mapping[str, Any]
+    """As the kind takes them."""
+    severity: Literal["error", "warn"] = "error"
+    warn_if: str | None = None
+    """A condition on what the test counts or measures; None: as the kind has it."""
+    error_if: str | None = None
+    where: str | None = None
+    """SQL: only such rows are tested."""
+    rows: Literal["answered", "all"] = "answered"
+    limit: int = 1_000
+    """So many failing rows are stored at most."""
+    description: str = ""
+    reads: Mapping[str, OutputSpec] = field(default_factory=dict)
+    """Other jobs whose outputs it needs."""
+    is_late: bool = False
+    """One of these jobs may run after the test's own, so that it cannot be asked before the output is there."""
+    location: Location | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class BatchLimits:
     """How requests are packed. The API takes 100,000 requests and 256 MB a batch at most."""
 
@@ -247,7 +274,7 @@ class SourceSpec:
     name: str
     input: InputSpec
     description: str = ""
-    tests: tuple[Any, ...] = ()
+    tests: tuple[AssertionSpec, ...] = ()
     tags: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
     location: Location | None = None
@@ -292,6 +319,7 @@ class JobSpec:
     mode: Literal["batch", "sync"] | None = None
     """How requests are delivered; None: as the target says. A compiled job has one."""
     min_success: float = 0.95
+    tests: tuple[AssertionSpec, ...] = ()
     answers: int = 1
     """How many answers each row is given to the same request."""
     canary: int | None = None

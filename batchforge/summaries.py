@@ -10,6 +10,7 @@ from batchforge.outputs import ANSWERED, OutputReport
 from batchforge.planning.estimate import FourWays
 from batchforge.results import Brought
 from batchforge.state.records import AttemptRecord, BatchRecord, RunRecord
+from batchforge.testing.outcome import AssertionResult
 
 EXIT_OK, EXIT_FAILED, EXIT_PENDING = 0, 1, 3
 
@@ -44,6 +45,10 @@ class JobSummary:
     brought: Brought = field(default_factory=Brought)
     four_ways: FourWays | None = None
     """What the results would have cost with and without batches and caching; None where no price is known."""
+    tests: Sequence[AssertionResult] = ()
+    """What came of the tests of its output."""
+    tests_id: str = ""
+    """Names the tests together with the output that they were run on."""
     problem: str = ""
     """Why the job's output was not written, where it was not."""
     error_exit_code: int = EXIT_FAILED
@@ -55,8 +60,8 @@ class JobSummary:
 
     @property
     def is_failed(self) -> bool:
-        """Too few rows were answered. A partial run that answered enough is none."""
-        if self.problem:
+        """Too few rows were answered, or a test failed. A partial run that answered enough is none."""
+        if self.problem or any(result.is_failed for result in self.tests):
             return True
         if self.output is None or self.output.is_published or self.batches_in_flight:
             return False
@@ -131,6 +136,7 @@ def status_of(jobs: Sequence[JobSummary]) -> str:
 
 def _job_json(job: JobSummary) -> dict[str, Any]:
     value = asdict(job)
+    value["tests"] = [result.to_json() for result in job.tests]
     for name in ("brought", "estimate", "four_ways"):
         del value[name]
     brought, estimate = job.brought, job.estimate

@@ -21,7 +21,7 @@ PACKAGE = TREE / "batchforge"
 FLOORS: Mapping[str, str] = {
     "ground": """
         errors error_codes clock events streams spill disk_room git_commit
-        object_access nearest terminal terminal_text text_layout problem_text
+        object_access nearest thresholds terminal terminal_text text_layout problem_text
     """,
     "words": """
         spec results request request_form fingerprint target claude_models pricing usage_export
@@ -30,7 +30,7 @@ FLOORS: Mapping[str, str] = {
     "files": """
         yaml_nodes schema_check source_tree config_files tables table_survey file_marks own_prices project
         templating row_condition row_shapes row_joins inputs label_lists prompt_content answer_fields
-        job_settings declared connection graph job_files sql_text snapshot_records snapshot_inputs
+        job_settings job_tests declared connection graph sql_tests job_files sql_text snapshot_records snapshot_inputs
         selection erased_files git_objects git_base git_tree
         image_size pdf_pages file_facts file_limits
     """,
@@ -45,22 +45,27 @@ FLOORS: Mapping[str, str] = {
         file_delivery packing settling settlement recovery remote_deletion executor sync_executor reconciliation
     """,
     "deliver": """
-        artifacts outputs summaries waiting plan_values plan_file starter finding tried erasing cost diagnosis notify
+        artifacts outputs summaries waiting plan_values plan_file
+        outcome tested_tables tested_rows row_checks measures assertions output_tests test_checks
+        starter finding tried erasing cost diagnosis notify
     """,
-    "tell": "report progress plain_progress live_progress log_format cost_text found_text tried_text erasure_text",
+    "tell": """
+        report test_text junit progress plain_progress live_progress log_format cost_text found_text tried_text
+        erasure_text
+    """,
     "review": """
         text_diff readable_request neutral samples job_pairs diff_values
         job_parts row_changes rendered cache_effect sides job_review diff_words diff_json diff_text diff_markdown
         prompt_pages findings
     """,
-    "order": "run_options schedule upstream compiling session delivery money work runner pipeline api",
+    "order": "run_options schedule upstream compiling session delivery money work runner test_run pipeline api",
     "reviewing": "reviewing sample_writing",
     "front": "commands cli",
 }
 WINGS = frozenset(
     {
         *("config", "documents", "requests", "planning", "execution", "ledger", "lookup", "review", "running"),
-        *("snapshots", "terminal"),
+        *("snapshots", "terminal", "testing"),
     }
 )
 PLACES = frozenset({"batchforge", *(f"batchforge.{wing}" for wing in WINGS)})

@@ -124,6 +124,8 @@ EXAMPLES: dict[str, Example] = {
     "BF505": Example("run", {".batchforge/state-emulator-local.db/a": "a folder where the file should be"}),
     "BF690": target('type: claude, base_url: "http://127.0.0.1:9", api_key: any', "debug"),
     "BF702": Example("run", {"data/tickets.tsv": "id\ttext\treason\n1\ta\tb\n"}),
+    "BF710": Example("run", {JOB_PATH: JOB + "tests: [{not_null: reson}]\n"}),
+    "BF711": Example("run", {JOB_PATH: JOB + "tests: [{expression: reason FROM}]\n"}),
     "BF821": Example("cost --reconcile u.csv", {"u.csv": "date,model,input_tokens\nsoon,claude-haiku-5-5,1\n"}),
     "BF909": Example("state prune --older-than soon"),
     "BF913": Example("state import rows.jsonl", {"rows.jsonl": "no export\n"}),

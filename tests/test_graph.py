@@ -130,7 +130,7 @@ def test_a_source_is_read_as_it_was_declared(tmp_path: Path) -> None:
     rows = jobs["a"].input
     assert (rows.files, rows.source, rows.key) == ("data/tickets.csv", "tickets", ("text",))
     assert (dict(rows.types), rows.where) == ({"id": "integer"}, "(row.text) and (row.id > 3)")
-    assert project.sources["tickets"].tests == ({"not_null": "text"},)
+    assert [test.name for test in project.sources["tickets"].tests] == ["not_null_text"]
     assert project.exposures["board"].jobs == ("a",)
     assert project.exposures["board"].sources == ("tickets",)
 

@@ -6,23 +6,33 @@ from collections.abc import Mapping
 from typing import Any
 
 from batchforge.config.job_settings import input_of_source
+from batchforge.config.job_tests import JobTestsReader, Lists
+from batchforge.config.label_lists import read_label_list
 from batchforge.config.yaml_nodes import ConfigNode
 from batchforge.errors import Location, ProblemList
+from batchforge.source_tree import SourceTree
 from batchforge.spec import ExposureSpec, SourceSpec
 
 _ABOUT_SOURCE = ("description", "tests", "tags", "meta")
 
 
-def read_sources(entries: Mapping[str, ConfigNode], problems: ProblemList) -> dict[str, SourceSpec]:
-    return {name: _read_source(name, node, problems) for name, node in entries.items()}
+def read_sources(
+    entries: Mapping[str, ConfigNode], list_files: Mapping[str, ConfigNode], tree: SourceTree, problems: ProblemList
+) -> dict[str, SourceSpec]:
+    def lists() -> Lists:
+        """Only for tests that name one; what is wrong with a list is told where the jobs are read."""
+        return {name: read_label_list(tree, file.value, ProblemList()) for name, file in list_files.items()}
+
+    tests = JobTestsReader(lists, tree, problems)
+    return {name: _read_source(name, node, tests, problems) for name, node in entries.items()}
 
 
-def _read_source(name: str, node: ConfigNode, problems: ProblemList) -> SourceSpec:
+def _read_source(name: str, node: ConfigNode, tests: JobTestsReader, problems: ProblemList) -> SourceSpec:
     return SourceSpec(
         name=name,
         input=input_of_source(name, node, _ABOUT_SOURCE, problems),
         description=_text(node, "description"),
-        tests=tuple(node["tests"].data) if "tests" in node else (),
+        tests=tests.read(node["tests"].elements) if "tests" in node else (),
         tags=_tags(node),
         meta=_mapping(node, "meta"),
         location=node.key_location,

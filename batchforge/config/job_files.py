@@ -9,14 +9,25 @@ from typing import Any
 
 from batchforge.config.config_files import add_at, read_config_file
 from batchforge.config.job_settings import read_batch, read_cache, read_input, read_output, read_params
+from batchforge.config.job_tests import JobTestsReader
 from batchforge.config.label_lists import read_label_list
 from batchforge.config.prompt_content import PromptReader
+from batchforge.config.sql_tests import with_tests_placed
 from batchforge.config.yaml_nodes import ConfigNode
 from batchforge.errors import BatchForgeError, Location, ProblemList
 from batchforge.graph import build_graph, job_hint
 from batchforge.nearest import did_you_mean
 from batchforge.project import PROJECT_FILE, Project, read_declared_vars, typed_as_declared
-from batchforge.spec import BatchLimits, CachePolicy, FolderBudget, JobSpec, Label, MessageSpec, OutputSpec
+from batchforge.spec import (
+    AssertionSpec,
+    BatchLimits,
+    CachePolicy,
+    FolderBudget,
+    JobSpec,
+    Label,
+    MessageSpec,
+    OutputSpec,
+)
 
 JOBS_FOLDER = "jobs"
 _ENDINGS = (".yml", ".yaml")
@@ -39,7 +50,8 @@ def load_jobs(project: Project, problems: ProblemList) -> dict[str, JobSpec]:
         jobs[job.name] = job
     _check_cli_vars(project, loader, problems)
     _check_output_files(jobs, problems)
-    build_graph(jobs, problems, files)
+    graph = build_graph(jobs, problems, files)
+    jobs = with_tests_placed(jobs, files, graph, project.tree, problems)
     _check_exposures(project, jobs, files, problems)
     _check_connections(project, jobs, problems)
     problems.items[:] = dict.fromkeys(problems.items)  # shared defaults say the same for each job
@@ -151,6 +163,7 @@ class JobLoader:
             warn_cost_usd=float(settings["warn_cost_usd"].value) if "warn_cost_usd" in settings else None,
             folder_budgets=tuple(_folder_budgets(layers)),
             description=settings["description"].value if "description" in settings else "",
+            tests=self._tests(layers),
             tags=_added_tags(layers),
             group=settings["group"].value if "group" in settings else None,
             depends_on=tuple(settings["depends_on"].data) if "depends_on" in settings else (),
@@ -171,6 +184,10 @@ class JobLoader:
         if "output" not in settings:
             return OutputSpec()
         return read_output(settings["output"], self.lists, self.project.tree, self.problems)
+
+    def _tests(self, layers: Sequence[Layer]) -> tuple[AssertionSpec, ...]:
+        nodes = [node for layer in layers if "tests" in layer for node in layer["tests"].elements]
+        return JobTestsReader(lambda: self.lists, self.project.tree, self.problems).read(nodes) if nodes else ()
 
     def _vars(self, layers: Sequence[Layer]) -> dict[str, Any]:
         values = dict(self.project.vars)

@@ -29,6 +29,7 @@ from batchforge.state.sql_state import SqlState
 from batchforge.state.stores import shown_url
 from batchforge.target import Target
 from batchforge.targets import emulator_database, has_state, state_url
+from batchforge.testing.output_tests import failure_files
 
 RESULTS_KEPT = timedelta(days=29)
 """From a batch's creation on; then the API has removed requests and results by itself."""
@@ -135,7 +136,7 @@ class Eraser:
             keys=tuple(sorted(keys)),
             state=held,
             files=tuple(file for file in counted if file.rows),
-            removed_files=(self._shown(compiled),) if keys and compiled.exists() else (),
+            removed_files=tuple(map(self._shown, self._removable(compiled))) if keys else (),
             held_batches=tuple(batch for batch in held.batches if parse_iso(batch.created_at) > since),
             rows_in_input=self._count_in_input(keys),
             rows_without_values=self._count_without_values() if by_condition else 0,
@@ -161,6 +162,13 @@ class Eraser:
         names = {self.target.name, *(manifest.target for manifest in self.manifests)} & self.project.targets.keys()
         paths = (output_path(self.spec, self.project, self.project.targets[name]) for name in sorted(names))
         return [file for path in paths for file in output_files(path) if file.exists()]
+
+    def _removable(self, compiled: Path) -> list[Path]:
+        """What may hold the rows and can be made again."""
+        names = {self.target.name, *(manifest.target for manifest in self.manifests)} & self.project.targets.keys()
+        targets = (self.project.targets[name] for name in sorted(names))
+        failures = [path for each in targets for path in failure_files(self.project, each, self.spec.name)]
+        return [compiled, *failures] if compiled.exists() else failures
 
     def _count_in_input(self, keys: Collection[str]) -> int:
         try:
@@ -213,7 +221,8 @@ class Eraser:
         erased = self._erased_rows(found.keys, found.state)
         for path in self._output_files():
             remove_rows(path, erased)
-        self.project.compiled_path(self.spec.name).unlink(missing_ok=True)
+        for path in self._removable(self.project.compiled_path(self.spec.name)):
+            path.unlink(missing_ok=True)
         self._forget_in_run_results(found.keys)
         remove_left_over_bodies(self.project.state_folder / "spool")
         erasure.erase(self.state, self.spec.name, found.keys)

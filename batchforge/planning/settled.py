@@ -7,6 +7,7 @@ them all to find that nothing has changed.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from importlib.metadata import version
 
 import msgspec
@@ -46,7 +47,9 @@ def identity_of(job: CompiledJob) -> str | None:
     if not all(template.is_fully_known for template in job.row_templates):
         return None
     texts = [template.texts for template in job.row_templates]
-    parts = (version("batchforge"), job.spec, job.parts, job.template.skeleton.text, texts)
+    # Tests are asked of the answers, and where a setting stands changes none of them.
+    spec = replace(job.spec, tests=(), locations={}, parent_locations={})
+    parts = (version("batchforge"), spec, job.parts, job.template.skeleton.text, texts)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from batchforge.errors import BatchForgeError, ProblemList
 from batchforge.events import Event, EventName
-from batchforge.outputs import OutputReport, find_moved_rows, output_path, write_outputs, written_as
+from batchforge.outputs import find_moved_rows, output_path, write_outputs, written_as
 from batchforge.planning.approval import PlannedRun
 from batchforge.planning.estimate import ways_of_results
 from batchforge.planning.plan_rows import Action
@@ -21,6 +22,8 @@ from batchforge.spec import JobSpec
 from batchforge.state.records import Manifest
 from batchforge.summaries import JobSummary, SummedEstimate
 from batchforge.target import Mode
+from batchforge.testing.outcome import AssertionResult, failed_words
+from batchforge.testing.output_tests import OutputTester, early_tests, in_order, skipped_late
 
 
 @dataclass(slots=True)
@@ -45,7 +48,7 @@ class Delivery:
             moved = find_moved_rows(job, state, manifest)
             if moved.count:
                 return self._held_back(summary, moved.count, moved.examples)
-        summary = replace(summary, output=self._write(job.spec, manifest))
+        summary = self._written(summary, job.spec, manifest)
         self._settle(job, summary)
         return summary
 
@@ -69,7 +72,7 @@ class Delivery:
             if moved is not None and moved[0]:
                 summary = self._held_back(replace(summary, rows=manifest.row_count), *moved)
             else:
-                summary = replace(summary, rows=manifest.row_count, output=self._write(spec, manifest))
+                summary = self._written(replace(summary, rows=manifest.row_count), spec, manifest)
         return summary
 
     def _moved_since(self, spec: JobSpec, manifest: Manifest, options: RunOptions) -> tuple[int, Sequence[str]] | None:
@@ -81,17 +84,57 @@ class Delivery:
         moved = find_moved_rows(compiled[0], self.run.state, manifest)
         return moved.count, moved.examples
 
-    def _write(self, spec: JobSpec, manifest: Manifest) -> OutputReport | None:
+    def _written(self, summary: JobSummary, spec: JobSpec, manifest: Manifest) -> JobSummary:
+        """With the output written, and tested before it takes the old one's place."""
         path = output_path(spec, self.run.project, self.run.target)
         form = written_as(spec, path)
         if manifest.written_as == form and path.exists():
-            return None
-        report = write_outputs(spec, self.run.state, manifest, self.run.project, self.run.target)
+            return self._tested_again(summary, spec, path, manifest)
+        results: list[AssertionResult] = []
+
+        def objection(candidate: Path) -> str:
+            results.extend(self._tester.test(spec, candidate, manifest, early_tests(spec)))
+            return failed_words(results)
+
+        report = write_outputs(spec, self.run.state, manifest, self.run.project, self.run.target, objection)
         if report.is_published or manifest.scope:
             self.run.state.mark_written(manifest.manifest_id, form)
         name = EventName.OUTPUT_WRITTEN if report.is_published else EventName.OUTPUT_HELD_BACK
         self.run.listen(Event(name, spec.name, report.path, {"path": report.path, "because": report.held_back_because}))
-        return report
+        return self._with_tests(replace(summary, output=report), spec, replace(manifest, written_as=form), results)
+
+    def _tested_again(self, summary: JobSummary, spec: JobSpec, path: Path, manifest: Manifest) -> JobSummary:
+        """The output is there already: its tests are run if they are others than before."""
+        if not spec.tests:
+            return summary
+        results = self._tester.earlier_results(spec, manifest)
+        if results is None:
+            results = self._tester.test(spec, path, manifest, early_tests(spec))
+        return self._with_tests(summary, spec, manifest, results)
+
+    def _with_tests(
+        self, summary: JobSummary, spec: JobSpec, manifest: Manifest, results: Sequence[AssertionResult]
+    ) -> JobSummary:
+        if not spec.tests:
+            return summary
+        asked = [result for result in results if result.name not in {test.name for test in spec.tests if test.is_late}]
+        tests = in_order(spec, [*asked, *skipped_late(spec)])
+        return replace(summary, tests=tests, tests_id=self._tester.tests_id(spec, manifest))
+
+    def test_late(self, summary: JobSummary, spec: JobSpec) -> JobSummary:
+        """With the tests that had to wait until other jobs were done."""
+        late = [test for test in spec.tests if test.is_late]
+        path = output_path(spec, self.run.project, self.run.target)
+        if not late or not summary.tests or summary.batches_in_flight or not path.exists():
+            return summary
+        manifest = self.run.state.manifest(self.run.target.name, spec.name)
+        results = self._tester.test(spec, path, manifest, late)
+        asked = [result for result in summary.tests if result.name not in {test.name for test in late}]
+        return replace(summary, tests=in_order(spec, [*asked, *results]))
+
+    @property
+    def _tester(self) -> OutputTester:
+        return OutputTester(self.run.project, self.run.target, self.run.state)
 
     def _held_back(self, summary: JobSummary, count: int, examples: Sequence[str]) -> JobSummary:
         problem = (

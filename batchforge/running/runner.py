@@ -78,7 +78,8 @@ class Runner:
             if len(jobs) == 1:
                 for error in self.errors.values():
                     raise error
-            return self.run.finish([self.summaries[name] for name in needs])
+            delivered = (self.summaries[name] for name in needs)
+            return self.run.finish([self.delivery.test_late(each, jobs[each.job].spec) for each in delivered])
 
     def _go(self, jobs: Mapping[str, CompiledJob], schedule: Schedule, resumed: PlannedRun | None) -> None:
         while len(self.summaries) < len(jobs):
@@ -247,7 +248,8 @@ class Runner:
             by_name = {job.name: job for job in jobs}
             waiting = {manifest.job for manifest in self.delivery.unwritten(names)}
             waiting |= {name for name in names if self.run.in_flight(name)}
-            return self.run.finish([self.delivery.deliver_stored(by_name[name]) for name in sorted(waiting)])
+            delivered = [self.delivery.deliver_stored(by_name[name]) for name in sorted(waiting)]
+            return self.run.finish([self.delivery.test_late(each, by_name[each.job]) for each in delivered])
 
     # ---- where nothing is to be done
 

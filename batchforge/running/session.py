@@ -91,7 +91,7 @@ class Session:
                 target=self.target.name,
                 jobs=tuple(names),
                 commit=describe_commit(self.project.root),
-                started_by=_who(),
+                started_by=who(),
             )
         )
         self.listen(_run_started(self.run_id, self.options.command, self.target.name))
@@ -220,7 +220,8 @@ def _run_started(run_id: str, command: str, target: str) -> Event:
     return Event(EventName.RUN_STARTED, message=f"run {run_id} ({command}) on {target}", data=facts)
 
 
-def _who() -> str:
+def who() -> str:
+    """user@host"""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

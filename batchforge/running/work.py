@@ -25,6 +25,7 @@ from batchforge.running.money import Approval
 from batchforge.running.session import Session
 from batchforge.state.records import ClaimTaken, Manifest, MonthBudgetTaken
 from batchforge.summaries import JobSummary, SummedEstimate
+from batchforge.testing.test_checks import check_tests
 
 _USABLE_SHARE_OF_LIFE = 0.9
 """Of a cache entry's life: what is left then is too little for another batch to find it."""
@@ -136,6 +137,7 @@ class Sender:
         plan = plan_job(job, self.run.state, self.run.target.name, settings)
         try:
             check_output(job.spec, plan.columns, self.run.project, self.run.target)
+            check_tests(job.spec, plan.columns)
             if resumed is not None and plan.job in resumed.jobs:  # else it had yet to begin
                 check_resumed(plan, resumed, self.run.state, self.run.target.name)
         except BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,9 @@ from batchforge.outputs import OutputReport
 from batchforge.planning.budget import usd_words, ways_words
 from batchforge.summaries import JobSummary, RunSummary, cost_over_estimate
 from batchforge.terminal.terminal_text import printable
+from batchforge.terminal.test_text import verdict
 from batchforge.terminal.text_layout import wrapped
+from batchforge.testing.outcome import PASS, TEST_STATUSES
 
 EMULATED_NOTICE = "These answers come from the emulator's plain rules. They are not Claude's."
 
@@ -51,6 +54,8 @@ _PAINTS = (
         ),
         "\x1b[31m",
     ),
+    (re.compile(r"^ +(FAIL|ERROR)\b"), "\x1b[31m"),
+    (re.compile(r"^ +WARN\b"), "\x1b[33m"),
     (re.compile(r"^ +(not written|the old output stays)\b"), "\x1b[31m"),
 )
 _END = "\x1b[0m"
@@ -84,6 +89,8 @@ def _job_lines(job: JobSummary) -> Iterator[str]:
         yield from _bill_lines(job)
     if job.output:
         yield from _output_lines(job.output)
+    if job.tests:
+        yield from _test_lines(job)
     if job.problem:
         yield f"  not written: {job.problem}"
     if job.batches_in_flight:
@@ -147,6 +154,17 @@ def _output_lines(output: OutputReport) -> Iterator[str]:
         yield f"  the old output stays, {output.held_back_because}; these rows are in {output.path}"
     if output.rejected_path:
         yield f"  failed rows with their reasons: {output.rejected_path}"
+
+
+def _test_lines(job: JobSummary) -> Iterator[str]:
+    counts = Counter(result.status for result in job.tests)
+    words = ", ".join(f"{counts[status]:,} {status}" for status in TEST_STATUSES if counts[status])
+    yield f"  {counted(len(job.tests), 'test')}: {words}"
+    for result in job.tests:
+        if result.status != PASS:
+            yield f"    {verdict(result)} {result.name}: {result.message}"
+            if result.failures_path:
+                yield f"      failing rows: {result.failures_path}"
 
 
 def _next_step(summary: RunSummary) -> Iterator[str]:

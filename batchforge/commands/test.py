@@ -1,0 +1,70 @@
+"""`batchforge test`: test outputs again; sends nothing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batchforge.commands.options import output_option, project_options, selection_options, target_option
+from batchforge.commands.running import choose, jobs_argument
+
+
+@click.command(name="test")
+@jobs_argument
+@selection_options
+@target_option
+@project_options
+@output_option
+@click.option(
+    "--junit",
+    "junit_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write the results as JUnit's XML.",
+)
+def command(
+    job_names: tuple[str, ...],
+    select: tuple[str, ...],
+    exclude: tuple[str, ...],
+    target_name: str | None,
+    project_dir: Path | None,
+    cli_vars: dict[str, Any],
+    output: str,
+    junit_path: Path | None,
+) -> None:
+    """Run the tests of jobs on the outputs that are there. Nothing is sent, and it costs nothing.
+
+    Failing rows are stored in target/<target>/test_failures/.
+    """
+    from batchforge import pipeline
+    from batchforge.terminal.junit import junit_xml
+    from batchforge.terminal.report import to_json
+    from batchforge.terminal.terminal import wants_color
+    from batchforge.terminal.test_text import lines_of_tests
+
+    chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
+    tested = [job for job in chosen.jobs if job.tests]
+    summary = pipeline.test_jobs(chosen.project, tested, chosen.target)
+    if junit_path is not None:
+        _write(junit_path, junit_xml(summary.jobs, name=chosen.project.name, timestamp=summary.started_at))
+    if output == "json":
+        click.echo(to_json(summary.to_json()))
+    elif not tested:
+        click.echo("Nothing to do: no job that was chosen has tests.")
+    else:
+        for line in lines_of_tests(summary.jobs, chosen.project.root, color=wants_color(sys.stdout)):
+            click.echo(line)
+    click.get_current_context().exit(summary.exit_code)
+
+
+def _write(path: Path, text: str) -> None:
+    from batchforge.tables.writing import not_written
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise not_written(str(path), exc) from exc

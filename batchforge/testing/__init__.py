@@ -1,0 +1,1 @@
+"""Tests of outputs: what is asked of a table of answers, how it is found out, and what came of it."""
