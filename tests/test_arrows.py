@@ -25,7 +25,7 @@ FLOORS: Mapping[str, str] = {
     """,
     "words": """
         spec results request request_form fingerprint target claude_models pricing usage_export
-        answers token_estimate row_rendering file_kind file_piece
+        answers token_estimate row_rendering prompt_filters file_kind file_piece
     """,
     "files": """
         yaml_nodes schema_check source_tree config_files tables table_survey file_marks own_prices project

@@ -26,6 +26,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from batchforge.errors import Location, ProjectError
 from batchforge.nearest import did_you_mean
+from batchforge.requests.prompt_filters import FILTERS
 from batchforge.requests.row_rendering import renderer_in_one_context
 from batchforge.source_tree import SourceTree
 from batchforge.spec import TemplateSource
@@ -85,6 +86,7 @@ def make_environment(tree: SourceTree) -> PromptEnvironment:
     del environment.filters["random"], environment.globals["lipsum"]
     # Jinja's own tojson escapes <, > and & for HTML, which would change what the model reads.
     environment.filters["tojson"] = environment.filters["json"] = to_json
+    environment.filters.update(FILTERS)
     return environment
 
 
