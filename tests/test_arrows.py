@@ -22,6 +22,7 @@ FLOORS: Mapping[str, str] = {
     "ground": """
         errors error_codes clock events streams spill disk_room git_commit
         object_access nearest thresholds terminal terminal_text text_layout problem_text
+        statistics
     """,
     "words": """
         spec results request request_form fingerprint target claude_models pricing usage_export
@@ -66,6 +67,7 @@ WINGS = frozenset(
     {
         *("config", "documents", "requests", "planning", "execution", "ledger", "lookup", "review", "running"),
         *("snapshots", "terminal", "testing"),
+        "evaluation",
     }
 )
 PLACES = frozenset({"batchforge", *(f"batchforge.{wing}" for wing in WINGS)})

@@ -1,0 +1,1 @@
+"""Judging answers: whether one set of them is better than another, and how sure that is."""
