@@ -225,10 +225,10 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "BF136 batchforge.yml:6:33: The API key stands in the file.",
     ),
     "BF137": ErrorCode(
-        "A target's state is not an SQLite file",
-        "`state` is not of the form sqlite:///path.",
+        "This is not the address of a state",
+        "`state` is not of the form sqlite:///path or postgresql://user@host/database.",
         "Write e.g. sqlite:///.batchforge/shared.db, or leave `state` out.",
-        "BF137 batchforge.yml:6:31: State is kept in SQLite files only.",
+        "BF137 batchforge.yml:6:31: This is not the address of a state.",
     ),
     "BF138": ErrorCode(
         "Outputs cannot be written there",
@@ -992,6 +992,36 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "run.",
         "Check the disk, then run again. If it goes on, move the project to another one.",
         "BF508 the disk of the state .batchforge/state.db failed: disk I/O error",
+    ),
+    "BF509": ErrorCode(
+        "The state's database cannot be reached",
+        "The server is down, the address or password is wrong, or the network is in the way.",
+        "Check the address in `state:`, the password and the network, then run again. Nothing that was paid is lost: "
+        "a batch that was being sent is found again by the next run.",
+        "BF509 the state postgresql://me@127.0.0.1:5432/state cannot be reached: connection refused",
+    ),
+    "BF510": ErrorCode(
+        "The state's address is not one of a PostgreSQL database",
+        "The address names several hosts, holds a setting that it may not hold, or cannot be taken apart.",
+        "Write postgresql://user:{{ env_var('STATE_PASSWORD') }}@host:5432/database; special characters in a password "
+        "are written as %40.",
+        "BF510 the state's address is not one of a PostgreSQL database. `hostaddr` cannot be set in it.",
+    ),
+    "BF512": ErrorCode(
+        "Another process has taken this one's place",
+        "This process showed no sign of life for longer than its lease (it was stopped, or its machine slept), or "
+        "somebody ran `batchforge state unlock`. What it still meant to write was refused.",
+        "Run again: it goes on where the state is now. Nothing was lost, and nothing is paid twice.",
+        "BF512 this process held `submit` of the state for too long without a sign of life, and ci@runner (process 7) "
+        "has it now",
+    ),
+    "BF513": ErrorCode(
+        "Another process is submitting",
+        "Plans and batches of one state are submitted by one process at a time, and it was at work for longer than "
+        "`--lock-timeout`.",
+        "Let it finish and run again, or give a longer --lock-timeout. `batchforge state locks` shows who it is; if it "
+        "is surely gone, `batchforge state unlock` ends its lease.",
+        "BF513 the state is held by ci@runner (process 7) since 2026-11-24T09:00:00Z: submitting to prod",
     ),
     "BF520": ErrorCode(
         "A library for this kind of state is not installed",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from batchforge.config.yaml_nodes import ConfigNode
 from batchforge.errors import BatchForgeError, Location, ProblemList, ProjectError, UsageError
 from batchforge.nearest import did_you_mean
 from batchforge.source_tree import SourceTree
-from batchforge.target import ENV_VAR, KEY_HEADERS, Origin, Target, checked_url, is_loopback
+from batchforge.target import ENV_VAR, KEY_HEADERS, STATE_SCHEMES, Origin, Target, checked_url, is_loopback
 
 if TYPE_CHECKING:
     from batchforge.claude_models import PriceTable
@@ -310,9 +311,19 @@ def _check_times(target: Target, settings: ConfigNode, problems: ProblemList) ->
 
 def _check_state(settings: ConfigNode, problems: ProblemList) -> None:
     state = settings.get("state")
-    if state is not None and "{{" not in state.value and not state.value.startswith("sqlite:///"):
-        hint = "Write e.g. sqlite:///.batchforge/shared.db, relative to the project's folder."
-        problems.add("BF137", "State is kept in SQLite files only.", location=state.location, hint=hint)
+    if state is None:
+        return
+    scheme, is_address, rest = state.value.partition("://")
+    if not is_address or scheme not in STATE_SCHEMES or (scheme == "sqlite" and not rest.startswith("/")):
+        hint = (
+            "Write e.g. sqlite:///.batchforge/shared.db, relative to the project's folder, or "
+            "postgresql://user:{{ env_var('STATE_PASSWORD') }}@host/database. "
+            f"It can begin with {', '.join(f'{each}://' for each in STATE_SCHEMES)}."
+        )
+        problems.add("BF137", "This is not the address of a state.", location=state.location, hint=hint)
+    elif re.match(r"[^/@{]*:[^@{]+@", rest):
+        hint = "Write it as {{ env_var('STATE_PASSWORD') }}, and change it if the file was ever committed."
+        problems.add("BF136", "The state's password stands in the file.", location=state.location, hint=hint)
 
 
 def _check_outputs(target: Target, settings: ConfigNode, folders: dict[str, str], problems: ProblemList) -> None:

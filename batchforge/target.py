@@ -18,6 +18,8 @@ from batchforge.nearest import did_you_mean
 Mode = Literal["batch", "sync"]
 """How requests reach Claude: in batches at half price, or one by one at once. Never part of what is asked."""
 
+STATE_SCHEMES = ("sqlite", "postgresql")
+"""How the address of a state can begin."""
 CLAUDE_URL = "https://api.anthropic.com"
 CLAUDE_HOST = "api.anthropic.com"
 ANTHROPIC_VERSION = "2026-10-21"
@@ -218,6 +220,22 @@ def checked_base_url(url: str, location: Location | None = None) -> str:
         "BF135",
         f"The host `{host}` is not one that keys and prompts may be sent to.",
         hint=f"{near} {hint}".strip(),
+        location=location,
+    )
+
+
+def checked_state_host(host: str, location: Location | None = None) -> None:
+    """
+    Raises:
+        ProjectError: BF135 the host, which will hold prompts and answers, was not allowed outside the repository.
+    """
+    allowed = {item.strip().lower() for item in os.environ.get("BATCHFORGE_ALLOWED_HOSTS", "").split(",")}
+    if not host or is_loopback(host.lower()) or host.lower() in allowed:
+        return
+    raise ProjectError(
+        "BF135",
+        f"The host `{host}` is not one that keys and prompts may be sent to.",
+        hint=f"If you trust it with the state, set BATCHFORGE_ALLOWED_HOSTS={host} in your own environment.",
         location=location,
     )
 

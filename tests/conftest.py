@@ -7,18 +7,38 @@ from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import settings
 
 from batchforge.emulator import EmulatorServer, Scenario
 from tests.builders import ProjectFiles
+from tests.postgres_server import PostgresServer, postgres_server
 
 StartEmulator = Callable[..., EmulatorServer]
 
 # How long an example takes says more about what else the machine does.
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
+
+
+STORES = ("sqlite", "postgresql")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(params=STORES)
+def state_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a state can be that nobody has made yet, for each kind of store."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/state.db"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.state_url(f"s_{uuid4().hex}")
 
 
 @pytest.fixture

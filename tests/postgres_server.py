@@ -37,6 +37,10 @@ class PostgresServer:
     def url_of(self, database: str) -> str:
         return f"postgresql://tester@127.0.0.1:{self.port}/{database}"
 
+    def state_url(self, schema: str, password: str = PASSWORD) -> str:
+        """Of a state in a schema of its own, with the password."""
+        return f"postgresql://tester:{password}@127.0.0.1:{self.port}/postgres?schema={schema}"
+
     def new_database(self) -> str:
         """The URL of an empty database, with the password."""
         import psycopg

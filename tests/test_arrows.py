@@ -43,7 +43,8 @@ FLOORS: Mapping[str, str] = {
     """,
     "decide": "spending settled plan_rows decisions planner budget approval cache_order plan_notes why",
     "do": """
-        file_delivery packing settling settlement recovery remote_deletion executor sync_executor reconciliation
+        file_delivery leases packing settling settlement recovery remote_deletion executor sync_executor
+        reconciliation
     """,
     "deliver": """
         artifacts outputs summaries waiting plan_values plan_file

@@ -63,7 +63,7 @@ CAUSES: dict[str, dict[str, str | bytes]] = {
     "BF133": {"batchforge.yml": PROJECT + "vars: {region: \"{{ env_var('REGION') }}\"}\n"},
     "BF134": target('base_url: "http://gateway.example"'),
     "BF136": target("api_key: sk-ant-not-a-real-key"),
-    "BF137": target('state: "postgresql://db"'),
+    "BF137": target('state: "mysql://db/state"'),
     "BF138": job("outputs/tickets.parquet", "target/tickets.parquet"),
     "BF139": project(
         "  local: {type: emulator}\n", "  local: {type: emulator}\n  dev: {type: claude}\n  prod: {type: claude}\n"

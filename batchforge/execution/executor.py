@@ -17,6 +17,7 @@ from batchforge.documents.file_delivery import FileDelivery
 from batchforge.errors import ApiError, StateError
 from batchforge.events import Event, EventName, Listener, ignore
 from batchforge.execution.disk_room import release, release_all_but, reserve
+from batchforge.execution.leases import LeaseKeeper
 from batchforge.execution.packing import PackedBatch, pack, remove_left_over_bodies
 from batchforge.execution.settlement import unfetched_words
 from batchforge.execution.settling import is_asked_by_any, settle
@@ -46,6 +47,8 @@ _LONGEST_BACKOFF_S = 60.0
 _LONGEST_WAIT_S = 900.0
 """A longer retry-after ends the run with a message instead of keeping a machine waiting."""
 _SETTLE_EVERY_S = 5.0
+_STORED_BY_OTHERS_S = 0.5
+"""How long to wait between looks at results that somebody else is storing."""
 _COUNT_WAIT_S = 0.25
 """How long to wait between looks at a batch of the same count that somebody else is sending."""
 MISSING_RESULT = "missing_result"
@@ -104,6 +107,7 @@ class Executor:
     spool_folder: Path
     on_uncertain: OnUncertain
     files: FileDelivery
+    leases: LeaseKeeper
     max_in_flight_requests: int | None = None
     """How many requests may be in flight at once; None: as many as there are."""
     listen: Listener = ignore
@@ -206,6 +210,7 @@ class Executor:
             Rejected: so said the API.
         """
         self._reserve_room(attempt)
+        self.leases.cover(self.timing.timeout_s)
         attempt = self._move(attempt, AttemptState.SENDING)
         try:
             batch = self.backend.submit(packed.body, betas)
@@ -264,7 +269,7 @@ class Executor:
                 hint="Nothing of this batch was paid. Run again then; what was accepted before is kept.",
             ) from exc
         self._tell(EventName.WAITING, job, f"not accepted ({exc}); trying again in {seconds:.0f} s", seconds=seconds)
-        self.clock.sleep(seconds)
+        self._wait(seconds)
 
     def _settle_equal_counts(self, request_count: int) -> None:
         """Bring on what stands in the way of a batch of this count; it may be somebody who is sending just now."""
@@ -278,7 +283,7 @@ class Executor:
                 self._advance(attempt)
             if self.state.attempt(attempt.attempt_id).state is AttemptState.AMBIGUOUS:
                 raise undecided(attempt)
-        self.clock.sleep(min(self._until_next_poll(attempts), _COUNT_WAIT_S))
+        self._wait(min(self._until_next_poll(attempts), _COUNT_WAIT_S))
 
     def _wait_for_room(self, request_count: int) -> None:
         """The account's queue holds so many requests; the rest waits its turn, and what ends meanwhile is stored."""
@@ -293,7 +298,7 @@ class Executor:
             for attempt in attempts:
                 with suppress(AttemptMoved):
                     self._advance(attempt)
-            self.clock.sleep(self._until_next_poll(moving))
+            self._wait(self._until_next_poll(moving))
 
     # ---- settling
 
@@ -304,7 +309,7 @@ class Executor:
             state = self.state.attempt(attempt_id).state
             if state is not AttemptState.UNCERTAIN:
                 return state
-            self.clock.sleep(min(_SETTLE_EVERY_S, self.timing.settle_after_s / 4))
+            self._wait(min(_SETTLE_EVERY_S, self.timing.settle_after_s / 4))
 
     def _settle(self, attempt: AttemptRecord) -> None:
         try:
@@ -401,6 +406,16 @@ class Executor:
         if not self._is_due(attempt.attempt_id):
             return
         release(self.spool_folder, attempt.attempt_id)
+        with self.leases.held_if_free(f"store {attempt.attempt_id}", f"storing results of {attempt.batch_id}") as free:
+            if free:
+                self._read(attempt)
+            else:
+                self._due_in(attempt.attempt_id, _STORED_BY_OTHERS_S)
+
+    def _read(self, attempt: AttemptRecord) -> None:
+        assert attempt.batch_id is not None
+        if self.state.attempt(attempt.attempt_id).state is not AttemptState.ENDED:
+            return  # others have stored them
         reading = _Reading(set(self.state.claimed(attempt.attempt_id)))
         try:
             for results in in_chunks(self.backend.results(attempt.batch_id), _RESULTS_PER_STEP):
@@ -486,6 +501,11 @@ class Executor:
         self._tell(EventName.WARNING, attempt.job, message)
 
     # ---- small things
+
+    def _wait(self, seconds: float) -> None:
+        """Others may go on meanwhile."""
+        with self.leases.given_back():
+            self.clock.sleep(seconds)
 
     def _move(
         self, attempt: AttemptRecord, to_state: AttemptState, *, batch_id: str | None = None, note: str = ""

@@ -39,6 +39,8 @@ class RunOptions:
     """Asks a person; None where nobody is there."""
     keys: tuple[str, ...] = ()
     """Only the rows with these keys; for `try`, which writes no output."""
+    lock_timeout_s: float = 300.0
+    """How long to wait for another process that is submitting."""
     mode: Mode | None = None
     """batch or sync, before what the job and the target say."""
     threads: int | None = None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from batchforge.clock import iso
-from batchforge.errors import ApiError, BatchForgeError, BudgetExceeded, StateError
+from batchforge.errors import ApiError, BatchForgeError, BudgetExceeded, StateError, StateLocked
 from batchforge.events import Event, EventName
 from batchforge.lookup.tried import TriedRow, TrySummary, tried_rows
 from batchforge.planning.approval import PlannedRun
@@ -91,18 +92,25 @@ class Runner:
 
     def _begin(self, jobs: Sequence[CompiledJob], schedule: Schedule, resumed: PlannedRun | None) -> None:
         """Plan jobs, see that they may be sent, and send what goes first."""
-        works = []
+        unsettled = []
         for job in jobs:
             facts = self._settled_facts(job) if resumed is None else None
             if facts is not None:
                 self._end(self.delivery.deliver(job, facts), schedule)
-                continue
-            work = self._planned(job, schedule, resumed)
-            if work is not None:
-                works.append(work)
-        if works and self._may_send(works, schedule, resumed):
-            for work in works:
-                self._send_next(work, schedule, resumed)
+            else:
+                unsettled.append(job)
+        if unsettled:
+            with self._submitting([job.spec.name for job in unsettled]):
+                works = [work for job in unsettled if (work := self._planned(job, schedule, resumed)) is not None]
+                if works and self._may_send(works, schedule, resumed):
+                    for work in works:
+                        self._send_next(work, schedule, resumed)
+
+    def _submitting(self, names: Sequence[str]) -> AbstractContextManager[None]:
+        """Of all processes on this state only one plans and sends at a time."""
+        from batchforge.execution.leases import SUBMIT
+
+        return self.run.leases.held(SUBMIT, f"submitting {', '.join(names)} to {self.run.target.name}")
 
     def _planned(self, job: CompiledJob, schedule: Schedule, resumed: PlannedRun | None) -> Work | None:
         self.run.executor.lost_jobs.discard(job.spec.name)
@@ -153,9 +161,11 @@ class Runner:
             except BudgetExceeded as exc:
                 self._fail(work.name, exc, schedule)
                 return True
-            self._send_next(work, schedule, resumed)
+            with self._submitting([work.name]):
+                self._send_next(work, schedule, resumed)
         elif work.name in self.run.executor.lost_jobs and work.rounds < _ROUNDS:
-            self._plan_again(work, schedule, resumed)
+            with self._submitting([work.name]):
+                self._plan_again(work, schedule, resumed)
         else:
             self._end(self.delivery.deliver(work.job, self.sender.facts(work.plan)), schedule)
         return True
@@ -193,7 +203,7 @@ class Runner:
         Raises:
             BatchForgeError
         """
-        if isinstance(error, ApiError | StateError) or not any(self.sender.sent.values()):
+        if isinstance(error, ApiError | StateError | StateLocked) or not any(self.sender.sent.values()):
             raise error
         self.errors[name] = error
         problem = "; ".join(f"{p.code} {p.message}. {p.hint}".rstrip() for p in error.problems)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import secrets
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -29,6 +26,7 @@ from batchforge.results import Brought
 from batchforge.running.run_options import RunOptions
 from batchforge.running.upstream import Upstream, deferring
 from batchforge.spec import JobSpec
+from batchforge.state.holders import user_at_host
 from batchforge.state.records import RunRecord, StateStore
 from batchforge.summaries import JobSummary, RunSummary, status_of
 from batchforge.target import Target
@@ -36,6 +34,7 @@ from batchforge.target import Target
 if TYPE_CHECKING:
     from batchforge.backends.base import BatchBackend
     from batchforge.execution.executor import Executor
+    from batchforge.execution.leases import LeaseKeeper
     from batchforge.execution.sync_executor import SyncExecutor
     from batchforge.targets import OpenTarget
 
@@ -91,7 +90,7 @@ class Session:
                 target=self.target.name,
                 jobs=tuple(names),
                 commit=describe_commit(self.project.root),
-                started_by=who(),
+                started_by=user_at_host(),
             )
         )
         self.listen(_run_started(self.run_id, self.options.command, self.target.name))
@@ -157,6 +156,10 @@ class Session:
         self.planned = replace(planned, is_approved=is_approved, jobs=jobs)
         self.state.note_plan(self.run_id, planned.summary())
 
+    @property
+    def leases(self) -> LeaseKeeper:
+        return self.executor.leases
+
     def is_input_unchanged(self, spec: JobSpec) -> bool:
         """Whether the rows were read by this process, from files that are still the same."""
         marks, tree = self.input_marks.get(spec.name), self.project.tree
@@ -184,6 +187,7 @@ def open_session(
     """The target's state and backends, closed at the end; `upstream` reads that state from now on."""
     from batchforge.documents.file_delivery import FileDelivery
     from batchforge.execution.executor import Executor, OnUncertain, Timing
+    from batchforge.execution.leases import LeaseKeeper
     from batchforge.execution.sync_executor import SyncExecutor
     from batchforge.ledger.pricing import Pricing
     from batchforge.targets import open_target
@@ -202,6 +206,7 @@ def open_session(
             spool,
             OnUncertain(target.asks_when_uncertain, target.ask_above_usd),
             files,
+            LeaseKeeper(opened.state, clock, options.lock_timeout_s, listen),
             target.max_in_flight_requests,
             listen,
         )
@@ -218,12 +223,3 @@ def open_session(
 def _run_started(run_id: str, command: str, target: str) -> Event:
     facts = {"run_id": run_id, "command": command, "target": target}
     return Event(EventName.RUN_STARTED, message=f"run {run_id} ({command}) on {target}", data=facts)
-
-
-def who() -> str:
-    """user@host"""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"

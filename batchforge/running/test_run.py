@@ -14,8 +14,8 @@ from batchforge.git_commit import describe_commit
 from batchforge.outputs import candidate_path, output_path
 from batchforge.project import Project
 from batchforge.requests.artifacts import replace_file
-from batchforge.running.session import who
 from batchforge.spec import JobSpec
+from batchforge.state.holders import user_at_host
 from batchforge.state.records import RunRecord, StateReader, StateStore
 from batchforge.summaries import JobSummary, RunSummary, status_of
 from batchforge.target import Target
@@ -72,7 +72,7 @@ def _record(run_id: str, started_at: str, project: Project, jobs: Sequence[JobSp
         target=target.name,
         jobs=tuple(job.name for job in jobs),
         commit=describe_commit(project.root),
-        started_by=who(),
+        started_by=user_at_host(),
     )
 
 

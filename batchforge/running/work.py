@@ -188,11 +188,11 @@ class Sender:
 
         run = RunOf(self.run.run_id, self.run.target.name, self.approval.limits.month_pico_usd)
         is_sync = plan.is_sync(phase)
-        sent = (
-            self.run.sync.submit(plan.sent_by_sync(), phase, run)
-            if is_sync
-            else self.run.executor.submit(plan, phase, run)
-        )
+        if is_sync:
+            with self.run.leases.given_back():  # each of its answers is waited for
+                sent = self.run.sync.submit(plan.sent_by_sync(), phase, run)
+        else:
+            sent = self.run.executor.submit(plan, phase, run)
         self.run.must_check_rows = self.run.must_check_rows or (is_sync and sent > 0)
         self.sent[plan.job] = self.sent.get(plan.job, 0) + sent
 

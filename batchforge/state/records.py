@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from batchforge.results import Brought, Learnt, RequestResult, ResultKind
 from batchforge.state.attempts import AttemptState
+from batchforge.state.holders import Holder
 from batchforge.target import Origin
 
 
@@ -234,6 +235,33 @@ class StoreReport:
     """custom_ids that the attempt does not ask for, or not any more."""
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to do what only one process does at a time, until it expires."""
+
+    name: str
+    fence: int
+    """Rises with every holder: what an earlier one still means to write is refused."""
+    holder: str
+    """host:process id:start time."""
+    started_by: str
+    """user@host"""
+    job_url: str
+    """Of the CI job; empty elsewhere."""
+    purpose: str
+    acquired_at: str
+    renewed_at: str
+    expires_at: str
+
+
+class LeaseHeld(Exception):
+    """Somebody else has it."""
+
+    def __init__(self, lease: Lease) -> None:
+        super().__init__(f"{lease.name} is held by {lease.holder}")
+        self.lease = lease
+
+
 class StateReader(Protocol):
     """Memory, for deciding. Nothing here writes."""
 
@@ -320,6 +348,10 @@ class StateReader(Protocol):
 
     def name_of_message(self, message_id: str) -> tuple[bytes, int] | None:
         """(request_id, ordinal) of the request that a message answers."""
+        ...
+
+    def leases(self) -> list[Lease]:
+        """Those that somebody holds, also where they have expired."""
         ...
 
     def counts(self) -> dict[str, int]:
@@ -441,6 +473,33 @@ class StateStore(StateReader, Protocol):
 
     def record_usage(self, attempt_id: int, usage: Brought) -> None:
         """Settles the attempt's reserved cost."""
+        ...
+
+    def take_lease(self, name: str, purpose: str, holder: Holder, term_s: float) -> Lease:
+        """
+        Raises:
+            LeaseHeld: by somebody who lives, as far as can be known, and whose term is not over.
+        """
+        ...
+
+    def renew_lease(self, lease: Lease, term_s: float) -> None:
+        """At least so much of it is left then; never less than before.
+
+        Raises:
+            StateLocked: BF512 somebody else has it by now.
+        """
+        ...
+
+    def give_back(self, lease: Lease) -> None:
+        """Nothing happens where it was lost."""
+        ...
+
+    def break_lease(self, name: str) -> Lease | None:
+        """Take it from whoever holds it, on a person's word; returns what they held."""
+        ...
+
+    def fenced_by(self, leases: Sequence[Lease]) -> None:
+        """From now on every write is refused unless all of these are held."""
         ...
 
     def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""The tables of the SQLite store, and the steps from each version of them to the next."""
+"""The tables of a state, as SQLite's words for them, and the steps from each version of them to the next."""
 
 from __future__ import annotations
 
@@ -99,5 +99,20 @@ MIGRATIONS: tuple[str, ...] = (
         uploaded_at TEXT NOT NULL, expires_at TEXT NOT NULL, used_at TEXT NOT NULL
     ) WITHOUT ROWID;
     CREATE INDEX uploaded_files_by_content ON uploaded_files (sha256);
+    """,
+    """
+    -- Who may do what only one does at a time.
+    CREATE TABLE leases (
+        name TEXT PRIMARY KEY, fence INTEGER NOT NULL, holder TEXT NOT NULL, started_by TEXT NOT NULL,
+        job_url TEXT NOT NULL, purpose TEXT NOT NULL, acquired_at TEXT NOT NULL, renewed_at TEXT NOT NULL,
+        expires_at TEXT NOT NULL
+    );
+
+    -- The order in which runs began, also where their clocks differ.
+    ALTER TABLE runs ADD COLUMN serial INTEGER NOT NULL DEFAULT 0;
+    UPDATE runs SET serial = numbered.place FROM (
+        SELECT run_id AS id, row_number() OVER (ORDER BY started_at, run_id) AS place FROM runs
+    ) numbered WHERE numbered.id = runs.run_id;
+    CREATE INDEX runs_by_serial ON runs (serial);
     """,
 )

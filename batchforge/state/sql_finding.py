@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from batchforge.requests.request import Skeleton
 from batchforge.state.attempts import AttemptState
 from batchforge.state.records import AskedRequest, AttemptRecord, Manifest, RowRequest, RunRecord, StoredResult
-from batchforge.state.sql_reading import SqlReading
+from batchforge.state.sql_leases import SqlLeases
 from batchforge.state.sql_records import (
     ATTEMPT_COLUMNS,
     MANIFEST_COLUMNS,
@@ -24,11 +24,11 @@ _RUN_QUERY = f"SELECT {RUN_COLUMNS.replace('commit', 'git_commit')} FROM runs"
 _ROW_REQUEST_COLUMNS = "target, job, key, request_id, ordinal, first_run_id"
 
 
-class SqlFinding(SqlReading):
+class SqlFinding(SqlLeases):
     """Reads only, and in no hurry: it may look through whole tables."""
 
     def runs(self, limit: int) -> list[RunRecord]:
-        rows = self._db.all(f"{_RUN_QUERY} ORDER BY started_at DESC, rowid DESC LIMIT ?", (limit,))
+        rows = self._db.all(f"{_RUN_QUERY} ORDER BY serial DESC LIMIT ?", (limit,))
         return [run_of(row) for row in rows]
 
     def run(self, run_id: str) -> RunRecord | None:

@@ -262,9 +262,10 @@ class SqlState(SqlFinding):
     def begin_run(self, run: RunRecord) -> None:
         with self._transaction():
             self._db.execute(
-                "INSERT INTO runs (run_id, started_at, ended_at, status, command, target, jobs, git_commit, "
-                "started_by, summary) VALUES (?, ?, NULL, ?, ?, ?, ?, ?, ?, '{}')",
+                "INSERT INTO runs (serial, run_id, started_at, ended_at, status, command, target, jobs, git_commit, "
+                "started_by, summary) VALUES (?, ?, ?, NULL, ?, ?, ?, ?, ?, ?, '{}')",
                 (
+                    self._next_id("runs", "serial"),
                     run.run_id,
                     run.started_at,
                     run.status,

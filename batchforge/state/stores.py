@@ -91,6 +91,20 @@ def _sqlite_exists(url: str) -> bool:
     return Path(url.removeprefix("sqlite:///")).exists()
 
 
+def _open_postgres(url: str, opening: Opening) -> SqlState:
+    from batchforge.state.postgres import PostgresDatabase
+
+    database = PostgresDatabase(url, read_only=opening.read_only, lock_timeout_s=opening.lock_timeout_s)
+    return SqlState(database, opening.clock)
+
+
+def _postgres_exists(url: str) -> bool:
+    from batchforge.state.postgres import postgres_state_exists
+
+    return postgres_state_exists(url)
+
+
 STORES: dict[str, Store] = {
     "sqlite": Store(_open_sqlite, _sqlite_exists),
+    "postgresql": Store(_open_postgres, _postgres_exists),
 }

@@ -31,6 +31,7 @@ from batchforge.state.records import (
 )
 from batchforge.state.schema import APPLICATION_ID, MIGRATIONS
 from batchforge.state.sqlite import SqliteState
+from batchforge.state.stores import open_state
 from batchforge.target import Origin
 
 Open = Callable[[], StateStore]
@@ -54,12 +55,12 @@ PATH_TO: dict[AttemptState, Sequence[AttemptState]] = {
 
 
 @pytest.fixture
-def reopen(tmp_path: Path) -> Iterator[Open]:
+def reopen(state_url: str) -> Iterator[Open]:
     """Opens the same store once more, as another process would."""
     opened: list[StateStore] = []
 
     def open_once_more() -> StateStore:
-        opened.append(SqliteState(tmp_path / "state.db"))
+        opened.append(open_state(state_url))
         return opened[-1]
 
     yield open_once_more
@@ -216,12 +217,12 @@ def test_counts_of_batches_whose_fate_is_known_stand_in_nobodys_way(store: State
     assert store.intend(intention("other"), asked(3, 4)) > 0
 
 
-def test_of_many_that_claim_at_once_one_gets_it(tmp_path: Path) -> None:
-    SqliteState(tmp_path / "state.db").close()
+def test_of_many_that_claim_at_once_one_gets_it(state_url: str) -> None:
+    open_state(state_url).close()
     won: list[int] = []
 
     def claim() -> None:
-        store = SqliteState(tmp_path / "state.db")
+        store = open_state(state_url)
         try:
             won.append(store.intend(intention(), asked(1, 2, 3)))
         except ClaimTaken:
