@@ -249,3 +249,13 @@ def test_answers_of_another_target_serve_jobs_that_are_not_selected(project: Pro
     assert "BF226" in project.cli("run", "second").stderr
     finished = project.cli("run", "second", "--defer-to", "prod", "--output", "json").json()
     assert finished["jobs"][0]["requests_sent"] == 3
+
+
+def test_a_row_keeps_its_answer_when_another_job_asks_for_more_of_the_same(project: ProjectFiles) -> None:
+    project.run("first")
+    before = [row["_request_id"] for row in project.rows_of("outputs/first.jsonl")]
+    project.write_job("other", **FIRST, answers=2)
+    project.run("other")
+    project.write_rows(["A red bicycle.", "A blue boat.", "A green train.", "A new row."])
+    project.run("first")
+    assert [row["_request_id"] for row in project.rows_of("outputs/first.jsonl")][:3] == before

@@ -38,11 +38,13 @@ def decide(
     resend: Resend = Resend.NOTHING_PAID,
     asked_after: int | None = None,
     invalid: Collection[int] = (),
+    used: int | None = None,
 ) -> Decision:
     """What to do about one request, given all that is remembered of it.
 
     Answers of attempts after `asked_after` are what `resend` asked for: they are not asked for once more. `invalid`
     holds the ordinals of answers that break the job's schema: paid for, and asked again only where `resend` says so.
+    Of several answers the one that the row has `used` so far stays, else the newest serves.
     """
     if record is None:
         return _NEW
@@ -54,7 +56,7 @@ def decide(
         resend = Resend.NOTHING_PAID
     if resend is Resend.ALL:
         return Decision(Action.SUBMIT, _next_ordinal(counting), "full refresh")
-    for ordinal in sorted(counting, reverse=True):
+    for ordinal in sorted(counting, key=lambda each: (each == used, each), reverse=True):
         answer = counting[ordinal]
         is_asked_again = resend is Resend.FAILED and ordinal in invalid
         if answer.kind is ResultKind.ANSWERED and answer.output_tokens <= max_tokens and not is_asked_again:
@@ -69,6 +71,7 @@ def decide_answer(
     resend: Resend = Resend.NOTHING_PAID,
     asked_after: int | None = None,
     invalid: Collection[int] = (),
+    used: int | None = None,
 ) -> Decision:
     """The same for one of several answers to a request: `answer` is its number, from 0, and how many there are to be.
 
@@ -77,7 +80,7 @@ def decide_answer(
     """
     number, answers = answer
     if answers == 1:
-        return decide(record, max_tokens, resend, asked_after, invalid)
+        return decide(record, max_tokens, resend, asked_after, invalid, used)
     if record is None:
         return Decision(Action.SUBMIT, number, "new")
     counting = _counting_answers(record.answers)

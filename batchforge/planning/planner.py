@@ -451,6 +451,7 @@ class _Planner:
         unknown = [r for r in rows if isinstance(r, MessageRequest) and r.request_id not in records]
         causes = self._causes(unknown)
         invalid = self._invalid_answers(records) if self.settings.resend is Resend.FAILED else {}
+        used = self._used_ordinals(rows, records)
         for row in rows:
             if isinstance(row, BlockedRow):
                 yield self._blocked(row), ""
@@ -464,6 +465,7 @@ class _Planner:
                 settings.resend,
                 settings.asked_after,
                 invalid.get(row.request_id, ()),
+                used.get(row.position),
             )
             name = row.request_id if answers == 1 else row.request_id + decision.ordinal.to_bytes(4, "big")
             is_first = seen.add(name) == 0
@@ -510,6 +512,26 @@ class _Planner:
             if reader.read(stored.result).status == INVALID:
                 found.setdefault(request, set()).add(ordinal)
         return found
+
+    def _used_ordinals(
+        self, rows: Sequence[MessageRequest | BlockedRow], records: Mapping[bytes, RequestRecord]
+    ) -> dict[int, int]:
+        """Position -> the answer that the row had in the last run, where there is more than one to choose from."""
+        several = {
+            row.key: row
+            for row in rows
+            if isinstance(row, MessageRequest)
+            and (record := records.get(row.request_id)) is not None
+            and len(record.answers) > 1
+        }
+        if not several or self.before is None or self.state is None:
+            return {}
+        old_rows = self.state.rows_by_key(self.before.manifest_id, list(several))
+        return {
+            several[key].position: old.ordinal
+            for key, old in old_rows.items()
+            if old.request_id == several[key].request_id
+        }
 
     def _causes(self, unknown: Sequence[MessageRequest]) -> dict[int, str]:
         """Position -> why a request that nothing is known of is asked: the row is new, or this part of it changed."""
