@@ -10,10 +10,12 @@ from typing import Any
 import msgspec
 
 from batchforge.results import RequestResult, ResultKind
-from batchforge.spec import OutputSpec
+from batchforge.spec import JobSpec, OutputSpec
 
 INVALID = "invalid"
 """Status of an answer that breaks the job's schema."""
+CITATIONS = "_citations"
+"""Column of the places in documents that an answer cites."""
 
 _REASONS = {
     ResultKind.TRUNCATED: "cut at max_tokens; a higher max_tokens asks these rows again",
@@ -38,13 +40,17 @@ class Answer:
     error: str | None = None
 
 
+def reader_of(spec: JobSpec) -> AnswerReader:
+    return AnswerReader(spec.output, has_tools="tools" in spec.params, has_citations=spec.has_citations)
+
+
 class AnswerReader:
     """Reads answers of one job: parses, normalises the case of labels, and checks against the schema."""
 
-    def __init__(self, output: OutputSpec, *, has_tools: bool) -> None:
+    def __init__(self, output: OutputSpec, *, has_tools: bool, has_citations: bool = False) -> None:
         self._output = output
-        self._has_tools = has_tools
-        self.columns = _columns(output, has_tools)
+        self._has_tools, self._has_citations = has_tools, has_citations
+        self.columns = (*_columns(output, has_tools), *((CITATIONS,) if has_citations else ()))
         self._normalise = _normaliser(output.schema) if output.schema is not None else None
         self._first_error = _checker(output.schema) if output.schema is not None else None
 
@@ -53,7 +59,9 @@ class AnswerReader:
         text = "".join(b.get("text", "") for b in blocks if b.get("type") == "text")
         if result.kind is not ResultKind.ANSWERED:
             return Answer(result.kind.value, {}, text, _reason(result))
-        values = {"_tool_calls": _tool_calls(blocks)} if self._has_tools else {}
+        values: dict[str, Any] = {"_tool_calls": _tool_calls(blocks)} if self._has_tools else {}
+        if self._has_citations:
+            values[CITATIONS] = _citations(blocks)
         if self._output.schema is None or (self._has_tools and not text):
             return Answer("answered", values | {self._output.text_column: text}, text)
         return self._structured(text, values)
@@ -74,7 +82,7 @@ class AnswerReader:
         return Answer("answered", values | {column: fields.get(column) for column in self._answer_columns()}, text)
 
     def _answer_columns(self) -> Sequence[str]:
-        return [column for column in self.columns if column != "_tool_calls"]
+        return [column for column in self.columns if column not in ("_tool_calls", CITATIONS)]
 
 
 def column_kinds(output: OutputSpec) -> dict[str, str]:
@@ -107,6 +115,16 @@ def _blocks(message: bytes | None) -> list[dict[str, Any]]:
 
 def _tool_calls(blocks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{"name": b.get("name"), "input": b.get("input")} for b in blocks if b.get("type") == "tool_use"]
+
+
+def _citations(blocks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What the answer rests on, in its order: each place as the API names it, with the part of the answer it is for."""
+    return [
+        {"answer": block.get("text"), **citation}
+        for block in blocks
+        if block.get("type") == "text"
+        for citation in block.get("citations") or ()
+    ]
 
 
 def _reason(result: RequestResult) -> str:

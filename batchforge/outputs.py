@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from batchforge.answers import AnswerReader, column_kinds
+from batchforge.answers import AnswerReader, column_kinds, reader_of
 from batchforge.errors import ProjectError
 from batchforge.project import Project
 from batchforge.requests.compiler import CompiledJob
@@ -83,7 +83,7 @@ def check_output(spec: JobSpec, columns: Sequence[str], project: Project, target
     """
     _check_columns(spec, columns)
     path = output_path(spec, project, target)
-    reader = AnswerReader(spec.output, has_tools="tools" in spec.params)
+    reader = reader_of(spec)
     check_writable(path, _all_columns(columns, reader, target))
     reason = _why_not_there(path)
     if reason:
@@ -114,7 +114,7 @@ def _check_columns(spec: JobSpec, columns: Sequence[str]) -> None:
 
 def answer_columns(spec: JobSpec) -> tuple[str, ...]:
     """Columns that are made of answers."""
-    return AnswerReader(spec.output, has_tools="tools" in spec.params).columns
+    return reader_of(spec).columns
 
 
 def find_moved_rows(compiled: CompiledJob, state: StateReader, manifest: Manifest) -> MovedRows:
@@ -139,7 +139,7 @@ def _moved_words(new: tuple[str, bytes | None] | None, old: tuple[str, bytes | N
 
 def accepted_rows(spec: JobSpec, state: StateReader, manifest: Manifest) -> Iterator[tuple[str, dict[str, Any]]]:
     """Key and columns of each row that was answered: what other jobs read."""
-    reader = AnswerReader(spec.output, has_tools="tools" in spec.params)
+    reader = reader_of(spec)
     for row in state.output_rows(manifest.manifest_id):
         status, _, answer, _ = _status(row, reader)
         if status == ANSWERED:
@@ -217,7 +217,7 @@ def _write_tables(
     spec: JobSpec, state: StateReader, manifest: Manifest, target: Target, path: Path
 ) -> Mapping[str, int]:
     """Writes all rows, and the failed ones once more with their reasons; returns rows by status."""
-    reader = AnswerReader(spec.output, has_tools="tools" in spec.params)
+    reader = reader_of(spec)
     columns = _all_columns(manifest.columns, reader, target)
     kinds = column_kinds(spec.output) | META_KINDS | {EMULATED: "boolean"}
     statuses: Counter[str] = Counter()

@@ -350,5 +350,17 @@ class JobSpec:
         return tuple(dict.fromkeys((*self.input.refs, *self.depends_on)))
 
     @property
+    def has_citations(self) -> bool:
+        """Whether answers cite their documents."""
+        return any(_asks_for_citations(block) for message in self.messages for block in message.content)
+
+    @property
     def max_tokens(self) -> int:
         return int(self.params["max_tokens"])
+
+
+def _asks_for_citations(block: ContentTree) -> bool:
+    if isinstance(block, FileSource):
+        return block.has_citations
+    citations = block.get("citations") if isinstance(block, dict) else None
+    return isinstance(citations, dict) and citations.get("enabled") is True

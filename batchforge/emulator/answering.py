@@ -8,6 +8,7 @@ from typing import Any, Literal
 from batchforge.emulator.answers import Answer, AnswerSource
 from batchforge.emulator.api_fault import ApiFault
 from batchforge.emulator.billing import bill_usd
+from batchforge.emulator.citations import with_citations
 from batchforge.emulator.clock import ServerClock
 from batchforge.emulator.file_rules import check_files
 from batchforge.emulator.file_store import FileStore
@@ -128,7 +129,7 @@ def _message(checked: Checked, input_usage: InputUsage, message_id: str) -> dict
         "id": message_id,
         "type": "message",
         "role": "assistant",
-        "content": list(answer.content),
+        "content": with_citations(answer.content, checked.params),
         "stop_reason": answer.stop_reason,
         "stop_sequence": answer.stop_sequence,
         "stop_details": answer.stop_details,

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from batchforge.answers import AnswerReader
+from batchforge.answers import AnswerReader, reader_of
 from batchforge.errors import UsageError
 from batchforge.outputs import ANSWERED, BLOCKED, PENDING
 from batchforge.requests.fingerprint import custom_id, parse_custom_id
@@ -167,7 +167,7 @@ class StateLooker:
                 row = found[key]
                 name = (row.request_id or b"", row.ordinal)
                 stored = self.state.stored_results([name]).get(name) if row.request_id else None
-                return self._row_view(_reader(spec), manifest, row, stored, with_request=True)
+                return self._row_view(reader_of(spec), manifest, row, stored, with_request=True)
         raise no_such_key(spec.name, key)
 
     def rows(self, spec: JobSpec, target: str, status: str | None, limit: int) -> list[RowView]:
@@ -175,7 +175,7 @@ class StateLooker:
         manifests = self._manifests(spec.name, target)
         if not manifests:
             return []
-        reader = _reader(spec)
+        reader = reader_of(spec)
         views = (
             self._row_view(reader, manifests[0], row.row, row.stored, with_request=False)
             for row in self.state.output_rows(manifests[0].manifest_id)
@@ -373,10 +373,6 @@ def _read_answer(
         return PENDING, "no result yet", {}
     answer = reader.read(stored.result)
     return answer.status, answer.error, answer.values
-
-
-def _reader(spec: JobSpec) -> AnswerReader:
-    return AnswerReader(spec.output, has_tools="tools" in spec.params)
 
 
 def _has_status(status: str, wanted: str | None) -> bool:

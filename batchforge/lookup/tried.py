@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from batchforge.answers import AnswerReader
+from batchforge.answers import AnswerReader, reader_of
 from batchforge.outputs import ANSWERED, BLOCKED
 from batchforge.planning.plan_rows import Action, PlannedRow
 from batchforge.planning.planner import JobPlan
@@ -86,7 +86,7 @@ def tried_rows(plan: JobPlan, state: StateReader, run_id: str) -> list[TriedRow]
     rows = list(plan.rows())
     names = [(planned.row.request_id, planned.row.ordinal) for planned in rows if planned.row.request_id]
     stored = state.stored_results(names)
-    reader = AnswerReader(plan.compiled.spec.output, has_tools="tools" in plan.compiled.spec.params)
+    reader = reader_of(plan.compiled.spec)
     paid = set(_paid_by(run_id, stored.values()))
     return [_tried_row(planned, stored, reader, paid) for planned in rows]
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from batchforge.answers import INVALID, AnswerReader
+from batchforge.answers import INVALID, reader_of
 from batchforge.claude_models import ModelPrices, PriceTable, find_model, price_table
 from batchforge.documents.file_piece import PiecesToWire, with_stand_in_ids
 from batchforge.errors import Location, ProjectError
@@ -500,7 +500,7 @@ class _Planner:
         """Request -> ordinals of its answers that break the job's schema."""
         assert self.state is not None
         spec = self.compiled.spec
-        reader = AnswerReader(spec.output, has_tools="tools" in spec.params)
+        reader = reader_of(spec)
         names = [
             (request, answer.ordinal)
             for request, record in records.items()

@@ -18,6 +18,8 @@ from batchforge.errors import ApiError, ProblemList, ProjectError
 from batchforge.requests.request import BlockedRow
 from batchforge.running.compiling import compile_jobs
 from batchforge.running.run_options import RunOptions
+from batchforge.tables.options import TableOptions
+from batchforge.tables.reading import read_rows
 from batchforge.targets import open_target
 from tests.builders import PlayedClock, ProjectFiles
 from tests.document_files import encrypted_pdf, huge_png, image, pdf
@@ -303,3 +305,33 @@ def test_questions_about_one_contract_share_its_place_in_the_cache(
     marked = [p["messages"][0]["content"][0].get("cache_control") for p in sent(emulator)]
     assert all(marked)
     assert sum(row["_cache_read_tokens"] > 0 for row in contracts.rows_of()) == 8
+
+
+# ---- citations
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet", "csv"])
+def test_citations_become_a_column(inbox: ProjectFiles, ending: str) -> None:
+    inbox.write("inbox/a.pdf", pdf(3))
+    block = {"document": "row.file", "title": "{{ row.name }}", "context": "A scan.", "citations": True}
+    inbox.write_job(input=INBOX, user=[block, {"text": "?"}], output={"file": f"outputs/a.{ending}"})
+    assert inbox.run().status == "ok"
+    (row,) = list(read_rows(inbox.path(f"outputs/a.{ending}"), "a", TableOptions(ending)))  # type: ignore[arg-type]
+    found = row[1]["_citations"]
+    (citation,) = json.loads(found) if isinstance(found, str) else found
+    assert citation["answer"] == row[1]["answer"]
+    assert (citation["document_title"], citation["start_page_number"]) == ("a", 1)
+
+
+def test_citations_do_not_go_with_fields(inbox: ProjectFiles) -> None:
+    inbox.write("inbox/a.pdf", pdf(3))
+    block = {"document": "row.file", "citations": True}
+    inbox.write_job(input=INBOX, user=[block], output={"fields": {"what": "text"}})
+    with pytest.raises(ProjectError, match="BF408"):
+        inbox.run()
+
+
+def test_an_answer_about_images_has_no_column_of_citations(inbox: ProjectFiles) -> None:
+    inbox.write("inbox/a.pdf", pdf(3))
+    inbox.run()
+    assert "_citations" not in inbox.rows_of()[0]
