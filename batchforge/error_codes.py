@@ -226,7 +226,7 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF137": ErrorCode(
         "This is not the address of a state",
-        "`state` is not of the form sqlite:///path or postgresql://user@host/database.",
+        "`state` is not of a form like sqlite:///path, postgresql://user@host/database or s3://bucket/folder.",
         "Write e.g. sqlite:///.batchforge/shared.db, or leave `state` out.",
         "BF137 batchforge.yml:6:31: This is not the address of a state.",
     ),

@@ -314,16 +314,21 @@ def _check_state(settings: ConfigNode, problems: ProblemList) -> None:
     if state is None:
         return
     scheme, is_address, rest = state.value.partition("://")
-    if not is_address or scheme not in STATE_SCHEMES or (scheme == "sqlite" and not rest.startswith("/")):
+    if not is_address or scheme not in STATE_SCHEMES or not _is_place(scheme, rest):
         hint = (
             "Write e.g. sqlite:///.batchforge/shared.db, relative to the project's folder, or "
-            "postgresql://user:{{ env_var('STATE_PASSWORD') }}@host/database. "
+            "postgresql://user:{{ env_var('STATE_PASSWORD') }}@host/database, or s3://bucket/folder. "
             f"It can begin with {', '.join(f'{each}://' for each in STATE_SCHEMES)}."
         )
         problems.add("BF137", "This is not the address of a state.", location=state.location, hint=hint)
     elif re.match(r"[^/@{]*:[^@{]+@", rest):
         hint = "Write it as {{ env_var('STATE_PASSWORD') }}, and change it if the file was ever committed."
         problems.add("BF136", "The state's password stands in the file.", location=state.location, hint=hint)
+
+
+def _is_place(scheme: str, rest: str) -> bool:
+    """Files have no host, everything else has."""
+    return rest.startswith("/") == (scheme in ("sqlite", "file"))
 
 
 def _check_outputs(target: Target, settings: ConfigNode, folders: dict[str, str], problems: ProblemList) -> None:

@@ -18,7 +18,7 @@ from batchforge.nearest import did_you_mean
 Mode = Literal["batch", "sync"]
 """How requests reach Claude: in batches at half price, or one by one at once. Never part of what is asked."""
 
-STATE_SCHEMES = ("sqlite", "postgresql")
+STATE_SCHEMES = ("sqlite", "postgresql", "file", "s3", "gs", "az")
 """How the address of a state can begin."""
 CLAUDE_URL = "https://api.anthropic.com"
 CLAUDE_HOST = "api.anthropic.com"

@@ -98,7 +98,7 @@ def open_state(project: Project, target: Target) -> StateStore:
     """
     from batchforge.state import stores
 
-    state = stores.open_state(state_url(project, target))
+    state = stores.open_state(state_url(project, target), stores.Opening(folder=project.state_folder))
     held, wanted = state.origin(), target.origin()
     if held is None:
         state.set_origin(wanted)
@@ -116,7 +116,7 @@ def read_state(project: Project, target: Target) -> Iterator[StateReader | None]
     if not has_state(project, target):
         yield None
         return
-    state = open_state(state_url(project, target), Opening(read_only=True))
+    state = open_state(state_url(project, target), Opening(read_only=True, folder=project.state_folder))
     try:
         held = state.origin()
         if held is not None and held != target.origin():
@@ -164,7 +164,7 @@ def existing_state(project: Project, target: Target, *, read_only: bool = True) 
 
     if not has_state(project, target):
         raise UsageError("BF908", f"There is no state of target `{target.name}` yet.", hint="The first run makes it.")
-    return open_state(state_url(project, target), Opening(read_only=read_only))
+    return open_state(state_url(project, target), Opening(read_only=read_only, folder=project.state_folder))
 
 
 def _other_origin(held: str, wanted: str, target: Target) -> StateError:

@@ -15,6 +15,7 @@ from hypothesis import settings
 from batchforge.emulator import EmulatorServer, Scenario
 from tests.builders import ProjectFiles
 from tests.postgres_server import PostgresServer, postgres_server
+from tests.s3_server import S3Server, s3_server, s3_url
 
 StartEmulator = Callable[..., EmulatorServer]
 
@@ -23,7 +24,7 @@ settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
 
 
-STORES = ("sqlite", "postgresql")
+STORES = ("sqlite", "postgresql", "file", "s3")
 
 
 @pytest.fixture(scope="session")
@@ -32,11 +33,21 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    with s3_server() as server:
+        yield server
+
+
 @pytest.fixture(params=STORES)
-def state_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def state_url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Where a state can be that nobody has made yet, for each kind of store."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/state.db"
+    if request.param == "file":
+        return f"file://{tmp_path}/state"
+    if request.param == "s3":
+        return s3_url(request.getfixturevalue("s3"), monkeypatch)
     server: PostgresServer = request.getfixturevalue("postgres")
     return server.state_url(f"s_{uuid4().hex}")
 

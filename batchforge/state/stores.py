@@ -24,6 +24,8 @@ class Opening:
     """True: nothing is made or brought up to date."""
     lock_timeout_s: float = LOCK_TIMEOUT_S
     clock: Clock | None = None
+    folder: Path | None = None
+    """Where a store may keep files of its own on this machine for the next time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,26 @@ def _postgres_exists(url: str) -> bool:
     return postgres_state_exists(url)
 
 
+def _open_objects(url: str, opening: Opening) -> SqlState:
+    from batchforge.state.objects.state import open_objects
+
+    return open_objects(
+        url,
+        opening.folder,
+        read_only=opening.read_only,
+        lock_timeout_s=opening.lock_timeout_s,
+        clock=opening.clock,
+    )
+
+
+def _objects_exist(url: str) -> bool:
+    from batchforge.state.objects.state import objects_exist
+
+    return objects_exist(url)
+
+
 STORES: dict[str, Store] = {
     "sqlite": Store(_open_sqlite, _sqlite_exists),
     "postgresql": Store(_open_postgres, _postgres_exists),
+    **{scheme: Store(_open_objects, _objects_exist) for scheme in ("file", "s3", "gs", "az")},
 }

@@ -17,7 +17,7 @@ from batchforge.errors import StateError
 from batchforge.state.objects.folder import ObjectFolder, open_folder
 from batchforge.state.objects.log import INLINE_BYTES, Head, SegmentLog, new_token
 from tests.builders import TREE
-from tests.state.s3_server import BUCKET, SECRET, S3Server, s3_url
+from tests.s3_server import BUCKET, SECRET, S3Server, s3_url
 
 LARGE = os.urandom(2 * INLINE_BYTES)
 

@@ -27,7 +27,7 @@ from batchforge.state.records import Manifest, ManifestRow, RunRecord, StateStor
 from batchforge.state.schema import MIGRATIONS
 from batchforge.state.sql_state import SqlState
 from tests.end_to_end.proxy import Cut, CuttingProxy, Way
-from tests.state.s3_server import S3Server, s3_url
+from tests.s3_server import S3Server, s3_url
 
 Machine = Callable[..., ObjectState]
 SMALL = Limits(snapshot_after=10, snapshot_after_at_most=10, replayed_at_most=10)

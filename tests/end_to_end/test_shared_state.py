@@ -1,0 +1,141 @@
+"""One state, several machines: submitted on one and collected on another, and several at once that are killed.
+
+A machine is a folder with a copy of the project; nothing but the address of the state is shared. The long form plays
+more random schedules of kills:
+
+    BATCHFORGE_SCHEDULES=200 BATCHFORGE_SEED=7 python -m pytest tests/end_to_end/test_shared_state.py -s -k killed
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from uuid import uuid4
+
+import pytest
+
+from batchforge.emulator import EmulatorServer, Scenario
+from tests.builders import OUTPUT, ProjectFiles
+from tests.conftest import StartEmulator
+from tests.end_to_end.kill_bench import MEMORY, TEXTS, Launcher, build_shim
+from tests.end_to_end.kill_launcher import AFTER, BEFORE, HALFWAY
+
+SCHEDULES = int(os.environ.get("BATCHFORGE_SCHEDULES", "1"))
+SEED = int(os.environ.get("BATCHFORGE_SEED", "0"))
+MOST_ROUNDS = 12
+CALLS = 400
+"""A run has about so many calls at which it can be killed."""
+QUICK_TIMES = {"timeout_s": 1.4, "settle_after_s": 1.5, "poll_interval_s": 0.01}
+
+
+def copy_of(root: Path, emulator: EmulatorServer, state_url: str) -> ProjectFiles:
+    """The project as one machine has it."""
+    project = ProjectFiles(root, emulator, state=state_url, **QUICK_TIMES)
+    project.write_rows(TEXTS)
+    project.write_job(batch={"max_requests": 3})
+    return project
+
+
+def test_what_was_submitted_here_is_collected_there(
+    state_url: str, tmp_path: Path, start_emulator: StartEmulator
+) -> None:
+    emulator = start_emulator()
+    undisturbed = copy_of(tmp_path / "alone", start_emulator(), f"sqlite:///{tmp_path}/alone.db")
+    assert undisturbed.cli("run").exit_code == 0
+
+    here, there = (copy_of(tmp_path / name, emulator, state_url) for name in ("here", "there"))
+    submitted = here.cli("run", "--no-wait")
+    assert submitted.exit_code in (0, 3), submitted.stderr
+    shutil.rmtree(here.root)
+    collected = there.cli("collect", "--wait")
+    assert collected.exit_code == 0, collected.stderr
+    assert there.path(OUTPUT).read_bytes() == undisturbed.path(OUTPUT).read_bytes()
+    again = there.cli("run")
+    assert again.exit_code == 0, again.stderr
+    assert emulator.counters().requests_accepted == len(TEXTS)
+
+
+class Machines:
+    """Several machines at once on a state, and an emulator that counts what they pay."""
+
+    def __init__(self, folder: Path, emulator: EmulatorServer, launchers: Sequence[Launcher]) -> None:
+        self._folder, self._emulator, self._launchers = folder, emulator, launchers
+
+    def play(self, state_url: str, seed: int) -> int:
+        """A schedule of kills, until each machine has got through; returns how many were killed."""
+        chance = Random(seed)
+        projects = [
+            copy_of(self._folder / f"{seed}-{number}", self._emulator, state_url)
+            for number in range(len(self._launchers))
+        ]
+        kills, left = 0, set(range(len(projects)))
+        for round_number in range(MOST_ROUNDS):
+            orders = {
+                number: (chance.randint(1, CALLS) if round_number < 4 else 0, chance.choice((BEFORE, HALFWAY, AFTER)))
+                for number in sorted(left)
+            }
+            for number, code in self._launch_all(projects, orders):
+                kills += code == -9
+                left -= {number} if code == 0 else set()
+            if not left:
+                break
+        said = "".join(project.path("said.txt").read_text()[-3000:] for project in projects)
+        assert not left, f"schedule {seed} is not done after {MOST_ROUNDS} rounds:\n{said}"
+        self._check(projects, seed, said)
+        return kills
+
+    def _launch_all(
+        self, projects: Sequence[ProjectFiles], orders: Mapping[int, tuple[int, int]]
+    ) -> Iterator[tuple[int, int]]:
+        """At once; the number of each machine, and how its run ended."""
+
+        def launch(number: int) -> int:
+            kill_at, moment = orders[number]
+            return (
+                self._launchers[number].launch(projects[number].root, ["run"], kill_at=kill_at, moment=moment).exit_code
+            )
+
+        with ThreadPoolExecutor(len(projects)) as pool:
+            yield from zip(orders, pool.map(launch, orders), strict=True)
+
+    def _check(self, projects: Sequence[ProjectFiles], seed: int, said: str) -> None:
+        counted = self._emulator.counters()
+        found = (
+            counted.custom_ids_billed_twice,
+            counted.custom_ids_submitted_twice,
+            counted.requests_accepted,
+        )
+        assert found == (0, 0, len(TEXTS)), f"schedule {seed}: {found}\n{said}"
+        outputs = {project.path(OUTPUT).read_bytes() for project in projects}
+        assert len(outputs) == 1, f"schedule {seed}: the outputs differ\n{said}"
+        assert len(outputs.pop().splitlines()) == len(TEXTS)
+
+
+@contextmanager
+def machines(count: int) -> Iterator[Callable[[], Machines]]:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)))
+        shim = build_shim(folder)
+        launchers = [Launcher(LD_PRELOAD=str(shim)) for _ in range(count)]
+        for launcher in launchers:
+            stack.callback(launcher.close)
+
+        def afresh() -> Machines:
+            scenario = Scenario(processing_time_s=0, retry_after_s=None)
+            emulator = stack.enter_context(EmulatorServer(folder / f"{uuid4().hex}.db", scenario=scenario))
+            return Machines(folder, emulator, launchers)
+
+        yield afresh
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_machines_that_are_killed_at_once_pay_once_and_lose_nothing(state_url: str, count: int) -> None:
+    with machines(count) as afresh:
+        kills = [afresh().play(f"{state_url}-{seed}", seed) for seed in range(SEED, SEED + SCHEDULES)]
+    print(f"{len(kills)} schedules from seed {SEED} on {count} machines, {sum(kills)} kills: 0 lost, 0 paid twice")
