@@ -20,6 +20,7 @@ EXIT_INTERRUPTED, EXIT_OUR_BUG = 130, 70
 
 COMMANDS = {
     "adopt": "Take a batch for the uncertain attempt that sent it.",
+    "build": "Run jobs and test their outputs, in their order.",
     "cancel": "Cancel the batches that are in flight.",
     "clean": "Remove target/, which can be made again.",
     "collect": "Fetch what is in flight and write outputs; never sends.",

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from batchforge.execution.recovery import Recovered
     from batchforge.snapshots.fetching import Fetched
 
-_SENDING = frozenset({"run", "retry", "resume"})
+_SENDING = frozenset({"run", "build", "retry", "resume"})
 """Commands that send what all rows of a job need."""
 _FETCHING = frozenset({"run", "try"})
 """Commands that first take new snapshots of what lives elsewhere."""

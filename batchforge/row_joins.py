@@ -29,16 +29,17 @@ def joined_rows(rows: RowSource, others: RowSource, spec: JoinSpec) -> Iterator[
     with private_table() as table:
         table.execute("CREATE TABLE others (name BLOB PRIMARY KEY, place TEXT, body BLOB) WITHOUT ROWID")
         columns: dict[str, None] = {}
+        others_on = spec.others_on or spec.on
         for row in others():
-            name = _encode(_on(row, spec))
-            body = {f"{spec.prefix}{c}": value for c, value in row.values.items() if c not in spec.on}
+            name = _encode(_values_at(row, others_on, spec))
+            body = {f"{spec.prefix}{c}": value for c, value in row.values.items() if c not in others_on}
             columns.update(dict.fromkeys(body))
             added = table.execute("INSERT OR IGNORE INTO others VALUES (?, ?, ?)", (name, row.place, _encode(body)))
             if not added.rowcount:
                 raise _twice(table.execute("SELECT place FROM others WHERE name = ?", (name,)).fetchone()[0], row, spec)
         position = found = seen = 0
         for some in in_chunks(rows(), _ROWS_PER_LOOKUP):
-            names = [_encode(_on(row, spec)) for row in some]
+            names = [_encode(_values_at(row, spec.on, spec)) for row in some]
             marks = ",".join("?" * len(names))
             query = f"SELECT name, body FROM others WHERE name IN ({marks})"  # noqa: S608 - placeholders only
             bodies = dict(table.execute(query, names))
@@ -56,9 +57,9 @@ def joined_rows(rows: RowSource, others: RowSource, spec: JoinSpec) -> Iterator[
             raise _nothing_found(spec)
 
 
-def _on(row: InputRow, spec: JoinSpec) -> Sequence[Any]:
+def _values_at(row: InputRow, columns: Sequence[str], spec: JoinSpec) -> Sequence[Any]:
     try:
-        return [row.values[column] for column in spec.on]
+        return [row.values[column] for column in columns]
     except KeyError as exc:
         column = exc.args[0]
         hint = did_you_mean(column, row.values) or f"The columns are {', '.join(row.values)}."
@@ -67,7 +68,8 @@ def _on(row: InputRow, spec: JoinSpec) -> Sequence[Any]:
 
 
 def _twice(first: str, row: InputRow, spec: JoinSpec) -> BatchForgeError:
-    values = ", ".join(f"{column} = {value!r}" for column, value in zip(spec.on, _on(row, spec), strict=True))
+    columns = spec.others_on or spec.on
+    values = ", ".join(f"{column} = {row.values[column]!r}" for column in columns)
     return BatchForgeError(
         "BF223",
         f"`join`: {first} and {row.place} both have {values}, so it is not told which of them a row belongs to",

@@ -79,6 +79,9 @@ class JoinSpec:
 
     input: InputSpec
     on: tuple[str, ...]
+    """Columns whose values must be equal, by their names in the rows."""
+    others_on: tuple[str, ...] = ()
+    """Their names in the other input. Empty: the same."""
     how: Literal["left", "inner"] = "left"
     prefix: str = ""
     """Before the names of its columns, those of `on` excepted."""

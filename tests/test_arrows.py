@@ -52,8 +52,8 @@ FLOORS: Mapping[str, str] = {
         starter finding tried erasing cost diagnosis notify
     """,
     "tell": """
-        report test_text junit progress plain_progress live_progress log_format cost_text found_text tried_text
-        erasure_text
+        report test_text build_text junit progress plain_progress live_progress log_format cost_text found_text
+        tried_text erasure_text
     """,
     "review": """
         text_diff readable_request neutral samples job_pairs diff_values

@@ -190,3 +190,9 @@ def test_values_of_different_types_find_nothing_and_that_is_said() -> None:
 def test_a_column_that_one_side_lacks_is_an_error() -> None:
     with pytest.raises(BatchForgeError, match=r"BF222.*'id'"):
         joined([{"no": 1}])
+
+
+def test_the_two_inputs_may_have_other_names_for_what_joins_them() -> None:
+    join = JoinSpec(InputSpec(), ("user",), ("id",))
+    found = joined_rows(rows({"id": "x", "user": 2}), rows(*CUSTOMERS), join)
+    assert [row.values for row in found] == [{"id": "x", "user": 2, "name": "Bo"}]

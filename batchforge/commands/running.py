@@ -241,8 +241,8 @@ def _tell_interrupted(text: str) -> None:
         click.echo(f"\n{text}", err=True)
 
 
-def end(summary: RunSummary, output: str) -> None:
-    """Print the summary and end with its exit code."""
+def end(summary: RunSummary, output: str, render: Callable[..., str] | None = None) -> None:
+    """Print the summary, by `render` or as that of a run, and end with its exit code."""
     from batchforge.terminal.report import render_run, to_json
     from batchforge.terminal.terminal import wants_color
     from batchforge.terminal.text_layout import terminal_columns
@@ -251,7 +251,7 @@ def end(summary: RunSummary, output: str) -> None:
         click.echo(to_json(summary.to_json()))
     else:
         columns = terminal_columns() if sys.stdout.isatty() else None
-        click.echo(render_run(summary, color=wants_color(sys.stdout), columns=columns))
+        click.echo((render or render_run)(summary, color=wants_color(sys.stdout), columns=columns))
     if summary.status != "pending":
         value = {"project": project.name} if (project := click.get_current_context().meta.get(_PROJECT)) else {}
         _notify({**value, **summary.to_json()}, has_failed=summary.status == "failed")

@@ -40,7 +40,7 @@ def command(
     Failing rows are stored in target/<target>/test_failures/.
     """
     from batchforge import pipeline
-    from batchforge.terminal.junit import junit_xml
+    from batchforge.terminal.junit import write_junit
     from batchforge.terminal.report import to_json
     from batchforge.terminal.terminal import wants_color
     from batchforge.terminal.test_text import lines_of_tests
@@ -49,7 +49,7 @@ def command(
     tested = [job for job in chosen.jobs if job.tests]
     summary = pipeline.test_jobs(chosen.project, tested, chosen.target)
     if junit_path is not None:
-        _write(junit_path, junit_xml(summary.jobs, name=chosen.project.name, timestamp=summary.started_at))
+        write_junit(junit_path, summary, chosen.project.name)
     if output == "json":
         click.echo(to_json(summary.to_json()))
     elif not tested:
@@ -58,13 +58,3 @@ def command(
         for line in lines_of_tests(summary.jobs, chosen.project.root, color=wants_color(sys.stdout)):
             click.echo(line)
     click.get_current_context().exit(summary.exit_code)
-
-
-def _write(path: Path, text: str) -> None:
-    from batchforge.tables.writing import not_written
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as exc:
-        raise not_written(str(path), exc) from exc

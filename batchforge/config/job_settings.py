@@ -160,7 +160,11 @@ def _group(value: str | Sequence[str] | Mapping[str, Any]) -> GroupSpec:
 def _join(node: ConfigNode, problems: ProblemList, sources: Mapping[str, SourceSpec]) -> JoinSpec:
     own = {name: child.data for name, child in node.entries.items() if name in ("on", "how", "prefix")}
     table = replace(node, value={name: child for name, child in node.entries.items() if name not in own})
-    return JoinSpec(read_input(table, problems, sources), **{**own, "on": _names(own["on"])})
+    on = own.pop("on")
+    if isinstance(on, Mapping):
+        own["others_on"] = tuple(on.values())
+        return JoinSpec(read_input(table, problems, sources), tuple(on), **own)
+    return JoinSpec(read_input(table, problems, sources), _names(on), **own)
 
 
 def _check_input(node: ConfigNode, problems: ProblemList) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
-from batchforge.summaries import JobSummary
+from batchforge.summaries import JobSummary, RunSummary
 from batchforge.testing.outcome import ERROR, FAIL, PASS, SKIPPED, WARN, AssertionResult
 
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -68,3 +69,18 @@ def _text(text: str) -> str:
 
 def _attribute(text: str) -> str:
     return quoteattr(_NOT_IN_XML.sub("\ufffd", text))
+
+
+def write_junit(path: Path, summary: RunSummary, name: str) -> None:
+    """
+    Raises:
+        BatchForgeError: BF701 it cannot be written.
+    """
+    from batchforge.tables.writing import not_written
+
+    text = junit_xml(summary.jobs, name=name, timestamp=summary.started_at)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise not_written(str(path), exc) from exc

@@ -61,3 +61,16 @@ def test_one_edited_ticket_sends_one_request(tmp_path: Path) -> None:
     (job,) = run_json(folder).json()["jobs"]
     assert (job["requests_sent"], job["actions"]) == (1, {"submit": 1, "reuse": 67})
     assert json.loads((folder / "target/run_results.json").read_text())["jobs"][0]["requests_sent"] == 1
+
+
+def test_the_support_desk_is_built_in_three_waves_with_its_tests(tmp_path: Path) -> None:
+    folder = copy_example("support", tmp_path)
+    first = run_cli(folder, "build")
+    assert first.exit_code == 0, first.stdout + first.stderr
+    begun = [line.partition(":")[0] for line in first.stderr.splitlines() if " to submit" in line]
+    assert set(begun[:3]) == {"classify", "wishes", "histories"}
+    assert begun.index("judge_briefs") > begun.index("briefs")
+    assert "7 of 7 OK" in first.stdout
+    assert "FAIL=0 ERROR=0 SKIP=0 WAIT=0" in first.stdout
+    second = run_cli(folder, "build", "--output", "json").json()
+    assert [job["requests_sent"] for job in second["jobs"]] == [0] * 7
