@@ -6,6 +6,8 @@ Every method reads the project's files anew, as every command does.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +15,9 @@ from batchforge.errors import Location, ProblemList, UsageError
 from batchforge.events import Listener, ignore
 
 if TYPE_CHECKING:
+    from batchforge.execution.recovery import Recovered
+    from batchforge.ledger.cost import CostReport
+    from batchforge.lookup.finding import Found, PastAnswer, RowView, RunFacts, StateLooker
     from batchforge.lookup.tried import TrySummary
     from batchforge.project import Project as ProjectFiles
     from batchforge.spec import JobSpec
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
     from batchforge.target import Target
 
 Mode = Literal["batch", "sync"]
+CostDimension = Literal["job", "run", "day", "model", "tag", "commit"]
 
 
 class Project:
@@ -94,6 +100,45 @@ class Project:
         )
         return pipeline.run(*self._load(jobs, select, exclude), options, listen=listen)
 
+    def plan(
+        self,
+        *jobs: str,
+        select: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        mode: Mode | None = None,
+        limit: int | None = None,
+        sample: int | None = None,
+        wait: bool = True,
+        full_refresh: bool = False,
+        exact: bool = False,
+        allow_unknown_model: bool = False,
+    ) -> dict[str, Any]:
+        """What `run` would send, why, and what it would cost; offline, and without a write.
+
+        Args:
+            wait: False: for a run that does not wait, in which no row can be sent ahead.
+            exact: Let the API count the tokens of a few requests. Needs a key, is free.
+
+        Returns:
+            As `plan --output json` prints it, by schemas/plan.schema.json. Saved as a file, it is one for `run --plan`.
+        """
+        from batchforge import pipeline
+        from batchforge.planning.decisions import Resend
+        from batchforge.running.run_options import RunOptions
+
+        options = RunOptions(
+            resend=Resend.ALL if full_refresh else Resend.NOTHING_PAID,
+            mode=mode,
+            limit=limit,
+            sample=sample,
+            wait=wait,
+            count_exactly=exact,
+            allow_unknown_model=allow_unknown_model,
+            command="plan",
+        )
+        with pipeline.plan(*self._load(jobs, select, exclude), options) as planned:
+            return planned.document()
+
     def retry(
         self,
         *jobs: str,
@@ -116,12 +161,24 @@ class Project:
             chosen = pipeline.failed_jobs(project, chosen, target)
         return pipeline.run(project, chosen, target, options, listen=listen)
 
-    def resume(self, *, wait: bool = True, listen: Listener = ignore) -> RunSummary:
-        """Go on with the last run that did not end, within what it had planned."""
+    def resume(
+        self,
+        *jobs: str,
+        wait: bool = True,
+        max_cost_usd: float | None = None,
+        yes: bool = False,
+        listen: Listener = ignore,
+    ) -> RunSummary:
+        """Go on with the last run that did not end, within what it had planned.
+
+        Args:
+            max_cost_usd: None: the limit of that run.
+        """
         from batchforge import pipeline
         from batchforge.running.run_options import RunOptions
 
-        return pipeline.resume(*self._load(()), RunOptions(wait=wait), listen=listen)
+        options = RunOptions(wait=wait, max_cost_usd=max_cost_usd, yes=yes)
+        return pipeline.resume(*self._load(jobs), options, listen=listen)
 
     def collect(
         self, *jobs: str, wait: bool = False, submitted_rows: bool = False, listen: Listener = ignore
@@ -173,13 +230,68 @@ class Project:
         project, chosen, target = self._load(jobs)
         options = RunOptions(allow_unknown_model=allow_unknown_model)
         with pipeline.compiled_offline(project, chosen, target, options) as offline:
-            return write_artifacts(project, offline.jobs)
+            return write_artifacts(project, offline.jobs, ProblemList())
 
     def status(self, *jobs: str) -> StatusSummary:
         """What is in flight, as state knows it. Asks nobody."""
         from batchforge import pipeline
 
         return pipeline.status(*self._load(jobs))
+
+    def cost(
+        self, *, by: Sequence[CostDimension] = ("job",), since: date | None = None, until: date | None = None
+    ) -> CostReport:
+        """What was spent with the target that was named, or with all targets where none was, from stored usage.
+
+        Raises:
+            UsageError: BF908 the target has no state yet.
+        """
+        from batchforge.ledger.cost import cost_report
+        from batchforge.ledger.spending import Period
+
+        project, jobs, target = self._load(())
+        period = Period(since.isoformat() if since else None, until.isoformat() if until else None)
+        tags = {job.name: job.tags for job in jobs}
+        return cost_report(project, tags, target if self._target else None, period, list(by), date.today())
+
+    def runs(self, limit: int = 20) -> list[RunFacts]:
+        """The last runs of the target, the last one first."""
+        with self._looker() as looker:
+            return [looker.run_facts(run) for run in looker.state.runs(limit)]
+
+    def show(self, job: str, key: str) -> RowView:
+        """A row of the job's last run: its request, its answer, what it cost."""
+        with self._looker() as looker:
+            _, (spec,), target = self._load((job,))
+            return looker.row(spec, target.name, key)
+
+    def history(self, job: str, key: str) -> list[PastAnswer]:
+        """Every answer that a row ever had."""
+        with self._looker() as looker:
+            return looker.history(job, self._load((job,))[2].name, key)
+
+    def find(self, text: str, limit: int = 10) -> Found:
+        """What a custom_id, or the id of a batch, a message, a request or a run stands for.
+
+        Raises:
+            UsageError: BF940 no state knows it.
+        """
+        from batchforge.lookup.states import find_in
+
+        return find_in(self._load(())[0], self._target, text, limit)
+
+    def recover(self, listen: Listener = ignore) -> Recovered:
+        """Read our batches of the last 29 days that the state does not know back from the API. Costs nothing."""
+        from batchforge import pipeline
+
+        project, _, target = self._load(())
+        return pipeline.recover_batches(project, target, listen=listen)
+
+    def _looker(self) -> AbstractContextManager[StateLooker]:
+        from batchforge.lookup.states import looking_into
+
+        project, _, target = self._load(())
+        return looking_into(project, target)
 
     def rows(self, job: str) -> Iterator[dict[str, Any]]:
         """The rows of the job's published output, one by one.

@@ -89,11 +89,9 @@ def _print_version(ctx: click.Context, _option: click.Parameter, is_asked: bool)
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show it.")
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
-@click.pass_context
-def batchforge(ctx: click.Context, debug: bool) -> None:
+@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks. Can stand behind the command too.")
+def batchforge() -> None:
     """Run Claude over data in bulk: job specs in git, batches at half price, and no answer paid twice."""
-    ctx.obj = {"debug": debug}
 
 
 def main() -> None:
@@ -108,7 +106,8 @@ def run_command(args: list[str]) -> int:
     """The exit code of a command line; what is to be said has been said."""
     is_debug = "--debug" in args
     try:
-        value: Any = batchforge.main(args, prog_name="batchforge", standalone_mode=False)
+        words = [word for word in args if word != "--debug"]
+        value: Any = batchforge.main(words, prog_name="batchforge", standalone_mode=False)
         return value if isinstance(value, int) else 0
     except BatchForgeError as exc:
         if is_debug:

@@ -790,6 +790,14 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Since 2026-10-21 the API takes no document in an assistant message and no citations on a user's text.",
         "Move the document to a user message, or leave the citations out.",
     ),
+    "BF414": ErrorCode(
+        "Many rows make the same request",
+        "The template says the same for many rows: a column that should be in it is not, or the input holds "
+        "rows twice.",
+        "Nothing, if that is meant: equal requests are paid once, and every row gets the answer. Else put "
+        "into the template what sets the rows apart.",
+        "BF414 5,000 rows make only 37 distinct requests",
+    ),
     "BF420": ErrorCode(
         "An unknown model",
         "The name is misspelt, or the model is newer than this version or a gateway's own.",
@@ -876,6 +884,22 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "The model takes no system message within the conversation",
         "`messages:` holds one of role system.",
         "Write it under `system:`.",
+    ),
+    "BF435": ErrorCode(
+        "A request comes near the end of the model's context window",
+        "Prompt and answer together must fit into the window, and the largest row, as estimated, hardly leaves room.",
+        "Look at the longest rows, lower `max_tokens`, or take a model with a larger window. A request that "
+        "does not fit gets an error and is not billed.",
+        "BF435 the largest request has about 188,000 tokens, with 8,000 for the answer; claude-haiku-4-5's "
+        "context window holds 200,000",
+    ),
+    "BF436": ErrorCode(
+        "Rows exceed the model's context window",
+        "Even if every token of them were very long, there would be too many.",
+        "Shorten or split these rows, or take a model with a larger window. Sent as they are, they get an "
+        "error each and cost nothing.",
+        "BF436 3 rows surely exceed the 200,000 tokens of claude-haiku-4-5's context window, first the row "
+        "`17` (data/leases.jsonl:18)",
     ),
     "BF440": ErrorCode(
         "A price that cannot be read",
@@ -1103,11 +1127,95 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Run again later. If the server has no Files API (a gateway), keep documents below 3 MB and to one request.",
         "BF608 a document cannot be uploaded (manual.pdf): HTTP 404 not_found_error: Not found",
     ),
+    "BF609": ErrorCode(
+        "Results have not been fetched for long",
+        "A batch ended days ago, and nothing has read its results; the API deletes them 29 days after the "
+        "batch was made.",
+        "`batchforge collect` with the name of that job stores them.",
+        "BF609 the results of msgbatch_01... have not been fetched for 8 days; `batchforge collect about` can "
+        "until 2026-12-20",
+    ),
+    "BF610": ErrorCode(
+        "Results came twice",
+        "The results of a batch held the same custom_id more than once.",
+        "Nothing: the first one is kept and counted. If it happens often, tell the operator of the server.",
+        "BF610 3 results of msgbatch_01... were given twice, first bf1_...; left out",
+    ),
+    "BF611": ErrorCode(
+        "Results came that nobody asked for",
+        "The results of a batch held custom_ids that were not in it.",
+        "Nothing: they are left out. If it happens often, tell the operator of the server.",
+        "BF611 1 results of msgbatch_01... were given without having been asked for, first order-17; left out",
+    ),
+    "BF612": ErrorCode(
+        "Results are missing",
+        "A batch ended, and its results hold no line for some of its requests. Whether they were paid cannot be told.",
+        "Their rows are errors of type `missing_result`, which a plain run does not ask again; `batchforge "
+        "retry` does, and pays.",
+        "BF612 2 requests of msgbatch_01... have no result, first bf1_...",
+    ),
+    "BF613": ErrorCode(
+        "A batch is gone",
+        "It was deleted by somebody, or is older than 29 days, before its results were stored.",
+        "Its rows are errors of type `result_gone`, which a plain run does not ask again; `batchforge retry` "
+        "does, and pays.",
+        "BF613 batch msgbatch_01... is gone before its results were stored: HTTP 404 not_found_error: Message "
+        "Batch msgbatch_01... not found.",
+    ),
+    "BF614": ErrorCode(
+        "Answers came too late",
+        "This process had not been heard of for so long (a machine that slept, a disk that hung) that another "
+        "one took over its requests.",
+        "Nothing: the other process asks for these rows again. Their answers here were paid and are lost.",
+        "BF614 2 answers came after another process had taken over; they are lost",
+    ),
+    "BF615": ErrorCode(
+        "Lost answers cannot be looked for",
+        "A first run on an empty state looks for batches of this project that an earlier state paid for, and "
+        "the API gave no list of batches.",
+        "If there was an earlier state, stop the run, and try `batchforge state recover` when the API can be "
+        "reached. Else there is nothing to do.",
+        "BF615 the API's batches cannot be listed, to look for lost answers: HTTP 500 api_error: Internal server error",
+    ),
+    "BF616": ErrorCode(
+        "Answers of a lost state were recovered",
+        "The state was empty, and the API still held results of batches of ours.",
+        "Nothing: they are reused, and not paid again.",
+        "BF616 recovered 4,000 answers of 2 earlier batches from the API",
+    ),
+    "BF617": ErrorCode(
+        "Batches are in progress that the state does not know",
+        "The state has sent nothing yet, and the workspace has batches in progress. They are others', or this "
+        "project's from a state that was lost; their custom_ids can be read only when they have ended.",
+        "If a state may have been lost, wait until they have ended and run again, or `batchforge state "
+        "recover`: their answers are read back. If they are surely others', `--yes` sends all the same. On a "
+        "terminal you are asked.",
+        "BF617 a batch is in progress in the workspace that this state does not know; nothing was sent",
+    ),
+    "BF618": ErrorCode(
+        "An uncertain batch is given up on your word",
+        "`--resend-and-risk-paying-twice` takes batches whose acceptance is uncertain for lost.",
+        "Nothing. If one of them was accepted after all, it is paid twice; the workspace's list of batches tells.",
+        "BF618 attempt 7 is taken for lost on your word; it may be paid twice",
+    ),
+    "BF619": ErrorCode(
+        "A batch could not be deleted at the API",
+        "`delete_remote: after_collect` deletes batches once their results are stored, and the API did not do it.",
+        "Nothing: the next run tries again.",
+        "BF619 batch msgbatch_01... could not be deleted at the API, the next run tries again: HTTP 500 "
+        "api_error: Internal server error",
+    ),
     "BF620": ErrorCode(
         "The list of models cannot be had",
         "The API did not answer, or the server that stands in for it has no list of models.",
         "Try again later. Without --check nobody is asked.",
         "BF620 the list of models cannot be had: HTTP 404 not_found_error: Not found",
+    ),
+    "BF621": ErrorCode(
+        "A batch was not canceled",
+        "The API could not be reached, or would not do it.",
+        "Run `batchforge cancel` again. Until then it goes on, and is billed as it is answered.",
+        "BF621 msgbatch_01... was not canceled: HTTP 500 api_error: Internal server error",
     ),
     "BF630": ErrorCode(
         "The API refuses every request",
@@ -1231,6 +1339,34 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Rows are grouped by a column that they do not have.",
         "Name one of the input's columns. It need not be among those that go into the output.",
         "BF809 jobs/review.yml:9: `cache: per: contract` names a column that data/questions.csv:2 does not have",
+    ),
+    "BF810": ErrorCode(
+        "Something has moved since the plan was saved",
+        "The commit or the state is another one than when `batchforge plan --out` was called.",
+        "Nothing: still no request is sent that the plan did not approve. Make a new plan if the difference matters.",
+        "BF810 the state has moved on since the plan was made",
+    ),
+    "BF811": ErrorCode(
+        "Some rows went first, and the others wait",
+        "With `--no-wait` the run ends after the rows that go first (a canary, or a row that primes the cache).",
+        "`batchforge resume` sends the others once these have ended.",
+        "BF811 20 of 5,000 requests went first (canary); `batchforge resume` sends the others when they have ended",
+    ),
+    "BF812": ErrorCode(
+        "The row that went first took too long",
+        "What it put into the prompt cache lives for an hour (or five minutes) from the start of its request, "
+        "and it ended too late for the others to find it.",
+        "Nothing: the others are sent without marks, which would cost more than they save. `cache: {prime: "
+        "sync}` primes in seconds.",
+        "BF812 the row that went first took 58 minutes, and what it put into the cache lives for 1h: the "
+        "others are sent without cache marks, which would now cost more than they save",
+    ),
+    "BF813": ErrorCode(
+        "More is expected to be spent than `warn_cost_usd`",
+        "The job, or the jobs of the folder together, are expected to cost more than the sum from which on "
+        "you want to be told.",
+        "Nothing, if that is fine: a warning stops no run. `max_cost_usd` does.",
+        "BF813 expected to cost $6.87, over warn_cost_usd $5.00",
     ),
     "BF820": ErrorCode(
         "A file is no usage export",

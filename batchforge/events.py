@@ -45,5 +45,10 @@ class Event:
 Listener = Callable[[Event], None]
 
 
+def warning(code: str, message: str, job: str = "", **data: object) -> Event:
+    """Something will disappoint, or is not as it should be; `batchforge explain CODE` tells what to do."""
+    return Event(EventName.WARNING, job, f"{code} {message}", {"code": code, **data})
+
+
 def ignore(event: Event) -> None:
     """A listener that does not listen."""

@@ -6,18 +6,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from batchforge.claude_models import find_model
 from batchforge.clock import Clock, SystemClock
 from batchforge.errors import Problem, ProblemList, UsageError
-from batchforge.events import Event, EventName, Listener, ignore
+from batchforge.events import Listener, ignore, warning
 from batchforge.git_commit import describe_commit
 from batchforge.graph import graph_of
 from batchforge.lookup.tried import TrySummary
 from batchforge.outputs import check_output
 from batchforge.planning.approval import PlannedRun
-from batchforge.planning.plan_file import moved_since
+from batchforge.planning.decisions import Resend
+from batchforge.planning.plan_file import PlannedOptions, moved_since, plan_document
 from batchforge.planning.plan_notes import plan_notes
 from batchforge.planning.planner import JobPlan, PlanSettings, plan_job, plan_settled
 from batchforge.planning.waiting import WaitingJob, makes_other_rows, waiting_job
@@ -25,6 +26,7 @@ from batchforge.project import Project
 from batchforge.requests.compiler import CompiledJob
 from batchforge.requests.request import MessageRequest
 from batchforge.running.compiling import compile_jobs, in_mode, tell_warnings
+from batchforge.running.money import plan_binding
 from batchforge.running.run_options import RunOptions, narrowing_of
 from batchforge.running.runner import Runner, find_settled
 from batchforge.running.schedule import needs_among
@@ -78,7 +80,7 @@ def run(
         if options.saved_plan is not None:
             serial = session.state.last_attempt_id()
             for moved in moved_since(options.saved_plan, describe_commit(project.root), serial):
-                listen(Event(EventName.WARNING, message=moved))
+                listen(warning("BF810", moved))
         return Runner(session).send(compiled, _needs(jobs, upstream))
 
 
@@ -169,8 +171,25 @@ class ProjectPlan:
     notes: Mapping[str, Sequence[str]]
     """Job -> what is worth knowing before it is sent."""
     options: RunOptions
+    project: Project
+    target: Target
     waiting: Sequence[WaitingJob] = ()
     """Jobs whose rows another job has yet to make."""
+
+    def document(self, *, bodies: bool = False) -> dict[str, Any]:
+        """As `plan --output json` prints it and `--out` saves it, by schemas/plan.schema.json."""
+        return plan_document(
+            self.plans,
+            self.notes,
+            plan_binding(self.project, self.target, self.plans),
+            PlannedOptions(self.options.limit, self.options.sample, self.options.resend is Resend.ALL),
+            project=self.project.name,
+            prices_as_of=self.project.price_table(self.target).as_of.isoformat(),
+            commit=describe_commit(self.project.root),
+            state_serial=self.state.last_attempt_id() if self.state else None,
+            waiting=self.waiting,
+            bodies=bodies,
+        )
 
 
 @contextmanager
@@ -210,7 +229,7 @@ def plan(
         for spec in (each.compiled.spec for each in in_order):
             if spec.input.needs_snapshots:
                 notes[spec.name] = [*_snapshot_notes(spec, project, target), *notes.get(spec.name, ())]
-        yield ProjectPlan(in_order, state, offline.warnings, notes, options, list(waiting.values()))
+        yield ProjectPlan(in_order, state, offline.warnings, notes, options, project, target, list(waiting.values()))
 
 
 def _snapshot_notes(spec: JobSpec, project: Project, target: Target) -> Iterator[str]:
@@ -397,7 +416,7 @@ def cancel(project: Project, jobs: Sequence[JobSpec], target: Target, *, listen:
             try:
                 session.backend.cancel(attempt.batch_id)
             except (BatchGone, Unavailable) as exc:
-                listen(Event(EventName.WARNING, attempt.job, f"{attempt.batch_id} was not canceled: {exc}"))
+                listen(warning("BF621", f"{attempt.batch_id} was not canceled: {exc}", attempt.job))
             else:
                 canceled.append(attempt.batch_id)
     return canceled

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import batchforge
 from batchforge import BatchForgeError, Project
 from batchforge.emulator import EmulatorServer
 from batchforge.events import Event, EventName
+from batchforge.ledger.cost_text import cost_json
 from tests.builders import JOB_NAME, OUTPUT, TREE, ProjectFiles
 from tests.conftest import StartEmulator
 
@@ -77,10 +79,69 @@ def test_batches_in_flight_can_be_canceled(tmp_path: Path, start_emulator: Start
     assert opened.collect(wait=True).status == "failed"
 
 
+def test_plan_is_what_the_command_prints(project: ProjectFiles, emulator: EmulatorServer) -> None:
+    opened = Project(project.root)
+    planned = opened.plan(JOB_NAME, limit=2)
+    assert planned == project.cli("plan", "--limit", "2", "--output", "json").json()
+    assert planned["jobs"][JOB_NAME]["requests_to_send"] == 2
+    assert emulator.counters().requests_accepted == 0
+    opened.run()
+    assert opened.plan()["jobs"][JOB_NAME]["requests_to_send"] == 0
+
+
+def test_a_saved_plan_of_it_is_kept_to(project: ProjectFiles) -> None:
+    project.write("plan.json", json.dumps(Project(project.root).plan(limit=2)))
+    assert project.cli("run", "--plan", "plan.json").exit_code == 0
+    assert Project(project.root).run().jobs[0].requests_sent == 1
+
+
+def test_what_was_spent_is_what_the_command_prints(project: ProjectFiles, emulator: EmulatorServer) -> None:
+    opened = Project(project.root)
+    opened.run()
+    report = opened.cost(by=["model"])
+    assert cost_json(report) == project.cli("cost", "--by", "model", "--output", "json").json()
+    assert cost_json(opened.cost(since=date(2100, 1, 1))) != cost_json(opened.cost())
+
+
+def test_a_row_its_answers_and_its_run_can_be_looked_up(project: ProjectFiles) -> None:
+    opened = Project(project.root)
+    with pytest.raises(BatchForgeError, match="BF908"):
+        opened.runs()
+    run_id = opened.run().run_id
+    row = opened.show(JOB_NAME, "1")
+    assert row.answer is not None
+    assert [each.first_run.run_id for each in opened.history(JOB_NAME, "1")] == [run_id]
+    assert [facts.run.run_id for facts in opened.runs()] == [run_id]
+    found = opened.find(run_id)
+    assert found.run is not None
+    with pytest.raises(BatchForgeError, match="BF940"):
+        opened.find("msg_unknown")
+
+
+def test_answers_of_a_lost_state_are_recovered(project: ProjectFiles) -> None:
+    opened = Project(project.root)
+    opened.run()
+    for path in project.path(".batchforge").glob("state-*"):
+        path.unlink()
+    assert opened.recover().answers == 3
+    assert opened.run().jobs[0].requests_sent == 0
+
+
+def test_a_run_is_resumed_within_what_it_had_planned(tmp_path: Path, start_emulator: StartEmulator) -> None:
+    project = ProjectFiles(tmp_path / "project", start_emulator())
+    project.write_rows([f"Text number {n}." for n in range(16)])
+    project.write_job(canary=5)
+    opened = Project(project.root)
+    opened.run(wait=False)
+    opened.collect(wait=True)
+    assert opened.resume(JOB_NAME, yes=True).jobs[0].requests_sent == 11
+
+
 def test_retry_asks_failed_rows_again(project: ProjectFiles) -> None:
     opened = Project(project.root)
     opened.run()
-    assert opened.retry().jobs[0].requests_sent == 0
+    assert opened.retry().jobs == []
+    assert opened.retry(JOB_NAME).jobs[0].requests_sent == 0
 
 
 def test_compile_returns_the_manifest(project: ProjectFiles) -> None:

@@ -35,7 +35,10 @@ FLOORS: Mapping[str, str] = {
         selection erased_files git_objects git_base git_tree
         image_size pdf_pages file_facts file_limits
     """,
-    "compile": "model_rules model_check live_facts request_checks cache_groups caching file_template compiler estimate",
+    "compile": """
+        model_rules model_check live_facts request_checks context_window cache_groups caching
+        file_template compiler estimate
+    """,
     "memory": "state",
     "reach": """
         emulator backends targets brake databases query_fetching remote_file http_files object_files
@@ -43,13 +46,13 @@ FLOORS: Mapping[str, str] = {
     """,
     "decide": "spending settled plan_rows decisions planner budget approval cache_order plan_notes why",
     "do": """
-        file_delivery leases packing settling settlement recovery remote_deletion executor sync_executor
-        reconciliation
+        file_delivery leases packing intention reading settling settlement recovery
+        remote_deletion executor sync_executor reconciliation
     """,
     "deliver": """
         artifacts outputs summaries waiting plan_values plan_file
         outcome tested_tables tested_rows row_checks measures assertions output_tests test_checks
-        starter finding tried erasing cost diagnosis notify
+        starter finding states tried erasing cost diagnosis notify
     """,
     "tell": """
         report test_text build_text junit progress plain_progress live_progress log_format cost_text found_text

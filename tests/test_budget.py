@@ -87,7 +87,7 @@ def test_a_folders_budget_holds_its_jobs_together(project: ProjectFiles, emulato
 def test_a_job_that_is_expected_to_cost_more_than_its_warning_says_so_and_runs(project: ProjectFiles) -> None:
     project.write_job(warn_cost_usd=1e-6)
     assert project.run().status == "ok"
-    assert any("over warn_cost_usd" in event.message for event in project.events)
+    assert any("BF813 expected to cost" in event.message for event in project.events)
 
 
 def test_a_limit_on_something_without_an_upper_bound_refuses(project: ProjectFiles) -> None:

@@ -69,6 +69,7 @@ def test_a_failed_deletion_fails_no_run_and_is_made_up_for_by_the_next(
 ) -> None:
     emulator.faults.add(Fault(kind=kind, on="batches.delete"))
     assert deleting.run().status == "ok"
+    assert warnings(deleting)[0].startswith("BF619 batch msgbatch_")
     assert [message.partition(":")[0].endswith("the next run tries again") for message in warnings(deleting)] == [True]
     with deleting.state() as state:
         assert state.undeleted_batches("api")

@@ -138,11 +138,26 @@ def test_a_lost_answer_is_settled_by_looking_before_anything_is_sent(made: Made,
     assert "batches.list" in order[order.index(CREATE) :]
 
 
-def test_a_lost_request_is_sent_again_only_after_its_time(made: Made, clock: PlayedClock) -> None:
+class ClockOfBoth(PlayedClock):
+    """Moves the API's clock along."""
+
+    def __init__(self, api: EmulatorServer) -> None:
+        super().__init__()
+        self._api = api
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        self._api.clock.advance(seconds)
+
+
+def test_a_lost_request_is_sent_again_only_after_its_time(made: Made) -> None:
     project = made(Fault(kind="lose_request", on=CREATE))
+    clock = ClockOfBoth(emulator_of(project))
     before = clock.now()
     run(project, clock)
     assert (clock.now() - before).total_seconds() >= 900
+    uncertain = [text for text in said(project, EventName.WAITING) if "is uncertain" in text]
+    assert len(uncertain) == 1, "told once, though it is looked at every few seconds"
     assert states(project) == ["assumed_lost", "closed"]
 
 

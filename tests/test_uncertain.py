@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import threading
 import time
 import urllib.request
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from batchforge.emulator.scenario import Fault, RowRule
 from batchforge.errors import ApiError, StateError, UsageError
 from batchforge.events import EventName
 from batchforge.execution import recovery
-from batchforge.execution.executor import OnUncertain
+from batchforge.execution.settling import OnUncertain
 from batchforge.state.attempts import LEGAL_MOVES, AttemptState, IllegalMove, check_move
 from batchforge.targets import open_target
 from tests.builders import CLI, ProjectFiles, child_environment, end_of
@@ -138,7 +139,7 @@ def test_a_word_of_the_user_sends_it_again(made: Made) -> None:
     project = made(LOST_REQUEST, on_uncertain="ask")
     project.run()
     assert project.run(resend_uncertain=True).exit_code == 0
-    assert "taken for lost on your word; it may be paid twice" in warnings_of(project)
+    assert "BF618 attempt 1 is taken for lost on your word; it may be paid twice" in warnings_of(project)
     assert api(project).counters().batches_created == 1
 
 
@@ -300,7 +301,7 @@ def test_the_first_run_on_an_empty_state_finds_what_was_paid(made: Made) -> None
     lose_state(project)
     again = project.run()
     assert (again.exit_code, again.jobs[0].requests_sent) == (0, 0)
-    assert "recovered 3 answers of 1 earlier batches" in warnings_of(project)
+    assert "BF616 recovered 3 answers of 1 earlier batches" in warnings_of(project)
     assert api(project).counters().batches_created == 1
 
 
@@ -437,6 +438,7 @@ def test_rows_of_a_batch_that_is_gone_get_an_error_and_are_not_asked_again_by_th
     else:
         api(project).clock.advance(29 * DAY_S + 60)
     assert project.collect().exit_code == 1
+    assert "BF613" in warnings_of(project)
     assert "is gone before its results were stored" in warnings_of(project)
     again = project.run()
     assert (again.exit_code, again.jobs[0].requests_sent) == (1, 0)
@@ -455,6 +457,7 @@ def test_results_that_nobody_fetches_are_warned_of_from_the_seventh_day(made: Ma
     api(project).clock.advance(8 * DAY_S)
     assert "have not been fetched for 8 days; `batchforge collect about` can until" in project.cli("status").stdout
     project.run("other")
+    assert "BF609" in warnings_of(project)
     assert "have not been fetched for 8 days" in warnings_of(project)
     project.events.clear()
     assert project.collect("about").exit_code == 0
@@ -523,17 +526,19 @@ def test_a_full_disk_behind_the_output_gives_no_traceback(made: Made) -> None:
 def test_an_attempt_of_a_process_that_lives_on_is_not_waited_for(made: Made) -> None:
     """As in a notebook: the send was interrupted, and the same process runs again."""
     project = made(Fault(kind="slow", on=CREATE, bytes_per_s=1), timeout_s=20, settle_after_s=21)
-    signal.signal(signal.SIGALRM, _interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 2.5)
+    interrupter = threading.Thread(target=_interrupt_once_accepted, args=(project,))
+    interrupter.start()
     with pytest.raises(KeyboardInterrupt):
         project.run()
+    interrupter.join()
     assert states(project) == [AttemptState.SENDING]
     assert project.run().exit_code == 0
     assert api(project).counters().batches_created == 1
 
 
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+def _interrupt_once_accepted(project: ProjectFiles) -> None:
+    _wait_until(lambda: api(project).counters().batches_created == 1)
+    signal.raise_signal(signal.SIGINT)
 
 
 def test_a_state_of_another_origin_is_refused(made: Made) -> None:

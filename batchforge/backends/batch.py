@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import msgspec
+from anthropic import APIResponse
 from anthropic.types import MessageTokensCount
 from anthropic.types.messages import MessageBatch
 
@@ -52,11 +54,8 @@ class BatchApi:
             batch = self._client.messages.batches.retrieve(batch_id)
         if batch.archived_at is not None:
             raise BatchGone(f"the results of {batch_id} have been archived")
-        self._check_origin(batch.results_url)
-        with (
-            reading(f"results of batch {batch_id}"),
-            self._client.messages.batches.with_streaming_response.results(batch_id) as response,
-        ):
+        url = self._results_url(batch.results_url)
+        with reading(f"results of batch {batch_id}"), closing(self._open_stream(url)) as response:
             for line in _lines(response.iter_bytes(_CHUNK_BYTES)):
                 try:
                     result = parse_result_line(line)
@@ -102,17 +101,24 @@ class BatchApi:
     def close(self) -> None:
         self._client.close()
 
-    def _check_origin(self, results_url: str | None) -> None:
-        """The key goes to results_url too, so it must be where the key was meant for."""
+    def _open_stream(self, url: str) -> APIResponse[bytes]:
+        # The SDK's own results() takes a path for one below base_url, which it need not be.
+        headers = {"Accept": "application/binary", "X-Stainless-Raw-Response": "stream"}
+        return self._client.get(url, cast_to=APIResponse[bytes], options={"headers": headers})
+
+    def _results_url(self, results_url: str | None) -> str:
+        """The key goes to results_url too, so it must be where the key was meant for. Some servers give a path."""
         if results_url is None:
             raise Unavailable("the batch has no results yet")
-        ours, theirs = urlsplit(self._base_url), urlsplit(urljoin(f"{self._base_url}/", results_url))
+        url = urljoin(f"{self._base_url}/", results_url)
+        ours, theirs = urlsplit(self._base_url), urlsplit(url)
         if (ours.scheme, ours.hostname, ours.port) != (theirs.scheme, theirs.hostname, theirs.port):
             raise ApiError(
                 "BF602",
                 f"the results are said to be at {theirs.scheme}://{theirs.netloc}, not at the target's base_url",
                 hint="The key is never sent to another host. If a gateway stands between, let it rewrite results_url.",
             )
+        return url
 
 
 class _FileChunks:

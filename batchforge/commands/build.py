@@ -7,18 +7,8 @@ from typing import Any, Literal
 
 import click
 
-from batchforge.commands.running import (
-    asker,
-    choose,
-    end,
-    graph_options,
-    mode_option,
-    narrowing_options,
-    no_fetch_option,
-    running_options,
-    telling,
-    telling_what_goes_on,
-)
+from batchforge.commands.options import graph_options, mode_option, narrowing_options, no_fetch_option, running_options
+from batchforge.commands.running import asker, choose, end, telling, telling_what_goes_on
 
 
 @click.command(name="build")

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from batchforge.commands.running import choose, running_options, telling
+from batchforge.commands.options import running_options
+from batchforge.commands.running import choose, telling
 
 
 @click.command(name="cancel")

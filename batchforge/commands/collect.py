@@ -7,15 +7,14 @@ from typing import Any
 
 import click
 
-from batchforge.commands.running import choose, end, running_options, telling, telling_what_goes_on
+from batchforge.commands.options import running_options, submitted_rows_option
+from batchforge.commands.running import choose, end, telling, telling_what_goes_on
 
 
 @click.command(name="collect")
 @running_options
 @click.option("--wait", is_flag=True, help="Wait until everything has ended.")
-@click.option(
-    "--submitted-rows", is_flag=True, help="Write outputs of the rows as submitted, though inputs have moved since."
-)
+@submitted_rows_option
 def command(
     job_names: tuple[str, ...],
     select: tuple[str, ...],

@@ -8,8 +8,15 @@ from typing import Any
 
 import click
 
-from batchforge.commands.options import output_option, project_options, selection_options, target_option
-from batchforge.commands.running import choose, jobs_argument
+from batchforge.commands.options import (
+    jobs_argument,
+    output_option,
+    project_options,
+    selection_options,
+    target_option,
+    unknown_model_option,
+)
+from batchforge.commands.running import choose
 
 
 @click.command(name="compile")
@@ -18,7 +25,7 @@ from batchforge.commands.running import choose, jobs_argument
 @target_option
 @project_options
 @output_option
-@click.option("--allow-unknown-model", is_flag=True, help="Take models that this version does not know.")
+@unknown_model_option
 def command(
     job_names: tuple[str, ...],
     select: tuple[str, ...],
@@ -34,6 +41,7 @@ def command(
     Needs no network and no key, and gives the same bytes for the same files.
     """
     from batchforge import pipeline
+    from batchforge.errors import ProblemList
     from batchforge.requests.artifacts import write_artifacts
     from batchforge.running.run_options import RunOptions
     from batchforge.terminal.problem_text import render_problems
@@ -42,10 +50,12 @@ def command(
 
     chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
     options = RunOptions(allow_unknown_model=allow_unknown_model)
+    problems = ProblemList()
     with pipeline.compiled_offline(chosen.project, chosen.jobs, chosen.target, options) as offline:
-        if offline.warnings:
-            click.echo(render_problems(offline.warnings, color=wants_color(sys.stderr)) + "\n", err=True)
-        manifest = write_artifacts(chosen.project, offline.jobs)
+        problems.items += offline.warnings
+        manifest = write_artifacts(chosen.project, offline.jobs, problems)
+    if problems.warnings:
+        click.echo(render_problems(problems.warnings, color=wants_color(sys.stderr)) + "\n", err=True)
     if output == "json":
         click.echo(to_json(manifest))
         return

@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchforge.commands.options import project_options, project_root, selection_options, target_option
-from batchforge.commands.running import jobs_argument
+from batchforge.commands.options import (
+    jobs_argument,
+    project_options,
+    project_root,
+    selection_options,
+    target_option,
+    unknown_model_option,
+)
 
 if TYPE_CHECKING:
     from batchforge.review.diff_values import ProjectDiff
@@ -36,7 +42,7 @@ _FORMATS = ("text", "json", "markdown", "sarif", "junit", "github")
 @click.option(
     "--rows", "shown_rows", type=click.IntRange(min=0), default=3, show_default=True, help="Show so many rows of a job."
 )
-@click.option("--allow-unknown-model", is_flag=True, help="Take models that this version does not know.")
+@unknown_model_option
 def command(
     job_names: tuple[str, ...],
     select: tuple[str, ...],

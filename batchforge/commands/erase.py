@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchforge.commands.looking import choose_job, print_lines
-from batchforge.commands.options import output_option, project_options, target_option
+from batchforge.commands.options import keys_option, output_option, project_options, target_option
 from batchforge.commands.running import Chosen
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command(name="erase")
 @click.argument("job_name", metavar="JOB")
-@click.option("--key", "keys", multiple=True, metavar="KEY", help="The row with this key. Can be given several times.")
+@keys_option
 @click.option("--where", metavar="CONDITION", help="Rows for which this SQL condition over their columns holds.")
 @click.option("--delete-remote", is_flag=True, help="Also delete, at the API, the batches that hold them.")
 @click.option("--yes", is_flag=True, help="Erase it; without this it is only counted.")

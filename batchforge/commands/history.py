@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from batchforge.commands.looking import choose_job, looking_into, print_lines
+from batchforge.commands.looking import choose_job, print_lines
 from batchforge.commands.options import output_option, project_options, target_option
 
 
@@ -23,6 +23,7 @@ def command(
 ) -> None:
     """Show every answer that a row ever had: its request, commit, model, batch, tokens, price, who ran it, and when."""
     from batchforge.lookup.found_text import history_lines
+    from batchforge.lookup.states import looking_into
     from batchforge.terminal.report import to_json
     from batchforge.terminal.text_layout import terminal_columns
 

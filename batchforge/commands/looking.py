@@ -1,21 +1,15 @@
-"""What the commands share that look things up: the state of a target, and how their lines are printed."""
+"""What the commands share that look things up: the job they are asked about, and how their lines are printed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from batchforge.commands.options import load_files
 from batchforge.commands.running import Chosen
-
-if TYPE_CHECKING:
-    from batchforge.lookup.finding import StateLooker
-    from batchforge.project import Project
-    from batchforge.target import Target
 
 
 def choose_job(job_name: str, target_name: str | None, project_dir: Path | None, cli_vars: dict[str, Any]) -> Chosen:
@@ -30,27 +24,6 @@ def choose_job(job_name: str, target_name: str | None, project_dir: Path | None,
     problems.raise_if_any()
     check_job(job_name, jobs)
     return Chosen(project, project.target(target_name), [jobs[job_name]])
-
-
-@contextmanager
-def looking_into(project: Project, target: Target) -> Iterator[StateLooker]:
-    """
-    Raises:
-        UsageError: BF908 nothing was run against the target yet.
-    """
-    from batchforge.lookup.finding import StateLooker
-    from batchforge.targets import read_state
-
-    with read_state(project, target) as state:
-        if state is None:
-            raise no_state(target)
-        yield StateLooker(state)
-
-
-def no_state(target: Target) -> Exception:
-    from batchforge.errors import UsageError
-
-    return UsageError("BF908", f"There is no state of target `{target.name}` yet.", hint="The first run makes it.")
 
 
 def print_lines(lines: Iterable[str]) -> None:

@@ -73,6 +73,122 @@ def selection_options(function: Function) -> Function:
     return chosen(left_out(function))
 
 
+def jobs_argument(function: Function) -> Function:
+    """`job_names: tuple[str, ...]`."""
+    return click.argument("job_names", nargs=-1, metavar="[JOB]...")(function)
+
+
+def running_options(function: Function) -> Function:
+    """JOB..., --select, --exclude, --target, --project-dir, --vars, --output, and those of `telling_options`."""
+    return jobs_argument(selection_options(target_option(project_options(output_option(telling_options(function))))))
+
+
+def telling_options(function: Function) -> Function:
+    """`quiet: bool`; --verbose and --log-format are kept for `running.telling`."""
+    quiet = click.option("--quiet", "-q", is_flag=True, help="Only the result and warnings, no progress.")
+    verbose = click.option(
+        "--verbose", "-v", is_flag=True, expose_value=False, callback=_keep, help="Also each step of each attempt."
+    )
+    log_format = click.option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        expose_value=False,
+        callback=_keep,
+        help="What is told on stderr: text, or one JSON event a line.",
+    )
+    return quiet(verbose(log_format(function)))
+
+
+def _keep(ctx: click.Context, option: click.Parameter, value: Any) -> None:
+    ctx.meta[f"batchforge.{option.name}"] = value
+
+
+def money_options(function: Function) -> Function:
+    """`max_cost_usd: float | None` and `yes: bool`."""
+    limit = click.option(
+        "--max-cost",
+        "max_cost_usd",
+        type=click.FloatRange(min=0),
+        metavar="USD",
+        help="What it may cost at most. `resume` keeps to the limit of the run that it goes on with, if none is given.",
+    )
+    yes = click.option("--yes", is_flag=True, help="Do not ask, whatever it costs.")
+    return limit(yes(function))
+
+
+def narrowing_options(function: Function) -> Function:
+    """`limit: int | None` and `sample: int | None`."""
+    few = "the full output stays as it is"
+    limit = click.option("--limit", type=click.IntRange(min=1), metavar="N", help=f"Only the first N rows; {few}.")
+    sample = click.option(
+        "--sample", type=click.IntRange(min=1), metavar="N", help=f"Only N rows, always the same ones; {few}."
+    )
+    return limit(sample(function))
+
+
+def mode_option(function: Function) -> Function:
+    """`mode: Literal["batch", "sync"] | None`."""
+    return click.option(
+        "--mode",
+        type=click.Choice(["batch", "sync"]),
+        help="batch: at half price, within a day. sync: one by one, at once. Default: as the job or target says.",
+    )(function)
+
+
+def graph_options(function: Function) -> Function:
+    """`threads: int | None`, `fail_fast: bool` and `defer_to: str | None`."""
+    threads = click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="At most N jobs at work at once. Default: all.",
+    )
+    fail_fast = click.option("--fail-fast", is_flag=True, help="Begin no further job once one has failed.")
+    defer_to = click.option(
+        "--defer-to",
+        metavar="TARGET",
+        help="Jobs that are not selected, and have no answers on this target, give those of TARGET.",
+    )
+    return threads(fail_fast(defer_to(function)))
+
+
+def no_fetch_option(function: Function) -> Function:
+    """`no_fetch: bool`."""
+    return click.option(
+        "--no-fetch", is_flag=True, help="Read the snapshots as they are; ask no database and no object store."
+    )(function)
+
+
+def no_wait_option(function: Function) -> Function:
+    """`no_wait: bool`."""
+    return click.option(
+        "--no-wait", is_flag=True, help="Submit and end; `batchforge collect` fetches the results later."
+    )(function)
+
+
+def submitted_rows_option(function: Function) -> Function:
+    """`submitted_rows: bool`."""
+    return click.option(
+        "--submitted-rows", is_flag=True, help="Write outputs of the rows as submitted, though inputs have moved since."
+    )(function)
+
+
+def unknown_model_option(function: Function) -> Function:
+    """`allow_unknown_model: bool`."""
+    return click.option("--allow-unknown-model", is_flag=True, help="Take models that this version does not know.")(
+        function
+    )
+
+
+def keys_option(function: Function) -> Function:
+    """`keys: tuple[str, ...]`."""
+    return click.option(
+        "--key", "keys", multiple=True, metavar="KEY", help="The row with this key. Can be given several times."
+    )(function)
+
+
 def project_root(project_dir: Path | None) -> Path:
     """The folder that was named, which must be a project; else the nearest one from here upward."""
     from batchforge.project import PROJECT_FILE, find_project

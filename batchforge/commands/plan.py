@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from batchforge.commands.options import project_options, selection_options, target_option
-from batchforge.commands.running import choose, jobs_argument, mode_option, narrowing_options
+from batchforge.commands.options import (
+    jobs_argument,
+    mode_option,
+    narrowing_options,
+    project_options,
+    selection_options,
+    target_option,
+    unknown_model_option,
+)
+from batchforge.commands.running import choose
 
 if TYPE_CHECKING:
     from batchforge.commands.running import Chosen
@@ -41,7 +49,7 @@ if TYPE_CHECKING:
 @click.option("--no-wait", is_flag=True, help="Plan for `run --no-wait`, in which no row can be sent ahead.")
 @click.option("--detailed-exitcode", is_flag=True, help="End with 10 where a run would change something.")
 @click.option("--exact", is_flag=True, help="Ask the API to count the tokens of a few requests; needs a key, is free.")
-@click.option("--allow-unknown-model", is_flag=True, help="Take models that this version does not know.")
+@unknown_model_option
 def command(
     job_names: tuple[str, ...],
     select: tuple[str, ...],
@@ -89,38 +97,17 @@ def command(
         if planned.warnings:
             click.echo(render_problems(planned.warnings, color=wants_color(sys.stderr)) + "\n", err=True)
         if out is not None:
-            _save(out, chosen, planned, include_bodies)
+            _save(out, planned, include_bodies)
         click.echo(_why(planned, chosen, why_key, output) if why_key else _rendered(planned, chosen, output))
         changes = has_changes(planned.plans) or bool(planned.waiting)
     click.get_current_context().exit(10 if changes and detailed_exitcode else 0)
 
 
-def _document(chosen: Chosen, planned: ProjectPlan, bodies: bool) -> dict[str, Any]:
-    from batchforge.git_commit import describe_commit
-    from batchforge.planning.decisions import Resend
-    from batchforge.planning.plan_file import PlannedOptions, plan_document
-    from batchforge.running.money import plan_binding
-
-    options = planned.options
-    return plan_document(
-        planned.plans,
-        planned.notes,
-        plan_binding(chosen.project, chosen.target, planned.plans),
-        PlannedOptions(options.limit, options.sample, options.resend is Resend.ALL),
-        project=chosen.project.name,
-        prices_as_of=chosen.project.price_table(chosen.target).as_of.isoformat(),
-        commit=describe_commit(chosen.project.root),
-        state_serial=planned.state.last_attempt_id() if planned.state else None,
-        waiting=planned.waiting,
-        bodies=bodies,
-    )
-
-
-def _save(out: Path, chosen: Chosen, planned: ProjectPlan, bodies: bool) -> None:
+def _save(out: Path, planned: ProjectPlan, bodies: bool) -> None:
     from batchforge.requests.artifacts import replace_file
     from batchforge.terminal.report import to_json
 
-    document = _document(chosen, planned, bodies)
+    document = planned.document(bodies=bodies)
     replace_file(out, (to_json(document) + "\n").encode())
     click.echo(
         f"Saved as {out}, plan {document['plan_hash'][:12]}. `batchforge run --plan {out}` keeps to it.", err=True
@@ -132,7 +119,7 @@ def _rendered(planned: ProjectPlan, chosen: Chosen, output: str) -> str:
     from batchforge.terminal.report import printable_lines, to_json
 
     if output == "json":
-        return to_json(_document(chosen, planned, bodies=False))
+        return to_json(planned.document())
     if output == "markdown":
         return render_markdown(planned.plans, planned.notes, planned.waiting, target=chosen.target.name)
     has_state = planned.state is not None

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from batchforge.commands.options import project_options, selection_options, target_option
-from batchforge.commands.running import choose, jobs_argument
+from batchforge.commands.options import jobs_argument, project_options, selection_options, target_option
+from batchforge.commands.running import choose
 
 
 @click.group(name="prompts")

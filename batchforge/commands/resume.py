@@ -7,20 +7,14 @@ from typing import Any
 
 import click
 
-from batchforge.commands.running import asker, choose, end, running_options, telling, telling_what_goes_on
+from batchforge.commands.options import money_options, no_wait_option, running_options
+from batchforge.commands.running import asker, choose, end, telling, telling_what_goes_on
 
 
 @click.command(name="resume")
 @running_options
-@click.option("--no-wait", is_flag=True, help="Submit and end; `batchforge collect` fetches the results later.")
-@click.option(
-    "--max-cost",
-    "max_cost_usd",
-    type=click.FloatRange(min=0),
-    metavar="USD",
-    help="What may be sent may cost; left out, the limit of the run that is gone on with holds.",
-)
-@click.option("--yes", is_flag=True, help="Do not ask, whatever it costs.")
+@no_wait_option
+@money_options
 def command(
     job_names: tuple[str, ...],
     select: tuple[str, ...],

@@ -8,25 +8,16 @@ from typing import Any, Literal
 
 import click
 
-from batchforge.commands.running import (
-    asker,
-    choose,
-    end,
-    graph_options,
-    mode_option,
-    running_options,
-    telling,
-    telling_what_goes_on,
-)
+from batchforge.commands.options import graph_options, mode_option, money_options, no_wait_option, running_options
+from batchforge.commands.running import asker, choose, end, telling, telling_what_goes_on
 
 
 @click.command(name="retry")
 @running_options
-@click.option("--max-cost", "max_cost_usd", type=click.FloatRange(min=0), metavar="USD", help="What the run may cost.")
-@click.option("--yes", is_flag=True, help="Do not ask, whatever it costs.")
+@money_options
 @graph_options
 @mode_option
-@click.option("--no-wait", is_flag=True, help="Submit and end; `batchforge collect` fetches the results later.")
+@no_wait_option
 def command(
     job_names: tuple[str, ...],
     select: tuple[str, ...],

@@ -7,18 +7,18 @@ from typing import Any, Literal
 
 import click
 
-from batchforge.commands.running import (
-    asker,
-    choose,
-    end,
+from batchforge.commands.options import (
     graph_options,
     mode_option,
+    money_options,
     narrowing_options,
     no_fetch_option,
+    no_wait_option,
     running_options,
-    telling,
-    telling_what_goes_on,
+    submitted_rows_option,
+    unknown_model_option,
 )
+from batchforge.commands.running import asker, choose, end, telling, telling_what_goes_on
 
 
 @click.command(name="run")
@@ -27,19 +27,16 @@ from batchforge.commands.running import (
 @click.option("--empty", is_flag=True, help="Without any rows: everything is checked, and the output stays.")
 @graph_options
 @mode_option
-@click.option("--no-wait", is_flag=True, help="Submit and end; `batchforge collect` fetches the results later.")
+@no_wait_option
 @click.option("--full-refresh", is_flag=True, help="Ask every row again and pay again. Old answers are kept.")
-@click.option(
-    "--submitted-rows", is_flag=True, help="Write outputs of the rows as submitted, though inputs have moved since."
-)
+@submitted_rows_option
 @click.option(
     "--plan",
     "plan_path",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Send only what this plan, made by `batchforge plan --out`, approved; refuse if more would be sent.",
 )
-@click.option("--max-cost", "max_cost_usd", type=click.FloatRange(min=0), metavar="USD", help="What the run may cost.")
-@click.option("--yes", is_flag=True, help="Do not ask, whatever it costs.")
+@money_options
 @no_fetch_option
 @click.option(
     "--resend-and-risk-paying-twice",
@@ -47,7 +44,7 @@ from batchforge.commands.running import (
     is_flag=True,
     help="Send batches again whose acceptance is uncertain, without waiting for them to appear.",
 )
-@click.option("--allow-unknown-model", is_flag=True, help="Send models that this version does not know.")
+@unknown_model_option
 def command(
     job_names: tuple[str, ...],
     select: tuple[str, ...],

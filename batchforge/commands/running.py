@@ -1,4 +1,4 @@
-"""What the commands that run jobs share: their options, the jobs they mean, and how they end."""
+"""What the commands that run jobs share: the jobs they mean, what they tell meanwhile, and how they end."""
 
 from __future__ import annotations
 
@@ -7,17 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchforge.commands.options import (
-    load_files,
-    output_option,
-    project_options,
-    selection_options,
-    target_option,
-)
+from batchforge.commands.options import load_files
 from batchforge.errors import BatchForgeError
 
 if TYPE_CHECKING:
@@ -28,7 +22,6 @@ if TYPE_CHECKING:
     from batchforge.terminal.progress import Progress
 
 _PROGRESS, _PROJECT = "batchforge.terminal.progress", "batchforge.project"
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,97 +33,8 @@ class Chosen:
     jobs: list[JobSpec]
 
 
-def jobs_argument(function: Function) -> Function:
-    """`job_names: tuple[str, ...]`."""
-    return click.argument("job_names", nargs=-1, metavar="[JOB]...")(function)
-
-
-def running_options(function: Function) -> Function:
-    """JOB..., --select, --exclude, --target, --project-dir, --vars, --output, --quiet, --verbose, --log-format."""
-    quiet = click.option("--quiet", "-q", is_flag=True, help="Only the result and warnings, no progress.")
-    for decorate in (
-        _log_format_option,
-        _verbose_option,
-        quiet,
-        output_option,
-        project_options,
-        target_option,
-        selection_options,
-        jobs_argument,
-    ):
-        function = decorate(function)
-    return function
-
-
-def _verbose_option(function: Function) -> Function:
-    """Read by `telling`."""
-    return click.option(
-        "--verbose", "-v", is_flag=True, expose_value=False, callback=_keep, help="Also each step of each attempt."
-    )(function)
-
-
-def _log_format_option(function: Function) -> Function:
-    """Read by `telling`."""
-    return click.option(
-        "--log-format",
-        type=click.Choice(["text", "json"]),
-        default="text",
-        show_default=True,
-        expose_value=False,
-        callback=_keep,
-        help="What is told on stderr: text, or one JSON event a line.",
-    )(function)
-
-
-def _keep(ctx: click.Context, option: click.Parameter, value: Any) -> None:
-    ctx.meta[f"batchforge.{option.name}"] = value
-
-
 def _kept(name: str, default: Any) -> Any:
     return click.get_current_context().meta.get(f"batchforge.{name}", default)
-
-
-def narrowing_options(function: Function) -> Function:
-    """`limit: int | None` and `sample: int | None`."""
-    few = "the full output stays as it is"
-    limit = click.option("--limit", type=click.IntRange(min=1), metavar="N", help=f"Only the first N rows; {few}.")
-    sample = click.option(
-        "--sample", type=click.IntRange(min=1), metavar="N", help=f"Only N rows, always the same ones; {few}."
-    )
-    return limit(sample(function))
-
-
-def graph_options(function: Function) -> Function:
-    """`threads: int | None`, `fail_fast: bool` and `defer_to: str | None`."""
-    threads = click.option(
-        "--threads",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="At most N jobs at work at once. Default: all.",
-    )
-    fail_fast = click.option("--fail-fast", is_flag=True, help="Begin no further job once one has failed.")
-    defer_to = click.option(
-        "--defer-to",
-        metavar="TARGET",
-        help="Jobs that are not selected, and have no answers on this target, give those of TARGET.",
-    )
-    return threads(fail_fast(defer_to(function)))
-
-
-def mode_option(function: Function) -> Function:
-    """`mode: Literal["batch", "sync"] | None`."""
-    return click.option(
-        "--mode",
-        type=click.Choice(["batch", "sync"]),
-        help="batch: at half price, within a day. sync: one by one, at once. Default: as the job or target says.",
-    )(function)
-
-
-def no_fetch_option(function: Function) -> Function:
-    """`no_fetch: bool`."""
-    return click.option(
-        "--no-fetch", is_flag=True, help="Read the snapshots as they are; ask no database and no object store."
-    )(function)
 
 
 def choose(
@@ -220,15 +124,14 @@ def _notify(value: dict[str, Any], *, has_failed: bool) -> None:
     project: Project | None = click.get_current_context().meta.get(_PROJECT)
     if project is None or not project.notices:
         return
-    from batchforge.events import Event, EventName
+    from batchforge.events import warning
     from batchforge.notify import send_notices
 
     problems = send_notices(project, value, has_failed=has_failed)
     with telling(quiet=False) as progress:
         for problem in problems:
             place = f"{problem.location}: " if problem.location else ""
-            text = f"{problem.code} {place}{problem.message} {problem.hint}"
-            progress(Event(EventName.WARNING, message=text, data={"code": problem.code}))
+            progress(warning(problem.code, f"{place}{problem.message} {problem.hint}"))
 
 
 def _tell_interrupted(text: str) -> None:

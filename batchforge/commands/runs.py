@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from batchforge.commands.looking import looking_into, print_lines
+from batchforge.commands.looking import print_lines
 from batchforge.commands.options import load_files, output_option, project_options, target_option
 
 if TYPE_CHECKING:
@@ -110,6 +110,8 @@ def _short(value: dict[str, Any]) -> dict[str, Any]:
 def _looker(
     target_name: str | None, project_dir: Path | None, cli_vars: dict[str, Any]
 ) -> AbstractContextManager[StateLooker]:
+    from batchforge.lookup.states import looking_into
+
     project, _, problems = load_files(project_dir, cli_vars)
     problems.raise_if_any()
     return looking_into(project, project.target(target_name))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from batchforge.commands.looking import choose_job, looking_into, print_lines
+from batchforge.commands.looking import choose_job, print_lines
 from batchforge.commands.options import output_option, project_options, target_option
 
 _STATUSES = (
@@ -41,6 +41,7 @@ def command(
 ) -> None:
     """Show rows of the last run: what was asked, what came back, what it cost. Asks nobody."""
     from batchforge.lookup.found_text import row_json, row_lines, rows_lines
+    from batchforge.lookup.states import looking_into
     from batchforge.terminal.report import to_json
     from batchforge.terminal.text_layout import terminal_columns
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from batchforge.commands.options import output_option, project_options, selection_options, target_option
-from batchforge.commands.running import choose, jobs_argument
+from batchforge.commands.options import jobs_argument, output_option, project_options, selection_options, target_option
+from batchforge.commands.running import choose
 
 
 @click.command(name="test")

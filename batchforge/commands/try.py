@@ -7,22 +7,30 @@ from typing import Any
 
 import click
 
-from batchforge.commands.options import output_option, project_options, target_option
-from batchforge.commands.running import asker, choose, no_fetch_option, telling
+from batchforge.commands.options import (
+    keys_option,
+    money_options,
+    no_fetch_option,
+    output_option,
+    project_options,
+    target_option,
+    telling_options,
+    unknown_model_option,
+)
+from batchforge.commands.running import asker, choose, telling
 
 
 @click.command(name="try")
 @click.argument("job_name", metavar="JOB")
 @click.option("--limit", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="How many rows.")
-@click.option("--key", "keys", multiple=True, metavar="KEY", help="The row with this key. Can be given several times.")
+@keys_option
 @target_option
 @project_options
 @output_option
-@click.option("--quiet", "-q", is_flag=True, help="Only the result and warnings, no progress.")
-@click.option("--max-cost", "max_cost_usd", type=click.FloatRange(min=0), metavar="USD", help="What it may cost.")
-@click.option("--yes", is_flag=True, help="Do not ask, whatever it costs.")
+@telling_options
+@money_options
 @no_fetch_option
-@click.option("--allow-unknown-model", is_flag=True, help="Send models that this version does not know.")
+@unknown_model_option
 def command(
     job_name: str,
     limit: int,

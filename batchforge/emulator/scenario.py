@@ -43,6 +43,8 @@ FaultKind = Literal[
     "slow",
     "truncate_results",
     "duplicate_results",
+    "omit_results",
+    "unasked_results",
     "reorder_results",
 ]
 RowKind = Literal["errored", "expired", "canceled", "refused", "schema_breaking", "cut", "empty", "thinking_only"]
@@ -59,7 +61,8 @@ class Fault:
     `status`: the answer is this status. `lose_request`: read, never acted upon, connection closed. `lose_answer`: acted
     upon, connection closed before the answer. `cut_request`, `cut_answer`: closed after `at_byte` bytes of the body
     of the request, or of the answer with its head. `slow`: the answer goes out at `bytes_per_s`. `…_results`: the
-    lines of the results are cut in the middle of the last one, sent twice, or sent in another order at every read.
+    lines of the results are cut in the middle of the last one, sent twice, sent without the first one, sent with one
+    more that nobody asked for, or sent in another order at every read.
     """
 
     kind: FaultKind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -188,6 +189,10 @@ def _spoiled(response: Response, fault: Fault | None) -> Response:
         case "duplicate_results":
             twice = (line for line in lines for line in (line, line))
             return replace(response, body=twice)
+        case "omit_results":
+            return replace(response, body=islice(lines, 1, None))
+        case "unasked_results":
+            return replace(response, body=_with_one_more(lines))
         case "reorder_results":
             return replace(response, body=_reordered(lines))
         case _:
@@ -202,6 +207,13 @@ def _without_the_end(lines: Iterator[bytes]) -> Iterator[bytes]:
         last = line
     if last:
         yield last[: max(1, len(last) // 2)]
+
+
+def _with_one_more(lines: Iterator[bytes]) -> Iterator[bytes]:
+    for number, line in enumerate(lines):
+        yield line
+        if number == 0:
+            yield re.sub(rb'"custom_id":"[^"]*"', b'"custom_id":"nobody_asked"', line, count=1)
 
 
 def _reordered(lines: Iterator[bytes]) -> Iterator[bytes]:

@@ -5,7 +5,6 @@ Every step is durable before the next one begins; the order of steps is drawn in
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,25 +14,26 @@ from batchforge.backends.base import BatchBackend, BatchGone, BatchProgress, Rej
 from batchforge.clock import Clock, iso, parse_iso
 from batchforge.documents.file_delivery import FileDelivery
 from batchforge.errors import ApiError, StateError
-from batchforge.events import Event, EventName, Listener, ignore
+from batchforge.events import Event, EventName, Listener, ignore, warning
 from batchforge.execution.disk_room import release, release_all_but, reserve
+from batchforge.execution.intention import RunOf, Timing, intention_of
 from batchforge.execution.leases import LeaseKeeper
 from batchforge.execution.packing import PackedBatch, pack, remove_left_over_bodies
+from batchforge.execution.reading import Reading, stored_facts
 from batchforge.execution.settlement import unfetched_words
-from batchforge.execution.settling import is_asked_by_any, settle
+from batchforge.execution.settling import OnUncertain, is_asked_by_any, settle, undecided
 from batchforge.ledger.pricing import Pricing
 from batchforge.planning.estimate import Phase
 from batchforge.planning.planner import JobPlan
 from batchforge.requests.fingerprint import custom_id
 from batchforge.results import Brought, RequestResult, ResultKind, brought_by
 from batchforge.state.attempts import UNSETTLED, AttemptState
-from batchforge.state.holders import is_alive, let_go, this_holder, was_let_go
+from batchforge.state.holders import is_alive, let_go, was_let_go
 from batchforge.state.records import (
     AttemptMoved,
     AttemptRecord,
     BatchRecord,
     CountTaken,
-    IntendedRequest,
     Intention,
     StateStore,
 )
@@ -57,46 +57,6 @@ RESULT_GONE = "result_gone"
 """Error type of a request whose batch was deleted or archived before its results were read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Seconds, from the target."""
-
-    timeout_s: float
-    settle_after_s: float
-    poll_interval_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class RunOf:
-    """The run that requests are sent in."""
-
-    run_id: str
-    target: str
-    month_limit_pico_usd: int | None = None
-
-
-def intention_of(plan: JobPlan, phase: Phase, run: RunOf, requests: Sequence[IntendedRequest]) -> Intention:
-    """What is written down before some of a phase's requests are sent; they reserve the most that they can cost."""
-    spec, skeleton = plan.compiled.spec, plan.compiled.template.skeleton
-    return Intention(
-        run_id=run.run_id,
-        job=spec.name,
-        target=run.target,
-        mode=plan.settings.mode,
-        model=spec.model,
-        max_tokens=spec.max_tokens,
-        skeleton_id=skeleton.skeleton_id,
-        skeleton=skeleton.text,
-        holder=this_holder(),
-        phase=phase.name,
-        caching=plan.caching_in(phase),
-        shape=plan.shape,
-        estimated_input_tokens=plan.estimated_input_tokens(requests),
-        ceiling_pico_usd=plan.bound_pico_usd(requests),
-        month_limit_pico_usd=run.month_limit_pico_usd,
-    )
-
-
 @dataclass(slots=True)
 class Executor:
     state: StateStore
@@ -118,6 +78,7 @@ class Executor:
     _next_poll: dict[int, float] = field(default_factory=dict)
     _polls: dict[int, int] = field(default_factory=dict)
     _failures: dict[int, int] = field(default_factory=dict)
+    _notes: dict[int, str] = field(default_factory=dict)
 
     def submit(self, plan: JobPlan, phase: Phase, run: RunOf) -> int:
         """Send one phase of a plan; returns the number of requests that were accepted.
@@ -180,7 +141,7 @@ class Executor:
         for attempt in self.state.open_attempts():
             batch = self.state.batch(attempt.batch_id) if attempt.batch_id and attempt.job not in jobs else None
             if batch is not None and (words := unfetched_words(batch, attempt.job, self.clock.now())):
-                self._tell(EventName.WARNING, attempt.job, words, batch_id=batch.batch_id)
+                self.listen(warning("BF609", words, attempt.job, batch_id=batch.batch_id))
 
     # ---- sending
 
@@ -323,14 +284,20 @@ class Executor:
                 may_resend=self.on_uncertain.may_resend(attempt.ceiling_pico_usd),
             )
         except Unavailable as exc:
-            self._tell(EventName.WAITING, attempt.job, f"attempt {attempt.attempt_id} is uncertain; no list: {exc}")
+            self._tell_uncertain(attempt, f"its batch cannot be looked for: {exc}")
             return
         for batch_id in verdict.foreign_batch_ids:
             self.state.disown_batch(batch_id, f"holds nothing of attempt {attempt.attempt_id}")
         if verdict.to_state is None:
-            self._tell(EventName.WAITING, attempt.job, f"attempt {attempt.attempt_id} is uncertain: {verdict.note}")
+            self._tell_uncertain(attempt, verdict.note)
         else:
             self._move(attempt, verdict.to_state, batch_id=verdict.batch_id, note=verdict.note)
+
+    def _tell_uncertain(self, attempt: AttemptRecord, note: str) -> None:
+        """Once, and again when something has changed: it is looked at every few seconds."""
+        if self._notes.get(attempt.attempt_id) != note:
+            self._notes[attempt.attempt_id] = note
+            self._tell(EventName.WAITING, attempt.job, f"attempt {attempt.attempt_id} is uncertain: {note}")
 
     # ---- collecting
 
@@ -416,7 +383,7 @@ class Executor:
         assert attempt.batch_id is not None
         if self.state.attempt(attempt.attempt_id).state is not AttemptState.ENDED:
             return  # others have stored them
-        reading = _Reading(set(self.state.claimed(attempt.attempt_id)))
+        reading = Reading(set(self.state.claimed(attempt.attempt_id)))
         try:
             for results in in_chunks(self.backend.results(attempt.batch_id), _RESULTS_PER_STEP):
                 if not reading.has_begun and not reading.knows_any(results):
@@ -445,17 +412,20 @@ class Executor:
         delay_s = exc.retry_after_s or self._poll_delay_s(attempt.attempt_id)
         self._due_in(attempt.attempt_id, delay_s)
 
-    def _keep(self, attempt: AttemptRecord, reading: _Reading, results: Sequence[RequestResult]) -> None:
+    def _keep(self, attempt: AttemptRecord, reading: Reading, results: Sequence[RequestResult]) -> None:
         asked, repeated, unasked = reading.sort(results)
         priced = [self.pricing.priced(result, is_batch=attempt.mode == "batch") for result in asked]
         stored = self.state.store_results(attempt.attempt_id, priced).stored
         new = brought_by(stored)
         self.brought[attempt.job] = self.brought.get(attempt.job, Brought()) + new
         reading.usage += new if len(stored) == len(priced) else brought_by(priced)
-        for what, names in (("given twice", repeated), ("given without having been asked for", unasked)):
+        for code, what, names in (
+            ("BF610", "given twice", repeated),
+            ("BF611", "given without having been asked for", unasked),
+        ):
             if names:
                 message = f"{len(names)} results of {attempt.batch_id} were {what}, first {names[0]}; left out"
-                self._tell(EventName.WARNING, attempt.job, message, custom_ids=names[:5])
+                self.listen(warning(code, message, attempt.job, custom_ids=names[:5]))
         self._tell(
             EventName.RESULTS_STORED,
             attempt.job,
@@ -465,12 +435,12 @@ class Executor:
             **stored_facts(priced),
         )
 
-    def _name_missing(self, attempt: AttemptRecord, reading: _Reading) -> None:
+    def _name_missing(self, attempt: AttemptRecord, reading: Reading) -> None:
         if not reading.left:
             return
         first = custom_id(*min(reading.left))
         message = f"{len(reading.left)} requests of {attempt.batch_id} have no result, first {first}"
-        self._tell(EventName.WARNING, attempt.job, message)
+        self.listen(warning("BF612", message, attempt.job))
         self._store_errors(
             attempt, reading.left, MISSING_RESULT, f"batch {attempt.batch_id} ended without a result for it"
         )
@@ -498,7 +468,7 @@ class Executor:
         self._store_errors(attempt, names, RESULT_GONE, f"batch {attempt.batch_id} is gone: {reason}")
         self._move(attempt, AttemptState.GONE, note=reason)
         message = f"batch {attempt.batch_id} is gone before its results were stored: {reason}"
-        self._tell(EventName.WARNING, attempt.job, message)
+        self.listen(warning("BF613", message, attempt.job))
 
     # ---- small things
 
@@ -569,72 +539,3 @@ class Executor:
 
 def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-@dataclass(frozen=True, slots=True)
-class OnUncertain:
-    """What is done with a batch that may have been accepted, and was not listed in time."""
-
-    asks_always: bool = False
-    ask_above_usd: float = 10.0
-    """A batch that can cost more than this is never sent again without a person's word."""
-
-    def may_resend(self, ceiling_pico_usd: int | None) -> bool:
-        if self.asks_always or ceiling_pico_usd is None:
-            return False
-        return ceiling_pico_usd <= self.ask_above_usd * 1e12
-
-
-def undecided(attempt: AttemptRecord) -> ApiError:
-    return ApiError(
-        "BF606",
-        f"attempt {attempt.attempt_id} of {attempt.job} ({attempt.request_count:,} requests, sent {attempt.sent_at}) "
-        f"may have been accepted: {attempt.note}",
-        hint="Look at the batches of the workspace. `batchforge adopt BATCH_ID` takes one for it; "
-        "`batchforge run --resend-and-risk-paying-twice` sends it again.",
-    )
-
-
-def stored_facts(results: Sequence[RequestResult]) -> dict[str, object]:
-    """What an event says of results that were just stored."""
-    total = brought_by(results)
-    return {
-        "results": dict(Counter(result.kind.value for result in results)),
-        "cost_usd": round(total.cost_usd, 9),
-        "input_tokens": total.usage.prompt_tokens,
-        "output_tokens": total.usage.output_tokens,
-    }
-
-
-class _Reading:
-    """What has been read of one batch's results: which requests are still without one, and what should not be there."""
-
-    def __init__(self, claimed: set[tuple[bytes, int]]) -> None:
-        self.left = claimed
-        self._names = {custom_id(*name): name for name in claimed}
-        self.stored = 0
-        self.usage = Brought()
-
-    @property
-    def has_begun(self) -> bool:
-        return self.stored > 0
-
-    def knows_any(self, results: Sequence[RequestResult]) -> bool:
-        return any(result.custom_id in self._names for result in results)
-
-    def sort(self, results: Sequence[RequestResult]) -> tuple[list[RequestResult], list[str], list[str]]:
-        """(asked, custom_ids that came a second time, custom_ids that nobody asked for)"""
-        asked: list[RequestResult] = []
-        repeated: list[str] = []
-        unasked: list[str] = []
-        for result in results:
-            name = self._names.get(result.custom_id)
-            if name is None:
-                unasked.append(result.custom_id)
-            elif name not in self.left:
-                repeated.append(result.custom_id)
-            else:
-                self.left.discard(name)
-                asked.append(result)
-        self.stored += len(asked)
-        return asked, repeated, unasked

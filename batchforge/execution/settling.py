@@ -10,6 +10,7 @@ from itertools import islice
 
 from batchforge.backends.base import BatchBackend, BatchGone, BatchListing, BatchProgress
 from batchforge.clock import Clock, parse_iso
+from batchforge.errors import ApiError
 from batchforge.requests.fingerprint import parse_custom_id
 from batchforge.state.attempts import UNSETTLED, AttemptState
 from batchforge.state.records import AttemptRecord, RequestRecord, StateReader
@@ -50,9 +51,9 @@ def settle(
         Unavailable: the list cannot be had now.
     """
     assert attempt.sent_at is not None
-    waited_s = (clock.now() - parse_iso(attempt.sent_at)).total_seconds()
-    listing = backend.list_recent(waited_s + _SLACK_S + _DATE_HEADER_STEP_S)
-    candidates = _candidates(attempt, listing, clock.now(), timeout_s, state.known_batch_ids())
+    now = clock.now()
+    listing, waited_s = _listed_since(parse_iso(attempt.sent_at), now, backend)
+    candidates = _candidates(attempt, listing, now, timeout_s, state.known_batch_ids())
     ours, possible, foreign = _look_into(attempt, candidates, state, backend)
     if ours is None and len(possible) == 1 and not _rivals(attempt, state):
         ours = possible[0]
@@ -62,19 +63,38 @@ def settle(
         names = ", ".join(batch.batch_id for batch in possible)
         return Verdict(None, f"it could be {names}; the custom_ids will tell once it has ended", None, foreign)
     if waited_s < settle_after_s:
-        left_s = settle_after_s - waited_s
-        return Verdict(None, f"not listed yet; taken for lost in {left_s:.0f} s if it does not appear", None, foreign)
+        lost_at = now + timedelta(seconds=settle_after_s - waited_s, minutes=1)
+        note = f"not listed yet; taken for lost if it does not appear by {lost_at:%Y-%m-%d %H:%M} UTC"
+        return Verdict(None, note, None, foreign)
     note = f"not listed {waited_s:.0f} s after it was sent"
     if attempt.state is AttemptState.AMBIGUOUS:
         return Verdict(None, f"{note}; a person decides", None, foreign)
     return Verdict(AttemptState.ASSUMED_LOST if may_resend else AttemptState.AMBIGUOUS, note, None, foreign)
 
 
+def _listed_since(sent: datetime, now: datetime, backend: BatchBackend) -> tuple[BatchListing, float]:
+    """The batches since then, and for how many seconds that has been so at least.
+
+    Where our clock and the server's differ, ours may have been set since: the list goes back as far as either says,
+    and no more time has passed than either says.
+    """
+    by_ours = (now - sent).total_seconds()
+    listing = backend.list_recent(max(by_ours, 0.0) + _SLACK_S + _DATE_HEADER_STEP_S)
+    skew_s = _skew(listing, now).total_seconds()
+    if skew_s > _SLACK_S:
+        listing = backend.list_recent(max(by_ours, 0.0) + skew_s + _SLACK_S + _DATE_HEADER_STEP_S)
+    return listing, by_ours + skew_s if skew_s < -_SLACK_S else by_ours
+
+
+def _skew(listing: BatchListing, now: datetime) -> timedelta:
+    return listing.server_time - now if listing.server_time else timedelta()
+
+
 def _candidates(
     attempt: AttemptRecord, listing: BatchListing, now: datetime, timeout_s: float, known: set[str]
 ) -> list[BatchProgress]:
     assert attempt.sent_at is not None
-    skew = (listing.server_time - now) if listing.server_time else timedelta()
+    skew = _skew(listing, now)
     sent = parse_iso(attempt.sent_at)
     # Our clock may have been set since: then it was right before, or is right now.
     first = min(sent, sent + skew) - timedelta(seconds=_SLACK_S + _DATE_HEADER_STEP_S)
@@ -153,4 +173,28 @@ def is_asked_by_any(custom_ids: Iterable[str], state: StateReader) -> bool:
         claim.ordinal == ordinal
         for request_id, ordinal in names
         for claim in records.get(request_id, RequestRecord()).claims
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OnUncertain:
+    """What is done with a batch that may have been accepted, and was not listed in time."""
+
+    asks_always: bool = False
+    ask_above_usd: float = 10.0
+    """A batch that can cost more than this is never sent again without a person's word."""
+
+    def may_resend(self, ceiling_pico_usd: int | None) -> bool:
+        if self.asks_always or ceiling_pico_usd is None:
+            return False
+        return ceiling_pico_usd <= self.ask_above_usd * 1e12
+
+
+def undecided(attempt: AttemptRecord) -> ApiError:
+    return ApiError(
+        "BF606",
+        f"attempt {attempt.attempt_id} of {attempt.job} ({attempt.request_count:,} requests, sent {attempt.sent_at}) "
+        f"may have been accepted: {attempt.note}",
+        hint="Look at the batches of the workspace. `batchforge adopt BATCH_ID` takes one for it; "
+        "`batchforge run --resend-and-risk-paying-twice` sends it again.",
     )

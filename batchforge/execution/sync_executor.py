@@ -18,9 +18,9 @@ from batchforge.backends.base import MessagesBackend, Pace, Reply, ReplyKind
 from batchforge.clock import Clock
 from batchforge.documents.file_delivery import FileDelivery
 from batchforge.errors import ApiError
-from batchforge.events import Event, EventName, Listener, ignore
+from batchforge.events import Event, EventName, Listener, ignore, warning
 from batchforge.execution.brake import Brake
-from batchforge.execution.executor import RunOf, Timing, intention_of
+from batchforge.execution.intention import RunOf, Timing, intention_of
 from batchforge.ledger.pricing import Pricing
 from batchforge.planning.estimate import Phase
 from batchforge.planning.plan_rows import PlannedRow
@@ -315,7 +315,7 @@ class _Sending:
         self.stored += len(report.stored)
         if report.unasked:
             message = f"{len(report.unasked)} answers came after another process had taken over; they are lost"
-            self._tell(EventName.WARNING, message)
+            self.executor.listen(warning("BF614", message, self.plan.job))
         self._has_results(attempt, len(results))
 
     def _has_results(self, attempt: _OpenAttempt, count: int) -> None:

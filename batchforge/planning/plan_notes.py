@@ -10,16 +10,14 @@ from typing import Any
 
 import msgspec
 
-from batchforge.claude_models import context_limit_tokens, find_model
+from batchforge.errors import Problem
 from batchforge.planning.budget import usd_words
 from batchforge.planning.cache_order import proposed_orders
 from batchforge.planning.planner import JobPlan
+from batchforge.requests.context_window import ContextCheck
 from batchforge.requests.request import Hole
 from batchforge.state.records import StateReader
 
-MOST_BYTES_A_TOKEN = 12
-"""No ordinary text has tokens of more bytes on average, so bytes over this are fewer tokens than there are."""
-_NEAR_THE_LIMIT = 0.9
 _SHORTEST_SHARED_BYTES = 1_000
 """Two jobs that agree in fewer bytes were hardly meant to share a prefix."""
 _SHOWN_CHARACTERS = 40
@@ -40,7 +38,7 @@ def plan_notes(plans: Sequence[JobPlan], state: StateReader | None, target: str)
     for plan in plans:
         if not plan.requests_to_send:
             continue
-        found[plan.job] += context_notes(plan)
+        found[plan.job] += [f"{problem.code} {problem.message}" for problem in context_problems(plan)]
         found[plan.job] += _changing_notes(plan, state, target)
         found[plan.job] += _order_notes(plan)
     for one, other in combinations((plan for plan in plans if plan.requests_to_send), 2):
@@ -51,28 +49,15 @@ def plan_notes(plans: Sequence[JobPlan], state: StateReader | None, target: str)
 # ---- the context window
 
 
-def context_notes(plan: JobPlan) -> Iterator[str]:
+def context_problems(plan: JobPlan) -> Iterator[Problem]:
     """Rows that surely do not fit into the model's context window, or else that the largest one comes near to it."""
-    model = find_model(plan.compiled.spec.model)
-    if model is None or not plan.requests_to_send:
+    check, template = ContextCheck(plan.compiled.spec), plan.compiled.template
+    largest_tokens = plan.largest_body_bytes * plan.tokens_per_byte
+    if not plan.requests_to_send or not check.is_near(largest_tokens):
         return
-    limit, template = context_limit_tokens(model), plan.compiled.template
-    if plan.largest_body_bytes * plan.tokens_per_byte + plan.compiled.spec.max_tokens < _NEAR_THE_LIMIT * limit:
-        return
-    too_long = [
-        planned.row
-        for planned in plan.to_send()
-        if template.body_bytes(planned.pieces or ()) / MOST_BYTES_A_TOKEN > limit
-    ]
-    if too_long:
-        first = f"the row `{too_long[0].key}` ({too_long[0].place})"
-        yield f"{len(too_long):,} rows surely exceed the {limit:,} tokens of {model.id}'s context window, first {first}"
-        return
-    largest = plan.largest_body_bytes * plan.tokens_per_byte
-    yield (
-        f"the largest request has about {largest:,.0f} tokens, with {plan.compiled.spec.max_tokens:,} for the answer; "
-        f"{model.id}'s context window holds {limit:,}"
-    )
+    for planned in plan.to_send():
+        check.take(planned.row.key, planned.row.place, template.body_bytes(planned.pieces or ()))
+    yield from check.warnings(largest_tokens)
 
 
 # ---- what changes from run to run

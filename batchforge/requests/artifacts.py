@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from batchforge.claude_models import find_model
+from batchforge.errors import ProblemList
 from batchforge.project import Project
 from batchforge.requests.compiler import CompiledJob
+from batchforge.requests.context_window import ContextCheck
 from batchforge.requests.fingerprint import custom_id
 from batchforge.requests.request import BlockedRow, MessageRequest
+from batchforge.token_estimate import estimate_params_tokens
 
 MANIFEST_VERSION = 1
 
 
-def write_artifacts(project: Project, jobs: Sequence[CompiledJob]) -> dict[str, Any]:
-    """Write every request as it would be sent, and the manifest over them; returns the manifest."""
-    entries = {job.spec.name: _write_requests(job, project.compiled_path(job.spec.name)) for job in jobs}
+def write_artifacts(project: Project, jobs: Sequence[CompiledJob], problems: ProblemList) -> dict[str, Any]:
+    """Write every request as it would be sent, and the manifest over them; returns the manifest.
+
+    What comes near to the model's context window goes into `problems`, as warnings.
+    """
+    entries = {job.spec.name: _write_requests(job, project.compiled_path(job.spec.name), problems) for job in jobs}
     manifest = {
         "manifest_version": MANIFEST_VERSION,
         "batchforge_version": version("batchforge"),
@@ -51,12 +58,13 @@ def replace_file(path: Path, data: bytes) -> None:
     unfinished.replace(path)
 
 
-def _write_requests(job: CompiledJob, path: Path) -> Mapping[str, Any]:
+def _write_requests(job: CompiledJob, path: Path, problems: ProblemList) -> Mapping[str, Any]:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
     digest = hashlib.sha256()
     requests = size = 0
     blocked: list[BlockedRow] = []
+    check, largest = ContextCheck(job.spec), _Largest()
     with unfinished.open("wb") as file:
         for row, line in request_lines(job):
             if isinstance(row, BlockedRow):
@@ -66,8 +74,26 @@ def _write_requests(job: CompiledJob, path: Path) -> Mapping[str, Any]:
             digest.update(line)
             requests += 1
             size += len(line)
+            check.take(row.key, row.place, len(line))
+            largest.take(row, len(line))
     unfinished.replace(path)
+    problems.items += check.warnings(largest.tokens(job))
     return _entry(job, requests, size, digest.hexdigest(), blocked)
+
+
+@dataclass(slots=True)
+class _Largest:
+    """The request with the longest body."""
+
+    row: MessageRequest | None = None
+    size_bytes: int = 0
+
+    def take(self, row: MessageRequest, size_bytes: int) -> None:
+        if size_bytes > self.size_bytes:
+            self.row, self.size_bytes = row, size_bytes
+
+    def tokens(self, job: CompiledJob) -> float:
+        return estimate_params_tokens(job.params_of(self.row), find_model(job.spec.model)) if self.row else 0.0
 
 
 def _entry(job: CompiledJob, requests: int, size: int, digest: str, blocked: Sequence[BlockedRow]) -> Mapping[str, Any]:

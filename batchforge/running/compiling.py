@@ -8,7 +8,7 @@ from datetime import date
 from functools import partial
 
 from batchforge.errors import BatchForgeError, ProblemList, UsageError
-from batchforge.events import Event, EventName, Listener
+from batchforge.events import Listener, warning
 from batchforge.inputs import read_input
 from batchforge.planning.planner import PlanSettings
 from batchforge.project import Project
@@ -114,5 +114,4 @@ def tell_warnings(problems: ProblemList, listen: Listener) -> None:
     for problem in problems.warnings:
         place = f"{problem.location}: " if problem.location else ""
         text = problem.message if problem.message.endswith((".", "?", "!")) else f"{problem.message}."
-        message = f"{problem.code} {place}{text} {problem.hint}".rstrip()
-        listen(Event(EventName.WARNING, message=message, data={"code": problem.code}))
+        listen(warning(problem.code, f"{place}{text} {problem.hint}".rstrip()))

@@ -34,7 +34,7 @@ class Approval:
             check_within(saved, plans, plan_binding(self.run.project, self.run.target, plans))
         self.check_limits(plans)
         for job, message in cost_warnings(plans):
-            self.run.warn(job, message)
+            self.run.warn("BF813", message, job)
         if not (is_approved or saved is not None):
             self._confirm(plans)
         self.passed.update({plan.job: plan for plan in plans})

@@ -297,27 +297,36 @@ class Runner:
         except BatchGone:
             return  # a server that has no batches holds no lost answers
         except Unavailable as exc:
-            self.run.warn("", f"the API's batches cannot be listed, to look for lost answers: {exc}")
+            self.run.warn("BF615", f"the API's batches cannot be listed, to look for lost answers: {exc}")
             return
         if found.answers:
-            self.run.warn("", f"recovered {found.answers:,} answers of {found.batches:,} earlier batches from the API")
+            message = f"recovered {found.answers:,} answers of {found.batches:,} earlier batches from the API"
+            self.run.warn("BF616", message)
         if found.in_progress:
-            self.run.warn(
-                "",
-                f"{found.in_progress:,} batches in the workspace are in progress that this state does not know. If "
-                "they are this project's, from a state that was lost, stop here: `batchforge state recover` reads them "
-                "when they have ended, and nothing is paid twice",
-            )
-            if self.run.options.ask is not None and not self.run.options.ask("Send all the same?"):
-                raise BudgetExceeded("BF806", "not confirmed; nothing was sent")
+            self._decide_on_unknown(found.in_progress)
+
+    def _decide_on_unknown(self, count: int) -> None:
+        """Batches in progress may be this project's, from a state that was lost: then sending would pay twice."""
+        options = self.run.options
+        are = "a batch is" if count == 1 else f"{count:,} batches are"
+        message = f"{are} in progress in the workspace that this state does not know"
+        hint = (
+            "If they may be this project's, from a state that was lost, wait until they have ended: "
+            "`batchforge state recover` reads them, and nothing is paid twice."
+        )
+        agreed = options.yes or options.resend_uncertain
+        if options.ask is None and not agreed:
+            raise BudgetExceeded("BF617", f"{message}; nothing was sent", hint=f"{hint} If not, give --yes.")
+        self.run.warn("BF617", f"{message}. {hint}")
+        if options.ask is not None and not agreed and not options.ask("Send all the same?"):
+            raise BudgetExceeded("BF806", "not confirmed; nothing was sent")
 
     def _give_up_uncertain(self, names: list[str]) -> None:
         from batchforge.execution import recovery
 
         for attempt in recovery.give_up_uncertain(self.run.state, names):
-            self.run.warn(
-                attempt.job, f"attempt {attempt.attempt_id} is taken for lost on your word; it may be paid twice"
-            )
+            message = f"attempt {attempt.attempt_id} is taken for lost on your word; it may be paid twice"
+            self.run.warn("BF618", message, attempt.job)
 
 
 def find_settled(

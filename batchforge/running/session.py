@@ -12,7 +12,7 @@ import msgspec
 
 from batchforge.clock import Clock, SystemClock, iso
 from batchforge.errors import BatchForgeError
-from batchforge.events import Event, EventName, Listener, ignore
+from batchforge.events import Event, EventName, Listener, ignore, warning
 from batchforge.execution.brake import Brake
 from batchforge.execution.disk_room import disk_error
 from batchforge.file_marks import FileMark, are_unchanged
@@ -145,7 +145,8 @@ class Session:
 
         deleted = delete_stored(self.state, self.backend, self.target.name)
         for batch_id, reason in deleted.failures.items():
-            self.warn("", f"batch {batch_id} could not be deleted at the API, the next run tries again: {reason}")
+            message = f"batch {batch_id} could not be deleted at the API, the next run tries again: {reason}"
+            self.warn("BF619", message)
 
     def note(self, plans: Sequence[JobPlan], *, is_approved: bool) -> None:
         """Jobs that join an approved run are in its record once they are approved themselves."""
@@ -171,8 +172,8 @@ class Session:
     def brought(self, job: str) -> Brought:
         return self.executor.brought.get(job, Brought())
 
-    def warn(self, job: str, message: str) -> None:
-        self.listen(Event(EventName.WARNING, job, message))
+    def warn(self, code: str, message: str, job: str = "") -> None:
+        self.listen(warning(code, message, job))
 
 
 @contextmanager
@@ -186,8 +187,10 @@ def open_session(
 ) -> Iterator[Session]:
     """The target's state and backends, closed at the end; `upstream` reads that state from now on."""
     from batchforge.documents.file_delivery import FileDelivery
-    from batchforge.execution.executor import Executor, OnUncertain, Timing
+    from batchforge.execution.executor import Executor
+    from batchforge.execution.intention import Timing
     from batchforge.execution.leases import LeaseKeeper
+    from batchforge.execution.settling import OnUncertain
     from batchforge.execution.sync_executor import SyncExecutor
     from batchforge.ledger.pricing import Pricing
     from batchforge.targets import open_target

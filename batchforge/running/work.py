@@ -14,7 +14,7 @@ from batchforge.planning.approval import PlannedRun, check_resumed
 from batchforge.planning.budget import check_gate
 from batchforge.planning.caching import LIFE_S
 from batchforge.planning.estimate import Phase
-from batchforge.planning.plan_notes import context_notes
+from batchforge.planning.plan_notes import context_problems
 from batchforge.planning.plan_rows import Action
 from batchforge.planning.planner import JobPlan, PlanSettings, plan_job
 from batchforge.requests.compiler import CompiledJob
@@ -111,7 +111,7 @@ class Sender:
     def _leave_the_rest(self, work: Work, phase: Phase) -> None:
         rest = sum(each.requests for each in work.left)
         first = f"{phase.requests:,} of {phase.requests + rest:,} requests went first ({phase.name})"
-        self.run.warn(work.name, f"{first}; `batchforge resume` sends the others when they have ended")
+        self.run.warn("BF811", f"{first}; `batchforge resume` sends the others when they have ended", work.name)
         work.left.clear()
 
     def _is_cold_by_now(self, plan: JobPlan, phase: Phase, began: datetime) -> bool:
@@ -123,9 +123,10 @@ class Sender:
         is_cold = waited_s > _USABLE_SHARE_OF_LIFE * LIFE_S[life]
         if is_cold:
             self.run.warn(
-                plan.job,
+                "BF812",
                 f"the row that went first took {waited_s / 60:,.0f} minutes, and what it put into the cache lives for "
                 f"{life}: the others are sent without cache marks, which would now cost more than they save",
+                plan.job,
             )
         return is_cold
 
@@ -145,11 +146,12 @@ class Sender:
             raise
         self.run.listen(Event(EventName.JOB_PLANNED, plan.job, plan_words(plan), _plan_data(plan)))
         for row in plan.first_blocked:
-            self.run.warn(plan.job, f"{row.place}: {row.blocked_code} {row.blocked_reason}; this row is not asked")
-        for note in context_notes(plan):
-            self.run.warn(plan.job, note)
+            self.run.warn(row.blocked_code or "", f"{row.place}: {row.blocked_reason}; this row is not asked", plan.job)
+        for problem in context_problems(plan):
+            self.run.warn(problem.code, problem.message, plan.job)
         if plan.row_count >= 10 and plan.distinct_requests < plan.row_count / 2:
-            self.run.warn(plan.job, f"{plan.row_count:,} rows make only {plan.distinct_requests:,} distinct requests")
+            message = f"{plan.row_count:,} rows make only {plan.distinct_requests:,} distinct requests"
+            self.run.warn("BF414", message, plan.job)
         return plan
 
     def _plan_settings(self) -> PlanSettings:
@@ -184,7 +186,7 @@ class Sender:
         state.save_manifest(manifest, plan.manifest_rows())
 
     def _submit(self, plan: JobPlan, phase: Phase) -> None:
-        from batchforge.execution.executor import RunOf
+        from batchforge.execution.intention import RunOf
 
         run = RunOf(self.run.run_id, self.run.target.name, self.approval.limits.month_pico_usd)
         is_sync = plan.is_sync(phase)

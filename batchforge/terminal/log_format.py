@@ -119,7 +119,11 @@ EVENTS: Mapping[str, EventMeaning] = {
     ),
     "warning": EventMeaning(
         "Something will disappoint, or is not as it should be.",
-        {"code": "A code to look up with `batchforge explain`, where there is one.", "custom_ids": "A few examples."},
+        {
+            "code": "For `batchforge explain`.",
+            **_BATCH_ID,
+            "custom_ids": "A few examples.",
+        },
     ),
     "problem": EventMeaning(
         "Why the command ended without doing its work.",

@@ -176,6 +176,24 @@ def test_result_lines_can_come_twice(emulator: EmulatorServer, wire: Wire) -> No
     assert raw_results(wire, batch_id)[:-1] == [line for line in whole for _ in range(2)]
 
 
+def test_a_result_line_can_be_left_out(emulator: EmulatorServer, wire: Wire) -> None:
+    batch_id = wire.create(rows(10))["id"]
+    wire.ended(batch_id)
+    whole = raw_results(wire, batch_id)
+    emulator.faults.add(Fault(kind="omit_results"))
+    assert raw_results(wire, batch_id) == whole[1:]
+
+
+def test_a_result_line_can_come_that_nobody_asked_for(emulator: EmulatorServer, wire: Wire) -> None:
+    batch_id = wire.create(rows(10))["id"]
+    wire.ended(batch_id)
+    whole = raw_results(wire, batch_id)
+    emulator.faults.add(Fault(kind="unasked_results"))
+    more = raw_results(wire, batch_id)
+    assert [more[0], *more[2:]] == whole
+    assert json.loads(more[1])["custom_id"] == "nobody_asked"
+
+
 def test_result_lines_can_come_in_another_order_at_each_reading(emulator: EmulatorServer, wire: Wire) -> None:
     batch_id = wire.create(rows(100))["id"]
     wire.ended(batch_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from pathlib import Path
@@ -172,3 +173,18 @@ def test_a_try_appears_among_the_runs_and_does_not_hide_an_unfinished_one(projec
 
 def test_answers_of_the_emulator_are_called_so(project: ProjectFiles) -> None:
     assert "come from the emulator" in project.cli("try", JOB_NAME, "-t", "local", "-q").stdout
+
+
+def test_it_tells_what_happens_as_a_run_does(many: ProjectFiles) -> None:
+    said = many.cli("try", "about", "--limit", "2", "--log-format", "json")
+    events = [json.loads(line) for line in said.stderr.splitlines()]
+    assert [event["event"] for event in events][:2] == ["run_started", "job_planned"]
+    assert "attempt 2: closed" in many.cli("try", "about", "--limit", "4", "-v").stderr
+    assert many.cli("try", "about", "--limit", "5", "-q").stderr == ""
+
+
+def test_debug_can_stand_behind_any_command(many: ProjectFiles) -> None:
+    said = many.cli("try", "abuot", "--debug")
+    assert said.exit_code == 2
+    assert "Traceback" in said.stderr
+    assert "Traceback" not in many.cli("try", "abuot").stderr
