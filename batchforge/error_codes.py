@@ -1266,6 +1266,33 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Run the job. Where a run held its output back, the candidates lie beside the output's place.",
         "BF705 outputs/tickets.parquet: there is no output of classify_tickets yet",
     ),
+    "BF706": ErrorCode(
+        "There is no such table",
+        "`output: {table: ...}` names one that the database does not have.",
+        "Make it, or let it be made by the answer's schema: `create: true`.",
+        "BF706 jobs/label.yml:4:1: there is no table reviews_labelled",
+    ),
+    "BF707": ErrorCode(
+        "A table is not what the output needs",
+        "It lacks a column of the output, holds one of another type, or has one that must have a value and gets none. "
+        "It is asked before anything is sent, and again when the rows are written.",
+        "Change the table with ALTER TABLE, or the output's `fields` or `columns`.",
+        "BF707 jobs/label.yml:4:1: the table reviews_labelled is not what the output needs: it has no column 'label' "
+        "(text)",
+    ),
+    "BF708": ErrorCode(
+        "A key does not name one row of a table",
+        "Two rows of the output have the same key, or one has none; an upsert would keep one of them by chance.",
+        "Add a column to the output's `key`, or use `mode: append` or `replace`.",
+        "BF708 jobs/label.yml:4:1: `key: id` does not name one row of the output: 7 is there more than once or empty",
+    ),
+    "BF709": ErrorCode(
+        "A table cannot be written with these settings",
+        "An upsert has no key, its key is no column of the output, or two targets would write one table: the answers "
+        "of one would replace those of the other.",
+        "Set `key`, or give each target a connection of its own.",
+        "BF709 jobs/triage/classify_tickets.yml:7:1: the table labelled needs a `key`",
+    ),
     "BF710": ErrorCode(
         "A test asks for a column that the output does not have",
         "The name is misspelt, or `output: columns` leaves the column out. It is told before anything is sent.",

@@ -22,6 +22,7 @@ from batchforge.requests.request import MessageRequest
 from batchforge.results import RequestResult
 from batchforge.spec import JobSpec, OutputSpec
 from batchforge.state.records import Manifest, OutputRow, StateReader
+from batchforge.table_output import TableColumns, check_table, check_table_settings, write_table
 from batchforge.tables.writing import TableWriter, check_writable, not_written, open_writer
 from batchforge.target import Target
 
@@ -58,6 +59,8 @@ class OutputReport:
     rejected_path: str | None
     """The failed rows with their reasons; None where none failed."""
     held_back_because: str = ""
+    table: str = ""
+    """The database table that holds the rows too, as connection.table; empty where there is none."""
     is_enough: bool = True
     """Whether min_success was met."""
 
@@ -83,11 +86,27 @@ def check_output(spec: JobSpec, columns: Sequence[str], project: Project, target
     """
     _check_columns(spec, columns)
     path = output_path(spec, project, target)
-    reader = reader_of(spec)
-    check_writable(path, _all_columns(columns, reader, target))
+    every = _table_columns(spec, columns, target).names
+    check_writable(path, every)
+    check_table_settings(spec, every, project, target)
     reason = _why_not_there(path)
     if reason:
         raise not_written(shown_path(path, project), OSError(0, reason))
+
+
+def check_output_table(spec: JobSpec, columns: Sequence[str], project: Project, target: Target) -> None:
+    """Before anything is sent: whether the database has such a table.
+
+    Raises:
+        BatchForgeError: BF706 there is none, BF707 it is another one, BF238 the database refuses.
+    """
+    check_table(spec, _table_columns(spec, columns, target), project, target)
+
+
+def _table_columns(spec: JobSpec, columns: Sequence[str], target: Target) -> TableColumns:
+    reader = reader_of(spec)
+    kinds = column_kinds(spec.output) | META_KINDS | {EMULATED: "boolean"}
+    return TableColumns(_all_columns(columns, reader, target), kinds, OWN_COLUMNS)
 
 
 def _why_not_there(path: Path) -> str:
@@ -197,7 +216,9 @@ def _written_outputs(
     statuses = _write_tables(spec, state, manifest, target, written)
     objected = objection(written)
     reason = _held_back_because(spec, manifest, statuses) or objected
+    table = ""
     if not reason:
+        table = _write_table(spec, state, manifest, project, target)
         _publish(written, path)
         written = path
     rejected = _rejected(written)
@@ -209,8 +230,20 @@ def _written_outputs(
         statuses=dict(sorted(statuses.items())),
         rejected_path=shown_path(rejected, project) if rejected.exists() else None,
         held_back_because=reason,
+        table=table,
         is_enough=_is_enough(spec, statuses),
     )
+
+
+def _write_table(spec: JobSpec, state: StateReader, manifest: Manifest, project: Project, target: Target) -> str:
+    """Into a database, before the file takes its place: where it cannot be written, nothing is published."""
+    reader = reader_of(spec)
+
+    def rows() -> Iterator[dict[str, Any]]:
+        return (_output_values(row, reader, target)[0] for row in state.output_rows(manifest.manifest_id))
+
+    columns = _table_columns(spec, manifest.columns, target)
+    return write_table(spec, columns, rows, manifest.digest, project, target)
 
 
 def _write_tables(

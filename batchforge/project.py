@@ -99,12 +99,15 @@ class Project:
         """Of all targets."""
         return frozenset(self.connections).union(*self.target_connections.values())
 
+    def connections_of(self, target: Target) -> Mapping[str, Connection]:
+        return {**self.connections, **self.target_connections.get(target.name, {})}
+
     def connection(self, name: str, target: Target) -> Connection:
         """
         Raises:
             UsageError: BF184 the target has no such connection.
         """
-        found = {**self.connections, **self.target_connections.get(target.name, {})}
+        found = self.connections_of(target)
         if name in found:
             return found[name]
         hint = did_you_mean(name, found) or f"Declare it under `connections` in {PROJECT_FILE}."

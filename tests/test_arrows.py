@@ -50,7 +50,7 @@ FLOORS: Mapping[str, str] = {
         remote_deletion executor sync_executor reconciliation
     """,
     "deliver": """
-        artifacts outputs summaries waiting plan_values plan_file
+        artifacts table_output outputs summaries waiting plan_values plan_file
         outcome tested_tables tested_rows row_checks measures assertions output_tests test_checks
         starter finding states tried erasing cost diagnosis notify
     """,

@@ -42,9 +42,9 @@ _AS_TEXT = ("numeric", "date", "time", "timetz", "timestamp", "timestamptz", "in
 
 
 def take_snapshot(connection: Connection, asked: AskedQuery, path: Path) -> Written:
-    psycopg = _driver(connection)
+    psycopg = driver(connection)
     url = connection.resolve()
-    with _told(url, connection), closing(_connect(connection, url)) as database:
+    with told(url, connection), closing(connect(connection, url)) as database:
         _register_texts(database)
         database.isolation_level, database.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
         with _Patience(database, connection.timeout_s) as patience, closing(_open_cursor(database, asked)) as cursor:
@@ -131,7 +131,7 @@ class _Patience:
             shared.shutdown(socket.SHUT_RDWR)
 
 
-def _driver(connection: Connection) -> Any:
+def driver(connection: Connection) -> Any:
     try:
         import psycopg
     except ImportError as exc:
@@ -144,7 +144,7 @@ def _driver(connection: Connection) -> Any:
     return psycopg
 
 
-def _connect(connection: Connection, url: DatabaseUrl) -> psycopg.Connection[Any]:
+def connect(connection: Connection, url: DatabaseUrl) -> psycopg.Connection[Any]:
     import psycopg
 
     text = url.text.replace("postgresql+psycopg://", "postgresql://", 1)
@@ -160,7 +160,7 @@ def _connect(connection: Connection, url: DatabaseUrl) -> psycopg.Connection[Any
 
 
 @contextmanager
-def _told(url: DatabaseUrl, connection: Connection) -> Iterator[None]:
+def told(url: DatabaseUrl, connection: Connection) -> Iterator[None]:
     """The server's word as an error of the user's project, without any secret."""
     import psycopg
 

@@ -21,6 +21,7 @@ from batchforge.running.session import Session
 from batchforge.spec import JobSpec
 from batchforge.state.records import Manifest
 from batchforge.summaries import JobSummary, SummedEstimate
+from batchforge.table_output import why_not_written
 from batchforge.target import Mode
 from batchforge.testing.outcome import AssertionResult, failed_words
 from batchforge.testing.output_tests import OutputTester, early_tests, in_order, skipped_late
@@ -99,6 +100,8 @@ class Delivery:
         report = write_outputs(spec, self.run.state, manifest, self.run.project, self.run.target, objection)
         if report.is_published or manifest.scope:
             self.run.state.mark_written(manifest.manifest_id, form)
+        if report.is_published and spec.output.table and not report.table:
+            self.run.warn(spec.name, why_not_written(spec, self.run.project, self.run.target))
         name = EventName.OUTPUT_WRITTEN if report.is_published else EventName.OUTPUT_HELD_BACK
         self.run.listen(Event(name, spec.name, report.path, {"path": report.path, "because": report.held_back_because}))
         return self._with_tests(replace(summary, output=report), spec, replace(manifest, written_as=form), results)

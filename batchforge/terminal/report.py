@@ -149,7 +149,7 @@ def _output_lines(output: OutputReport) -> Iterator[str]:
     statuses = ", ".join(f"{count:,} {status}" for status, count in output.statuses.items())
     yield f"  {statuses or 'no rows'}"
     if output.is_published:
-        yield f"  wrote {output.path}"
+        yield f"  wrote {output.path}" + (f" and the table {output.table}" if output.table else "")
     else:
         yield f"  the old output stays, {output.held_back_because}; these rows are in {output.path}"
     if output.rejected_path:

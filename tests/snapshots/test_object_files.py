@@ -13,8 +13,8 @@ from obstore.store import S3Store
 
 from batchforge.errors import BatchForgeError
 from batchforge.snapshots.object_files import matches
+from tests.s3_server import BUCKET, S3Server
 from tests.snapshots.shop import fetched, fetched_rows, write_shop
-from tests.state.s3_server import BUCKET, S3Server
 
 
 @pytest.fixture
