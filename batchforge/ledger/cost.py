@@ -39,6 +39,7 @@ class CostReport:
 @dataclass(frozen=True, slots=True)
 class StateFile:
     url: str
+    opening: Opening
     is_emulated: bool
 
 
@@ -63,7 +64,7 @@ def cost_report(
         return period.holds(found.day) and (target is None or found.target == target.name)
 
     for file in files:
-        with closing(open_state(file.url, Opening(read_only=True))) as state:
+        with closing(open_state(file.url, file.opening)) as state:
             groups = spent_groups(state, tier_limits())
             sums[file.is_emulated].add(groups, settled_attempts(state), pricing_of, is_wanted)
     paid = sums[False].result()
@@ -100,7 +101,7 @@ def reconciled(
 
 
 def _groups_of(file: StateFile) -> Iterator[SpentGroup]:
-    with closing(open_state(file.url, Opening(read_only=True))) as state:
+    with closing(open_state(file.url, file.opening)) as state:
         yield from spent_groups(state, tier_limits())
 
 
@@ -108,7 +109,7 @@ def _state_files(project: Project, target: Target | None) -> tuple[list[StateFil
     """Each state once, though several targets may share it."""
     if target is not None:
         existing_state(project, target).close()
-        return [_state_file(state_url(project, target), target)], []
+        return [_state_file(project, state_url(project, target), target)], []
     found: dict[str, StateFile] = {}
     left_out = []
     for candidate in project.targets.values():
@@ -118,14 +119,15 @@ def _state_files(project: Project, target: Target | None) -> tuple[list[StateFil
             left_out.append(f"{candidate.name}: {exc.problems[0].message}")
             continue
         if is_there and url not in found:
-            found[url] = _state_file(url, candidate)
+            found[url] = _state_file(project, url, candidate)
     return list(found.values()), left_out
 
 
-def _state_file(url: str, target: Target) -> StateFile:
-    with closing(open_state(url, Opening(read_only=True))) as state:
+def _state_file(project: Project, url: str, target: Target) -> StateFile:
+    opening = Opening(read_only=True, folder=project.state_folder)
+    with closing(open_state(url, opening)) as state:
         origin = state.origin()
-    return StateFile(url, (origin.kind if origin else target.type) == "emulator")
+    return StateFile(url, opening, (origin.kind if origin else target.type) == "emulator")
 
 
 def _pricing(project: Project, target_name: str) -> Pricing:
