@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -34,6 +35,16 @@ CALLS = 400
 QUICK_TIMES = {"timeout_s": 1.4, "settle_after_s": 1.5, "poll_interval_s": 0.01}
 
 
+@pytest.fixture
+def shared(state_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address as a project's file may hold it."""
+    password = urlsplit(state_url).password
+    if not password:
+        return state_url
+    monkeypatch.setenv("STATE_PASSWORD", password)
+    return state_url.replace(f":{password}@", ":{{ env_var('STATE_PASSWORD') }}@")
+
+
 def copy_of(root: Path, emulator: EmulatorServer, state_url: str) -> ProjectFiles:
     """The project as one machine has it."""
     project = ProjectFiles(root, emulator, state=state_url, **QUICK_TIMES)
@@ -42,14 +53,12 @@ def copy_of(root: Path, emulator: EmulatorServer, state_url: str) -> ProjectFile
     return project
 
 
-def test_what_was_submitted_here_is_collected_there(
-    state_url: str, tmp_path: Path, start_emulator: StartEmulator
-) -> None:
+def test_what_was_submitted_here_is_collected_there(shared: str, tmp_path: Path, start_emulator: StartEmulator) -> None:
     emulator = start_emulator()
     undisturbed = copy_of(tmp_path / "alone", start_emulator(), f"sqlite:///{tmp_path}/alone.db")
     assert undisturbed.cli("run").exit_code == 0
 
-    here, there = (copy_of(tmp_path / name, emulator, state_url) for name in ("here", "there"))
+    here, there = (copy_of(tmp_path / name, emulator, shared) for name in ("here", "there"))
     submitted = here.cli("run", "--no-wait")
     assert submitted.exit_code in (0, 3), submitted.stderr
     shutil.rmtree(here.root)
@@ -135,7 +144,7 @@ def machines(count: int) -> Iterator[Callable[[], Machines]]:
 
 
 @pytest.mark.parametrize("count", [2, 4])
-def test_machines_that_are_killed_at_once_pay_once_and_lose_nothing(state_url: str, count: int) -> None:
+def test_machines_that_are_killed_at_once_pay_once_and_lose_nothing(shared: str, count: int) -> None:
     with machines(count) as afresh:
-        kills = [afresh().play(f"{state_url}-{seed}", seed) for seed in range(SEED, SEED + SCHEDULES)]
+        kills = [afresh().play(f"{shared}_{seed}", seed) for seed in range(SEED, SEED + SCHEDULES)]
     print(f"{len(kills)} schedules from seed {SEED} on {count} machines, {sum(kills)} kills: 0 lost, 0 paid twice")
