@@ -14,9 +14,7 @@ from typing import Any
 
 import click
 
-from batchforge.errors import BatchForgeError
-
-EXIT_INTERRUPTED, EXIT_OUR_BUG = 130, 70
+from batchforge.errors import EXIT_INTERRUPTED, EXIT_OUR_BUG, BatchForgeError
 
 COMMANDS = {
     "adopt": "Take a batch for the uncertain attempt that sent it.",

@@ -1497,6 +1497,12 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Choose a target of type claude with --target.",
         "BF914 target `local` is an emulator, not an API to be tried.",
     ),
+    "BF915": ErrorCode(
+        "There is no such run or batch",
+        "`--run` or `--batch` names one that the target's state does not know.",
+        "`batchforge runs` lists runs, `batchforge status` what is in flight.",
+        "BF915 there is no batch `msgbatch_x` in the state",
+    ),
     "BF930": ErrorCode(
         "Files are in the way of a new project",
         "`init` never overwrites, and the folder has files of the same names already.",

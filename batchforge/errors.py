@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+EXIT_INTERRUPTED, EXIT_OUR_BUG = 130, 70
+
 
 class Severity(StrEnum):
     ERROR = "error"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from batchforge.claude_models import find_model
 from batchforge.clock import Clock, SystemClock
 from batchforge.errors import Problem, ProblemList, UsageError
 from batchforge.events import Listener, ignore, warning
+from batchforge.execution.expectation import Expectation, expectation
 from batchforge.git_commit import describe_commit
 from batchforge.graph import graph_of
 from batchforge.lookup.tried import TrySummary
@@ -30,11 +32,11 @@ from batchforge.running.money import plan_binding
 from batchforge.running.run_options import RunOptions, narrowing_of
 from batchforge.running.runner import Runner, find_settled
 from batchforge.running.schedule import needs_among
-from batchforge.running.session import open_session
+from batchforge.running.session import Session, open_session
 from batchforge.running.upstream import Upstream, check_upstream, deferring, make_upstream
 from batchforge.spec import JobSpec
-from batchforge.state.records import RunRecord, StateReader
-from batchforge.summaries import AttemptInFlight, RunSummary, StatusSummary, has_failed_then
+from batchforge.state.records import AttemptRecord, RunRecord, StateReader
+from batchforge.summaries import AttemptInFlight, JobSummary, RunSummary, StatusSummary, has_failed_then
 from batchforge.target import Target
 from batchforge.targets import read_state
 from batchforge.testing.test_checks import check_tests
@@ -313,10 +315,49 @@ def resume(
     Raises:
         UsageError: BF910 there is no such run, BF911 other requests would be sent than the run had planned.
     """
+    return _resume(project, jobs, target, options, listen, clock, lambda state: _unfinished_run(state, target, jobs))
+
+
+def resume_all(
+    project: Project,
+    jobs: Sequence[JobSpec],
+    target: Target,
+    options: RunOptions | None = None,
+    *,
+    listen: Listener = ignore,
+    clock: Clock | None = None,
+) -> list[RunSummary]:
+    """Go on with every run that did not end, the oldest first; nothing, where all have ended.
+
+    Raises:
+        UsageError: BF911 other requests would be sent than a run had planned.
+    """
+    with read_state(project, target) as state:
+        unfinished = _unfinished_runs(state, target, jobs) if state is not None else []
+    summaries = []
+    for run, names in unfinished:
+        chosen = [spec for spec in jobs if spec.name in names]
+        summaries.append(_resume(project, chosen, target, options, listen, clock, partial(_known_run, run)))
+    return summaries
+
+
+def _known_run(run: RunRecord, _: StateReader) -> RunRecord:
+    return run
+
+
+def _resume(
+    project: Project,
+    jobs: Sequence[JobSpec],
+    target: Target,
+    options: RunOptions | None,
+    listen: Listener,
+    clock: Clock | None,
+    find: Callable[[StateReader], RunRecord],
+) -> RunSummary:
     options = replace(options or RunOptions(), command="resume")
     upstream = make_upstream(project, jobs, target, "")
     with open_session(project, target, options, listen, clock, upstream) as session:
-        unfinished = _unfinished_run(session.state, target, jobs)
+        unfinished = find(session.state)
         planned = PlannedRun.from_record(unfinished)
         narrowing = narrowing_of(planned.scope)
         limit = options.max_cost_usd if options.max_cost_usd is not None else planned.max_cost_usd
@@ -328,6 +369,19 @@ def resume(
         compiled = compile_jobs(project, chosen, target, options, problems, upstream)
         problems.raise_if_any()
         return Runner(session).send(compiled, _needs(chosen, upstream), planned)
+
+
+def _unfinished_runs(state: StateReader, target: Target, jobs: Sequence[JobSpec]) -> list[tuple[RunRecord, list[str]]]:
+    """The last run of each job, if it did not end; with the jobs of which it is the last."""
+    left = {spec.name for spec in jobs}
+    found = []
+    for run in state.runs(_RUNS_LOOKED_AT):
+        names = sorted(left.intersection(run.jobs))
+        if run.target == target.name and run.command in _SENDING and names:
+            left -= set(names)
+            if run.status != "ok":
+                found.append((run, names))
+    return found[::-1]
 
 
 def _unfinished_run(state: StateReader, target: Target, jobs: Sequence[JobSpec]) -> RunRecord:
@@ -366,14 +420,18 @@ def collect(
     options: RunOptions | None = None,
     *,
     wait: bool = False,
+    within_s: float | None = None,
     listen: Listener = ignore,
     clock: Clock | None = None,
 ) -> RunSummary:
-    """Fetch what is in flight and write the outputs that are complete. Never sends a request that costs."""
+    """Fetch what is in flight and write the outputs that are complete. Never sends a request that costs.
+
+    `within_s` is the longest that is waited; None: until everything has ended.
+    """
     options = replace(options or RunOptions(), command="collect")
     upstream = make_upstream(project, jobs, target, "")
     with open_session(project, target, options, listen, clock, upstream) as session:
-        return Runner(session).collect(jobs, wait=wait)
+        return Runner(session).collect(jobs, wait=wait, within_s=within_s)
 
 
 def test_jobs(project: Project, jobs: Sequence[JobSpec], target: Target) -> RunSummary:
@@ -392,34 +450,76 @@ def status(project: Project, jobs: Sequence[JobSpec], target: Target) -> StatusS
     names = [job.name for job in jobs]
     with read_state(project, target) as state:
         if state is None:
-            return StatusSummary(target.name, [], None)
+            return StatusSummary(target.name, [], None, Expectation(None, None))
         attempts = [
             AttemptInFlight(a, state.batch(a.batch_id) if a.batch_id else None) for a in state.open_attempts(names)
         ]
-        return StatusSummary(target.name, attempts, next(iter(state.runs(1)), None))
+        ahead = expectation(state, names, SystemClock().now())
+        return StatusSummary(target.name, attempts, next(iter(state.runs(1)), None), ahead)
 
 
-def cancel(project: Project, jobs: Sequence[JobSpec], target: Target, *, listen: Listener = ignore) -> list[str]:
-    """Ask the API to cancel every batch of these jobs that is in flight; returns their ids.
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """Which of what is in flight is to be canceled; everything of the jobs, where nothing is said."""
+
+    run_id: str | None = None
+    batch_ids: tuple[str, ...] = ()
+
+    def means(self, attempt: AttemptRecord) -> bool:
+        if self.run_id is not None and attempt.run_id != self.run_id:
+            return False
+        return not self.batch_ids or attempt.batch_id in self.batch_ids
+
+
+def cancel(
+    project: Project,
+    jobs: Sequence[JobSpec],
+    target: Target,
+    wanted: Cancellation | None = None,
+    *,
+    listen: Listener = ignore,
+) -> list[str]:
+    """Ask the API to cancel batches of these jobs that are in flight; returns the ids of those that it now cancels.
 
     What was answered before is billed, and is kept by the next `collect`. A batch that the API would not cancel now is
-    told as a warning.
+    told as a warning. A second time changes nothing.
+
+    Raises:
+        UsageError: BF915 state knows no such run or batch.
     """
+    wanted, names = wanted or Cancellation(), [job.name for job in jobs]
+    options = RunOptions(command="cancel")
+    with open_session(project, target, options, listen, None) as session:
+        _check_known(session.state, wanted)
+        with session.recorded(names):
+            attempts = session.state.open_attempts(names)
+            canceled = [a.batch_id for a in attempts if wanted.means(a) and _is_canceled(a, session, listen)]
+            in_flight = {a.job for a in attempts}
+            session.finish([JobSummary(job, batches_in_flight=session.in_flight(job)) for job in sorted(in_flight)])
+    return [batch_id for batch_id in canceled if batch_id]
+
+
+def _check_known(state: StateReader, wanted: Cancellation) -> None:
+    if wanted.run_id is not None and state.run(wanted.run_id) is None:
+        hint = "`batchforge runs` lists them."
+        raise UsageError("BF915", f"there is no run `{wanted.run_id}` in the state", hint=hint)
+    for batch_id in wanted.batch_ids:
+        if state.attempt_of_batch(batch_id) is None:
+            hint = "`batchforge status` lists what is in flight."
+            raise UsageError("BF915", f"there is no batch `{batch_id}` in the state", hint=hint)
+
+
+def _is_canceled(attempt: AttemptRecord, session: Session, listen: Listener) -> bool:
     from batchforge.backends.base import BatchGone, Unavailable
 
-    options = RunOptions(command="cancel")
-    canceled = []
-    with open_session(project, target, options, listen, None) as session:
-        for attempt in session.state.open_attempts([job.name for job in jobs]):
-            if attempt.batch_id is None:
-                continue
-            try:
-                session.backend.cancel(attempt.batch_id)
-            except (BatchGone, Unavailable) as exc:
-                listen(warning("BF621", f"{attempt.batch_id} was not canceled: {exc}", attempt.job))
-            else:
-                canceled.append(attempt.batch_id)
-    return canceled
+    if attempt.batch_id is None:
+        return False
+    try:
+        session.backend.cancel(attempt.batch_id)
+    except (BatchGone, Unavailable) as exc:
+        listen(warning("BF621", f"{attempt.batch_id} was not canceled: {exc}", attempt.job))
+        return False
+    return True
 
 
 def recover_batches(project: Project, target: Target, *, listen: Listener = ignore) -> Recovered:

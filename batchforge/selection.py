@@ -45,7 +45,14 @@ def select(jobs: Jobs, selection: Selection, *, with_disabled: bool = False) -> 
     return [name for name, job in jobs.items() if name in chosen and job.enabled]
 
 
-def choose(jobs: Jobs, names: Sequence[str], include: Sequence[str] = (), exclude: Sequence[str] = ()) -> list[JobSpec]:
+def choose(
+    jobs: Jobs,
+    names: Sequence[str],
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    *,
+    with_disabled: bool = False,
+) -> list[JobSpec]:
     """The jobs that are named, and those that `include` means; all of them where nothing is said.
 
     Raises:
@@ -53,7 +60,8 @@ def choose(jobs: Jobs, names: Sequence[str], include: Sequence[str] = (), exclud
     """
     for name in names:
         check_job(name, jobs)
-    return [jobs[name] for name in select(jobs, parse_selection((*include, *names), exclude))]
+    wanted = parse_selection((*include, *names), exclude)
+    return [jobs[name] for name in select(jobs, wanted, with_disabled=with_disabled)]
 
 
 def check_job(name: str, jobs: Jobs) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from batchforge.execution.expectation import Expectation
 from batchforge.outputs import ANSWERED, OutputReport
 from batchforge.planning.estimate import FourWays
 from batchforge.results import Brought
@@ -75,13 +76,23 @@ class RunSummary:
     is_emulated: bool
     command: str
     status: str
-    """ok, failed, pending or running."""
+    """ok, failed, pending or running; error or interrupted where it broke off."""
     started_at: str
     ended_at: str | None
     jobs: Sequence[JobSummary]
+    expected_at: str | None = None
+    """When what is in flight is expected to have ended, as earlier batches took."""
+    latest_at: str | None = None
+    """When the API ends by itself what is in flight."""
+    problems: Sequence[str] = ()
+    """Codes of what broke it off."""
+    broken_off_with: int | None = None
+    """The exit code, where it broke off."""
 
     @property
     def exit_code(self) -> int:
+        if self.broken_off_with is not None:
+            return self.broken_off_with
         codes = {"ok": EXIT_OK, "pending": EXIT_PENDING, "running": EXIT_PENDING}
         failed = max((job.error_exit_code for job in self.jobs if job.is_failed), default=EXIT_FAILED)
         return codes.get(self.status, failed)
@@ -90,7 +101,9 @@ class RunSummary:
         """The value of --output json and run_results.json."""
         jobs = [_job_json(job) for job in self.jobs]
         cost_usd = round(sum(job.brought.cost_pico_usd for job in self.jobs) / 1e12, 9)
-        return {**asdict(self), "jobs": jobs, "cost_usd": cost_usd, "exit_code": self.exit_code}
+        value = {**asdict(self), "jobs": jobs, "cost_usd": cost_usd, "exit_code": self.exit_code}
+        del value["broken_off_with"]
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +125,7 @@ class StatusSummary:
     target: str
     in_flight: Sequence[AttemptInFlight]
     last_run: RunRecord | None
+    ahead: Expectation
 
     @property
     def exit_code(self) -> int:
@@ -124,6 +138,7 @@ class StatusSummary:
             "in_flight": [
                 {**asdict(each.attempt), "batch": asdict(each.batch) if each.batch else None} for each in self.in_flight
             ],
+            **asdict(self.ahead),
             "last_run": asdict(self.last_run) if self.last_run else None,
         }
 

@@ -144,8 +144,9 @@ class ProjectFiles:
     def resume(self, *names: str, **options: Any) -> RunSummary:
         return pipeline.resume(*self.load(names), RunOptions(**options), listen=self.events.append)
 
-    def collect(self, *names: str, wait: bool = True, **options: Any) -> RunSummary:
-        return pipeline.collect(*self.load(names), RunOptions(**options), wait=wait, listen=self.events.append)
+    def collect(self, *names: str, wait: bool = True, within_s: float | None = None, **options: Any) -> RunSummary:
+        chosen, listen = RunOptions(**options), self.events.append
+        return pipeline.collect(*self.load(names), chosen, wait=wait, within_s=within_s, listen=listen)
 
     def cancel(self, *names: str) -> list[str]:
         return pipeline.cancel(*self.load(names), listen=self.events.append)

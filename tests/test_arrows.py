@@ -46,7 +46,7 @@ FLOORS: Mapping[str, str] = {
     """,
     "decide": "spending settled plan_rows decisions planner budget approval cache_order plan_notes why",
     "do": """
-        file_delivery leases packing intention reading settling settlement recovery
+        file_delivery leases expectation packing intention reading settling settlement recovery
         remote_deletion executor sync_executor reconciliation
     """,
     "deliver": """

@@ -211,6 +211,7 @@ ELSEWHERE: dict[str, str] = {
     "BF510": "state/test_postgres.py::test_an_address_that_may_lead_elsewhere_is_refused_without_its_password",
     "BF512": "state/test_leases.py::test_a_fenced_off_writer_is_refused_by_the_store",
     "BF513": "state/test_leases.py::test_who_waits_in_vain_is_told_who_is_at_work",
+    "BF915": "test_pipeline_commands.py::test_cancel_takes_one_batch_one_run_or_one_job",
     "BF520": "state/test_object_log.py::test_without_the_library_the_missing_extra_is_named",
     "BF521": "state/test_object_log.py::test_a_store_that_cannot_be_used_is_named_without_its_keys",
     "BF522": "state/test_object_log.py::test_a_store_that_writes_twice_what_is_to_be_written_once_is_refused",

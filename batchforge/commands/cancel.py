@@ -13,6 +13,9 @@ from batchforge.commands.running import choose, telling
 
 @click.command(name="cancel")
 @running_options
+@click.option("--run", "run_id", metavar="RUN_ID", help="Only what this run has sent.")
+@click.option("--job", "more_jobs", multiple=True, metavar="JOB", help="Only of this job. Can be given several times.")
+@click.option("--batch", "batch_ids", multiple=True, metavar="ID", help="Only this batch. Can be given several times.")
 def command(
     job_names: tuple[str, ...],
     select: tuple[str, ...],
@@ -22,20 +25,26 @@ def command(
     cli_vars: dict[str, Any],
     output: str,
     quiet: bool,
+    run_id: str | None,
+    more_jobs: tuple[str, ...],
+    batch_ids: tuple[str, ...],
 ) -> None:
     """Ask the API to cancel the batches that are in flight.
 
-    What was answered before is billed and is not lost: `batchforge collect` keeps it.
+    What was answered before is billed and is not lost: `batchforge collect` keeps it. Without an option it is
+    everything of the jobs that are named, or of all.
     """
     from batchforge import pipeline
     from batchforge.terminal.report import counted, to_json
 
-    chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
+    names = (*job_names, *more_jobs)
+    chosen = choose(names, select, exclude, project_dir, cli_vars, target_name, with_disabled=True)
+    wanted = pipeline.Cancellation(run_id, batch_ids)
     with telling(quiet) as progress:
-        batch_ids = pipeline.cancel(chosen.project, chosen.jobs, chosen.target, listen=progress)
+        canceled = pipeline.cancel(chosen.project, chosen.jobs, chosen.target, wanted, listen=progress)
     if output == "json":
-        click.echo(to_json({"canceled": batch_ids}))
-    elif batch_ids:
-        click.echo(f"Asked to cancel {counted(len(batch_ids), 'batch')}. `batchforge collect` keeps what was answered.")
+        click.echo(to_json({"canceled": canceled}))
+    elif canceled:
+        click.echo(f"Asked to cancel {counted(len(canceled), 'batch')}. `batchforge collect` keeps what was answered.")
     else:
         click.echo("Nothing is in flight.")

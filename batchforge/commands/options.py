@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from batchforge.commands.durations import Duration
 from batchforge.errors import ProblemList, UsageError
 
 if TYPE_CHECKING:
@@ -158,6 +159,19 @@ def no_fetch_option(function: Function) -> Function:
     """`no_fetch: bool`."""
     return click.option(
         "--no-fetch", is_flag=True, help="Read the snapshots as they are; ask no database and no object store."
+    )(function)
+
+
+def lock_timeout_option(function: Function) -> Function:
+    """`lock_timeout_s: float`."""
+    return click.option(
+        "--lock-timeout",
+        "lock_timeout_s",
+        type=Duration(),
+        default="5m",
+        show_default=True,
+        metavar="TIME",
+        help="How long to wait for another process that submits to the same state; then it ends with 4.",
     )(function)
 
 

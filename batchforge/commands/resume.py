@@ -7,12 +7,14 @@ from typing import Any
 
 import click
 
-from batchforge.commands.options import money_options, no_wait_option, running_options
-from batchforge.commands.running import asker, choose, end, telling, telling_what_goes_on
+from batchforge.commands.options import lock_timeout_option, money_options, no_wait_option, running_options
+from batchforge.commands.running import asker, choose, end, end_all, telling, telling_what_goes_on
 
 
 @click.command(name="resume")
 @running_options
+@click.option("--all", "is_all", is_flag=True, help="Every run that did not end, the oldest first; none is no error.")
+@lock_timeout_option
 @no_wait_option
 @money_options
 def command(
@@ -24,7 +26,9 @@ def command(
     cli_vars: dict[str, Any],
     output: str,
     quiet: bool,
+    is_all: bool,
     no_wait: bool,
+    lock_timeout_s: float,
     max_cost_usd: float | None,
     yes: bool,
 ) -> None:
@@ -36,7 +40,16 @@ def command(
     from batchforge.running.run_options import RunOptions
 
     chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
-    options = RunOptions(wait=not no_wait, max_cost_usd=max_cost_usd, yes=yes, ask=asker())
+    options = RunOptions(
+        lock_timeout_s=lock_timeout_s, wait=not no_wait, max_cost_usd=max_cost_usd, yes=yes, ask=asker()
+    )
+    arguments = (chosen.project, chosen.jobs, chosen.target, options)
     with telling(quiet) as progress, telling_what_goes_on(chosen):
-        summary = pipeline.resume(chosen.project, chosen.jobs, chosen.target, options, listen=progress)
-    end(summary, output)
+        if is_all:
+            summaries = pipeline.resume_all(*arguments, listen=progress)
+        else:
+            summaries = [pipeline.resume(*arguments, listen=progress)]
+    if is_all:
+        end_all(summaries, output)
+    else:
+        end(summaries[0], output)

@@ -8,7 +8,14 @@ from typing import Any, Literal
 
 import click
 
-from batchforge.commands.options import graph_options, mode_option, money_options, no_wait_option, running_options
+from batchforge.commands.options import (
+    graph_options,
+    lock_timeout_option,
+    mode_option,
+    money_options,
+    no_wait_option,
+    running_options,
+)
 from batchforge.commands.running import asker, choose, end, telling, telling_what_goes_on
 
 
@@ -17,6 +24,7 @@ from batchforge.commands.running import asker, choose, end, telling, telling_wha
 @money_options
 @graph_options
 @mode_option
+@lock_timeout_option
 @no_wait_option
 def command(
     job_names: tuple[str, ...],
@@ -34,6 +42,7 @@ def command(
     defer_to: str | None,
     mode: Literal["batch", "sync"] | None,
     no_wait: bool,
+    lock_timeout_s: float,
 ) -> None:
     """Run again what failed or was skipped, and ask rows once more that were refused, cut, or invalid.
 
@@ -47,6 +56,7 @@ def command(
 
     chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
     options = RunOptions(
+        lock_timeout_s=lock_timeout_s,
         resend=Resend.FAILED,
         threads=threads,
         fail_fast=fail_fast,

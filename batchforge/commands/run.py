@@ -9,6 +9,7 @@ import click
 
 from batchforge.commands.options import (
     graph_options,
+    lock_timeout_option,
     mode_option,
     money_options,
     narrowing_options,
@@ -27,6 +28,7 @@ from batchforge.commands.running import asker, choose, end, telling, telling_wha
 @click.option("--empty", is_flag=True, help="Without any rows: everything is checked, and the output stays.")
 @graph_options
 @mode_option
+@lock_timeout_option
 @no_wait_option
 @click.option("--full-refresh", is_flag=True, help="Ask every row again and pay again. Old answers are kept.")
 @submitted_rows_option
@@ -62,6 +64,7 @@ def command(
     defer_to: str | None,
     mode: Literal["batch", "sync"] | None,
     no_wait: bool,
+    lock_timeout_s: float,
     full_refresh: bool,
     submitted_rows: bool,
     plan_path: Path | None,
@@ -88,6 +91,7 @@ def command(
         sample = saved.options.sample if sample is None else sample
     chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
     options = RunOptions(
+        lock_timeout_s=lock_timeout_s,
         resend=Resend.ALL if full_refresh else Resend.NOTHING_PAID,
         limit=0 if empty else limit,
         sample=sample,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,8 @@ def choose(
     project_dir: Path | None,
     cli_vars: dict[str, Any],
     target_name: str | None,
+    *,
+    with_disabled: bool = False,
 ) -> Chosen:
     """The project, target and jobs of a command line.
 
@@ -55,7 +57,11 @@ def choose(
     project, jobs, problems = load_files(project_dir, cli_vars)
     click.get_current_context().meta[_PROJECT] = project
     problems.raise_if_any()
-    return Chosen(project, project.target(target_name), selection.choose(jobs, job_names, select, exclude))
+    return Chosen(
+        project,
+        project.target(target_name),
+        selection.choose(jobs, job_names, select, exclude, with_disabled=with_disabled),
+    )
 
 
 def asker() -> Callable[[str], bool] | None:
@@ -142,6 +148,18 @@ def _tell_interrupted(text: str) -> None:
         write_line(sys.stderr, "interrupted", text.replace("\n", " "))
     else:
         click.echo(f"\n{text}", err=True)
+
+
+def end_all(summaries: Sequence[RunSummary], output: str) -> None:
+    """Print what several runs came to, and end with the exit code of the worst."""
+    from batchforge.terminal.report import render_run, to_json
+
+    if output == "json":
+        click.echo(to_json({"runs": [summary.to_json() for summary in summaries]}))
+    else:
+        click.echo("\n\n".join(map(render_run, summaries)) or "Nothing to resume.")
+    codes = {summary.exit_code for summary in summaries} - {0}
+    click.get_current_context().exit(min(codes, default=0))
 
 
 def end(summary: RunSummary, output: str, render: Callable[..., str] | None = None) -> None:

@@ -65,6 +65,8 @@ def _lines(status: StatusSummary, target: Target) -> list[str]:
         lines.append(f"last run {last.run_id} ({last.command}): {last.status}, started {last.started_at}{ended}")
     for each in status.in_flight:
         lines += _attempt_lines(each, target)
+    if status.ahead.expected_at:
+        lines.append(f"Expected by {status.ahead.expected_at[:19]}Z, as earlier batches took.")
     return [*lines, "" if status.in_flight else "Nothing is in flight."]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from batchforge.backends.base import BatchBackend, BatchGone, BatchProgress, Rejected, Unavailable, Uncertain
@@ -99,19 +100,23 @@ class Executor:
             del packed  # its requests are not held while the next ones are packed
         return sent
 
-    def collect(self, jobs: Sequence[str], *, wait: bool) -> list[AttemptRecord]:
+    def collect(self, jobs: Sequence[str], *, wait: bool, within_s: float | None = None) -> list[AttemptRecord]:
         """Take every open attempt that these jobs await as far as it goes; returns those that are still open.
 
-        Never sends a request that costs. Several processes may collect at the same time.
+        Never sends a request that costs. Several processes may collect at the same time. `within_s` is the longest
+        that is waited; None: until all have ended.
         """
+        until = None if within_s is None else self.clock.now() + timedelta(seconds=within_s)
         self._remove_left_overs()
         self._warn_of_unfetched(jobs)
         while True:
             self._advance_all(jobs)
             moving = self.moving(jobs)
-            if not moving or not wait:
+            left_s = None if until is None else (until - self.clock.now()).total_seconds()
+            if not moving or not wait or (left_s is not None and left_s <= 0):
                 return self.state.awaited_attempts(jobs)
-            self.clock.sleep(self._until_next_poll(moving))
+            delay_s = self._until_next_poll(moving)
+            self.clock.sleep(delay_s if left_s is None else min(delay_s, left_s))
 
     def collect_one(self, jobs: Sequence[str]) -> None:
         """The same, until there is nothing to wait for any more for one of these jobs."""

@@ -250,10 +250,10 @@ class Runner:
                     return tried_rows(plan, self.run.state, self.run.run_id)
         raise _rows_taken()
 
-    def collect(self, jobs: Sequence[JobSpec], *, wait: bool) -> RunSummary:
+    def collect(self, jobs: Sequence[JobSpec], *, wait: bool, within_s: float | None = None) -> RunSummary:
         names = [job.name for job in jobs]
         with self.run.recorded(names):
-            self.run.executor.collect(names, wait=wait)
+            self.run.executor.collect(names, wait=wait, within_s=within_s)
             self.run.must_check_rows = True
             by_name = {job.name: job for job in jobs}
             waiting = {manifest.job for manifest in self.delivery.unwritten(names)}

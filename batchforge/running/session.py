@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from batchforge.clock import Clock, SystemClock, iso
-from batchforge.errors import BatchForgeError
+from batchforge.errors import EXIT_INTERRUPTED, EXIT_OUR_BUG, BatchForgeError
 from batchforge.events import Event, EventName, Listener, ignore, warning
 from batchforge.execution.brake import Brake
 from batchforge.execution.disk_room import disk_error
+from batchforge.execution.expectation import expectation
 from batchforge.file_marks import FileMark, are_unchanged
 from batchforge.git_commit import describe_commit
 from batchforge.inputs import input_paths
@@ -97,14 +98,14 @@ class Session:
         try:
             yield
         except KeyboardInterrupt:
-            self.state.end_run(self.run_id, "interrupted", self.planned.summary())
+            self._break_off(names, "interrupted", EXIT_INTERRUPTED)
             raise
-        except BatchForgeError:
-            self.state.end_run(self.run_id, "error", self.planned.summary())
+        except BatchForgeError as exc:
+            self._break_off(names, "error", exc.exit_code, [problem.code for problem in exc.problems])
             raise
         except OSError as exc:
-            self.state.end_run(self.run_id, "error", self.planned.summary())
             error = disk_error(exc)
+            self._break_off(names, "error", error.exit_code if error else EXIT_OUR_BUG)
             if error is None:
                 raise
             raise error from exc
@@ -114,6 +115,7 @@ class Session:
         self._write_results(self._summary(jobs, "running", None))
 
     def _summary(self, jobs: Sequence[JobSummary], status: str, ended_at: str | None) -> RunSummary:
+        ahead = expectation(self.state, [job.job for job in jobs if job.batches_in_flight], self.clock.now())
         return RunSummary(
             run_id=self.run_id,
             target=self.target.name,
@@ -123,6 +125,8 @@ class Session:
             started_at=self.started_at,
             ended_at=ended_at,
             jobs=jobs,
+            expected_at=ahead.expected_at,
+            latest_at=ahead.latest_at,
         )
 
     def _write_results(self, summary: RunSummary) -> dict[str, Any]:
@@ -139,6 +143,14 @@ class Session:
         facts = {name: value[name] for name in ("run_id", "status", "exit_code", "cost_usd")}
         self.listen(Event(EventName.RUN_ENDED, message=f"run {self.run_id}: {summary.status}", data=facts))
         return summary
+
+    def _break_off(self, names: Sequence[str], status: str, exit_code: int, codes: Sequence[str] = ()) -> None:
+        """How it ended, where whoever goes on looks for it. Messages are left out: they can quote a row."""
+        with suppress(BatchForgeError, OSError):  # what broke it off may be the state itself, or the disk
+            self.state.end_run(self.run_id, status, self.planned.summary())
+            jobs = [JobSummary(name, batches_in_flight=self.in_flight(name)) for name in names]
+            summary = self._summary(jobs, status, iso(self.clock.now()))
+            self._write_results(replace(summary, problems=codes, broken_off_with=exit_code))
 
     def _delete_remote(self) -> None:
         from batchforge.execution.remote_deletion import delete_stored

@@ -308,6 +308,10 @@ class StateReader(Protocol):
 
     def batch(self, batch_id: str) -> BatchRecord | None: ...
 
+    def batch_spans(self, job: str, limit: int) -> list[tuple[str, str]]:
+        """(created, ended) of a job's last batches that have ended."""
+        ...
+
     def known_batch_ids(self) -> set[str]:
         """Batches that belong to an attempt, or were found to be nobody's of ours."""
         ...

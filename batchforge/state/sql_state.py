@@ -196,6 +196,14 @@ class SqlState(SqlFinding):
         )
         return BatchRecord(*row) if row else None
 
+    def batch_spans(self, job: str, limit: int) -> list[tuple[str, str]]:
+        rows = self._db.all(
+            "SELECT b.created_at, b.ended_at FROM attempts a JOIN batches b ON b.batch_id = a.batch_id "
+            "WHERE a.job = ? AND b.ended_at IS NOT NULL ORDER BY a.attempt_id DESC LIMIT ?",
+            (job, limit),
+        )
+        return [(row[0], row[1]) for row in rows]
+
     def known_batch_ids(self) -> set[str]:
         rows = self._db.all(
             "SELECT batch_id FROM batches UNION SELECT batch_id FROM attempts WHERE batch_id IS NOT NULL"

@@ -175,3 +175,7 @@ def _next_step(summary: RunSummary) -> Iterator[str]:
         yield "Batches are in flight. `batchforge collect` fetches them; it never sends a request."
         if any(job.waiting_for for job in summary.jobs):
             yield "`batchforge resume` fetches them too, and goes on with the jobs that wait."
+        if summary.expected_at:
+            yield f"They are expected by {summary.expected_at[:19]}Z, as earlier ones took."
+        if summary.latest_at:
+            yield f"They end at the latest at {summary.latest_at[:19]}Z."
