@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from batchforge.errors import Location, Problem, Severity
+from batchforge.evaluation.statistics import compare_means, compare_shares, compare_with_noise, share_interval
+from batchforge.review.answer_values import AnswersDiff, FieldDiff, RowAnswers, Transition
 from batchforge.review.diff_values import (
     Basis,
     CacheEffect,
@@ -112,10 +114,59 @@ def _unknown() -> JobDiff:
                learnt_from=0, notes=(note,))  # fmt: skip
 
 
+def _answers() -> AnswersDiff:
+    before = [True] * 80 + [False] * 12 + [True] * 5 + [False] * 3
+    after = [True] * 80 + [True] * 12 + [False] * 5 + [False] * 3
+    noise = compare_with_noise([True] * 20 + [False] * 80, [False] * 97 + [True] * 3)
+    category = FieldDiff(
+        "category",
+        "label",
+        99,
+        20,
+        share_interval(20, 99),
+        (Transition("billing", "claim", 12), Transition("no", "claim", 8)),
+        noise=noise,
+    )
+    score = FieldDiff(
+        "score",
+        "number",
+        99,
+        40,
+        share_interval(40, 99),
+        shift=compare_means([1.0, 2.0, 3.0] * 33, [1.0, 3.0, 3.0] * 33),
+    )
+    reason = FieldDiff("reason", "text", 99, 60, share_interval(60, 99), similarity=0.71)
+    telling = RowAnswers(
+        "17",
+        "data/tickets.tsv:18",
+        "broken",
+        "category: billing → claim",
+        {"text": "My bill?\nWhy?"},
+        {"category": "billing", "score": 2},
+        {"category": "claim", "score": 2},
+    )
+    return AnswersDiff(
+        100,
+        3,
+        4_597,
+        64,
+        compare_shares([True] * 100, [True] * 99 + [False]),
+        (Transition("answered", "invalid", 1),),
+        (category, score, reason),
+        compare_shares(before, after),
+        "category = expected",
+        telling=(telling,),
+        noise_rows=100,
+    )
+
+
 def _hostile() -> ProjectDiff:
     part = PartChange(Part.MODEL, True, HOSTILE)
+    field = FieldDiff(HOSTILE, "label", 1, 1, share_interval(1, 1), (Transition(HOSTILE, HOSTILE, 1),))
+    telling = RowAnswers(HOSTILE, HOSTILE, "changed", HOSTILE, {HOSTILE: HOSTILE}, {"a": HOSTILE}, {"a": [HOSTILE]})
+    answers = replace(_answers(), fields=(field,), telling=(telling,), label=HOSTILE, cluster=HOSTILE, notes=(HOSTILE,))
     row = RowDiff(HOSTILE, HOSTILE, "changed, 1 KB", diff_texts("a", HOSTILE))
-    bad = job(path=HOSTILE, model=HOSTILE, parts=(part,), notes=(HOSTILE,), old_path=HOSTILE,
+    bad = job(path=HOSTILE, model=HOSTILE, parts=(part,), notes=(HOSTILE,), old_path=HOSTILE, answers=answers,
               prompt=PromptDiff(diff_texts("a", HOSTILE), (row,)))  # fmt: skip
     problem = Problem("BF440", HOSTILE, Location(HOSTILE, 1), severity=Severity.WARNING)
     return project(bad, notes=(HOSTILE,), target_changes=(HOSTILE,), problems=(problem,),
@@ -142,6 +193,7 @@ EXAMPLES: Mapping[str, ProjectDiff] = {
     "notes": project(job(), notes=("old cannot be read at the base, so it counts as new: BF100",),
                      target_changes=("prod: base_url",),
                      problems=(Problem("BF440", "the price is old", severity=Severity.WARNING),)),
+    "answers": project(job(answers=_answers()), paid_usd=0.0123),
     "hostile": _hostile(),
     "long": _long(),
 }  # fmt: skip

@@ -59,12 +59,13 @@ FLOORS: Mapping[str, str] = {
         tried_text erasure_text
     """,
     "review": """
+        answer_values answer_pairs answers_diff answer_words
         text_diff readable_request neutral samples job_pairs diff_values
         job_parts row_changes rendered cache_effect sides job_review diff_words diff_json diff_text diff_markdown
         prompt_pages findings
     """,
     "order": "run_options schedule upstream compiling session delivery money work runner test_run pipeline api",
-    "reviewing": "reviewing sample_writing",
+    "reviewing": "reviewing sample_writing asking",
     "front": "commands cli",
 }
 WINGS = frozenset(

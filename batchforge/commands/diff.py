@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,10 @@ from batchforge.commands.options import (
     target_option,
     unknown_model_option,
 )
+from batchforge.commands.running import asker, telling
 
 if TYPE_CHECKING:
+    from batchforge.review.answers_diff import Labels
     from batchforge.review.diff_values import ProjectDiff
     from batchforge.review.reviewing import ReviewOptions
 
@@ -42,6 +45,23 @@ _FORMATS = ("text", "json", "markdown", "sarif", "junit", "github")
 @click.option(
     "--rows", "shown_rows", type=click.IntRange(min=0), default=3, show_default=True, help="Show so many rows of a job."
 )
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Ask N changed rows of each job on both sides, where answers are missing, and compare them. Costs money.",
+)
+@click.option(
+    "--aa", "asks_twice", is_flag=True, help="With --sample: ask the older side twice, to know what is chance."
+)
+@click.option(
+    "--label",
+    metavar="FIELD=COLUMN",
+    help="Right is what equals the column. Default: as the job's tests say.",
+)
+@click.option("--cluster", metavar="COLUMN", default="", help="Rows that share its value count as one, as chance goes.")
+@click.option("--max-cost", "max_cost_usd", type=click.FloatRange(min=0), metavar="USD", help="What --sample may cost.")
+@click.option("--yes", is_flag=True, help="Do not ask, whatever --sample costs.")
 @unknown_model_option
 def command(
     job_names: tuple[str, ...],
@@ -54,16 +74,24 @@ def command(
     head: str | None,
     output: str,
     shown_rows: int,
+    sample: int | None,
+    asks_twice: bool,
+    label: str | None,
+    cluster: str,
+    max_cost_usd: float | None,
+    yes: bool,
     allow_unknown_model: bool,
 ) -> None:
     """Compare the requests of two revisions: which rows ask something else, at what cost, with which words.
 
-    Needs no network and no key, and writes nothing. The older side is read from git.
+    Needs no network and no key, and writes nothing, unless --sample asks for answers. The older side is read from git.
     """
-    from batchforge.review.reviewing import ReviewOptions, review
+    from batchforge.review.reviewing import ReviewOptions
     from batchforge.terminal.problem_text import render_problems
     from batchforge.terminal.terminal import wants_color
 
+    if asks_twice and sample is None:
+        raise click.UsageError("--aa goes with --sample N.")
     options = ReviewOptions(
         base=base,
         head=head,
@@ -74,15 +102,42 @@ def command(
         cli_vars=cli_vars,
         allow_unknown_model=allow_unknown_model,
         shown_rows=shown_rows,
+        labels=_labels(label),
+        cluster=cluster,
+        sample=sample,
+        asks_twice=asks_twice,
+        max_cost_usd=max_cost_usd,
+        yes=yes,
+        ask=asker(),
     )
     root = project_root(project_dir)
     if output in ("sarif", "junit", "github"):
         _tell_findings(root, options, output)
         return
-    diff = review(root, options)
+    diff = _reviewed(root, options)
     if diff.problems:
         click.echo(render_problems(diff.problems, color=wants_color(sys.stderr)) + "\n", err=True)
     click.echo(_rendered(diff, output))
+
+
+def _labels(text: str | None) -> Labels | None:
+    from batchforge.review.answers_diff import Labels
+
+    if text is None:
+        return None
+    field, separator, column = text.partition("=")
+    if not separator or not field or not column:
+        raise click.UsageError("Write --label FIELD=COLUMN: a field of the answer, and a column of the input.")
+    return Labels(field, column)
+
+
+def _reviewed(root: Path, options: ReviewOptions) -> ProjectDiff:
+    from batchforge.review.reviewing import review
+
+    if options.sample is None:
+        return review(root, options)
+    with telling(quiet=False) as progress:
+        return review(root, replace(options, listen=progress))
 
 
 def _tell_findings(root: Path, options: ReviewOptions, output: str) -> None:
@@ -90,11 +145,10 @@ def _tell_findings(root: Path, options: ReviewOptions, output: str) -> None:
     from batchforge.errors import BatchForgeError, Problem
     from batchforge.review.findings import findings_of, to_annotations, to_junit, to_sarif
     from batchforge.review.git_objects import Repository
-    from batchforge.review.reviewing import review
 
     diff, problems, exit_code = None, list[Problem](), 0
     try:
-        diff = review(root, options)
+        diff = _reviewed(root, options)
         problems += diff.problems
     except BatchForgeError as exc:
         problems += exc.problems

@@ -26,6 +26,7 @@ def diff_value(diff: ProjectDiff) -> dict[str, Any]:
         "prices_as_of": diff.prices_as_of,
         "summary": _summary(diff),
         "jobs": [_job(job) for job in diff.jobs],
+        "paid_usd": diff.paid_usd,
         "target_changes": list(diff.target_changes),
         "notes": list(diff.notes),
         "problems": [_problem(problem) for problem in diff.problems],
@@ -101,6 +102,8 @@ def _job(job: JobDiff) -> dict[str, Any]:
                 for row in job.prompt.rows
             ],
         },
+        "answers": asdict(job.answers) if job.answers else None,
+        "upstream": list(job.upstream),
         "notes": list(job.notes),
     }
 

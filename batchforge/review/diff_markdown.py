@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from batchforge.planning.budget import usd_words
+from batchforge.review.answer_words import answer_lines, telling_lines
 from batchforge.review.diff_values import Basis, Cost, JobDiff, ProjectDiff, Status
 from batchforge.review.diff_words import (
     all_rows_words,
@@ -121,6 +122,8 @@ def _notes(diff: ProjectDiff) -> Iterator[str]:
     lines = [prose(note) for note in diff.notes]
     lines += [f"the target setting {code(words)} was edited" for words in diff.target_changes]
     lines += [f"warning {problem.code}: {prose(problem.message)}" for problem in diff.problems]
+    if diff.paid_usd:
+        lines.append(f"${diff.paid_usd:,.4f} was paid for answers to compare; a later run does not pay for them again")
     if not diff.has_state and diff.asking_jobs and diff.change is not None:
         lines.append("no state is here: what was answered before is not known, so this is the most that can be sent")
     if lines:
@@ -142,12 +145,19 @@ def _details(job: JobDiff, number: int) -> Iterator[Detail]:
     frame = len(_frame(job)) + len(_END) + 6
     facts = "\n".join(f"- {line}" for line in _facts(job))
     yield Detail((0 if job.changes_requests else 10, number), (number, 0), facts, job.job, frame)
+    if job.answers is not None:
+        lines = "\n".join(f"- {prose(line)}" for line in answer_lines(job.answers))
+        yield Detail((0, number), (number, 1), f"Answers:\n\n{lines}", job.job, frame)
+        for place, telling in enumerate(job.answers.telling):
+            title = f"Row {code(telling.key)} ({code(telling.place)}), {telling.kind}:"
+            text = f"{title}\n\n{fenced(telling_lines(telling), 'diff')}"
+            yield Detail((2 + place, number), (number, 2 + place), text, job.job, frame)
     if job.prompt.shared:
         title = "The prompt that all rows share:" if job.status is not Status.ADDED else "The new prompt:"
-        yield Detail((1, number), (number, 1), f"{title}\n\n{_fence(job.prompt.shared)}", job.job, frame)
+        yield Detail((1, number), (number, 20), f"{title}\n\n{_fence(job.prompt.shared)}", job.job, frame)
     for place, row in enumerate(job.prompt.rows):
         title = f"Row {code(row.key)} ({code(row.place)}; {row.stratum}):"
-        yield Detail((2 + place, number), (number, 2 + place), f"{title}\n\n{_fence(row.lines)}", job.job, frame)
+        yield Detail((2 + place, number), (number, 30 + place), f"{title}\n\n{_fence(row.lines)}", job.job, frame)
 
 
 def _facts(job: JobDiff) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from batchforge.review.answer_words import answer_lines, telling_lines
 from batchforge.review.diff_values import JobDiff, ProjectDiff, Status
 from batchforge.review.diff_words import (
     all_rows_words,
@@ -43,6 +44,8 @@ def _lines(diff: ProjectDiff, color: bool) -> Iterator[str]:
     yield from (printable(f"target changed: {words}") for words in diff.target_changes)
     yield ""
     yield headline(diff)
+    if diff.paid_usd:
+        yield f"${diff.paid_usd:,.4f} was paid for answers to compare; a later run does not pay for them again"
 
 
 def _job_lines(job: JobDiff, color: bool) -> Iterator[str]:
@@ -59,7 +62,10 @@ def _job_lines(job: JobDiff, color: bool) -> Iterator[str]:
     if words := basis_words(job):
         yield f"  {words}"
     yield from (printable(f"  note: {note}") for note in job.notes)
+    if job.answers is not None:
+        yield from (printable(f"  answers: {line}") for line in answer_lines(job.answers))
     yield from _prompt_lines(job, color)
+    yield from _telling_lines(job, color)
 
 
 def _prompt_lines(job: JobDiff, color: bool) -> Iterator[str]:
@@ -71,6 +77,15 @@ def _prompt_lines(job: JobDiff, color: bool) -> Iterator[str]:
     for row in job.prompt.rows:
         yield printable(f"  row {row.key} ({row.place}; {row.stratum}):")
         yield from _diff_lines(row.lines, color)
+
+
+def _telling_lines(job: JobDiff, color: bool) -> Iterator[str]:
+    for row in job.answers.telling if job.answers else ():
+        yield printable(f"  row {row.key} ({row.place}), {row.kind}:")
+        for line in telling_lines(row):
+            code = {"-": "31", "+": "32"}.get(line[0], "2")
+            text = f"{line[0]} {printable(line[1:])}"
+            yield f"    \x1b[{code}m{text}\x1b[0m" if color else f"    {text}"
 
 
 def _diff_lines(lines: Sequence[DiffLine], color: bool) -> Iterator[str]:

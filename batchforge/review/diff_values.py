@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from batchforge.errors import Location, Problem
+from batchforge.review.answer_values import AnswersDiff
 from batchforge.review.git_base import Revision
 from batchforge.review.text_diff import DiffLine
 
@@ -179,6 +180,10 @@ class JobDiff:
     caching: CacheEffect | None = None
     prompt: PromptDiff = PromptDiff()
     notes: Sequence[str] = ()
+    answers: AnswersDiff | None = None
+    """None where no changed row has a result on both sides."""
+    keys_to_ask: Sequence[str] = ()
+    """Of some changed rows, where they were wanted: always the same ones."""
     upstream: Sequence[str] = ()
     """Jobs whose rows it reads and that are asked anew: its own rows change with their answers."""
 
@@ -211,6 +216,8 @@ class ProjectDiff:
     notes: Sequence[str] = ()
     target_changes: Sequence[str] = ()
     """Settings of batchforge.yml's targets that were edited: `prod: base_url`. Never their values."""
+    paid_usd: float = 0.0
+    """What was paid for answers to compare."""
 
     @property
     def changed_jobs(self) -> list[JobDiff]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 from batchforge.claude_models import PriceTable
 from batchforge.errors import BatchForgeError
@@ -14,6 +15,9 @@ from batchforge.planning.plan_rows import Action
 from batchforge.planning.planner import JobPlan, PlanSettings, plan_job
 from batchforge.requests.compiler import CompiledJob
 from batchforge.results import Learnt
+from batchforge.review.answer_pairs import AnswerPairs
+from batchforge.review.answer_values import AnswersDiff, RowAnswers
+from batchforge.review.answers_diff import AnswersComparison, Labels, labels_of
 from batchforge.review.cache_effect import cache_effect
 from batchforge.review.diff_values import (
     NOTHING,
@@ -27,7 +31,7 @@ from batchforge.review.diff_values import (
 )
 from batchforge.review.job_parts import JobSources, edited_parts, without_places
 from batchforge.review.rendered import differing_parts, render_diff
-from batchforge.review.row_changes import RowChanges, compare_rows
+from batchforge.review.row_changes import RowChanges, compare_rows, row_pairs
 from batchforge.review.samples import SampleSet, samples_path
 from batchforge.source_tree import SourceTree
 from batchforge.state.records import StateReader
@@ -49,6 +53,13 @@ class ReviewSettings:
     prices: PriceTable
     shown_rows: int = 3
     """How many rows' texts are shown at most."""
+    wanted_keys: int = 0
+    """How many changed rows' keys are wanted."""
+    labels: Labels | None = None
+    """None: those of the job's own tests."""
+    cluster: str = ""
+    each_answer: Callable[[str, RowAnswers], None] | None = None
+    """Given the job and each row that has a result on both sides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +98,26 @@ def review_job(pair: Pair, settings: ReviewSettings) -> JobDiff:
         return _without_rows(pair, settings)
     with ExitStack() as stack:
         plans = _Plans.of(pair, settings, stack)
-        changes = compare_rows(plans.old, plans.new, plans.next_run)
-    return _with_rows(pair, settings, plans, changes)
+        changes = compare_rows(plans.old, plans.new, plans.next_run, settings.wanted_keys)
+        diff = _with_rows(pair, settings, plans, changes)
+        return replace(diff, answers=_answers(plans, changes, settings), keys_to_ask=tuple(changes.keys))
+
+
+def _answers(plans: _Plans, changes: RowChanges, settings: ReviewSettings) -> AnswersDiff | None:
+    """What state holds of both sides, at no cost."""
+    if settings.state is None or plans.old is None or plans.new is None or not changes.changed:
+        return None
+    spec, each = plans.new.compiled.spec, settings.each_answer
+    comparison = AnswersComparison(
+        spec,
+        settings.labels or labels_of(spec),
+        settings.cluster,
+        partial(each, spec.name) if each else None,
+    )
+    pairs = AnswerPairs(plans.old.compiled, plans.new.compiled, settings.state)
+    rows = (pair for pair, _ in row_pairs(plans.old, plans.new, plans.new))
+    found = comparison.add_all(pairs.read(rows)).result()
+    return found if found.compared else None
 
 
 def asks_the_same(old: JobSide, new: JobSide) -> bool:

@@ -10,10 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from batchforge.claude_models import PriceTable
 from batchforge.errors import BatchForgeError, ProblemList
+from batchforge.events import Listener, ignore
 from batchforge.inputs import read_input
 from batchforge.project import Project
 from batchforge.requests.compiler import CompiledJob, PartHashes, RowReader, compile_job
+from batchforge.review.answer_values import RowAnswers
+from batchforge.review.answers_diff import Labels
 from batchforge.review.diff_values import JobDiff, ProjectDiff
 from batchforge.review.git_base import Revision, find_base, find_head
 from batchforge.review.git_objects import Repository
@@ -28,6 +32,7 @@ from batchforge.running.upstream import Upstream
 from batchforge.selection import check_job, parse_selection, select
 from batchforge.snapshots.snapshot_inputs import readable_input
 from batchforge.spec import JobSpec
+from batchforge.state.records import StateReader
 from batchforge.target import Target
 from batchforge.targets import read_state
 
@@ -45,6 +50,21 @@ class ReviewOptions:
     cli_vars: Mapping[str, Any] = field(default_factory=dict)
     allow_unknown_model: bool = False
     shown_rows: int = 3
+    labels: Labels | None = None
+    """What is right; None: as the job's own test of accuracy says."""
+    cluster: str = ""
+    """A column: rows that share its value count as one, as far as chance goes."""
+    sample: int | None = None
+    """So many changed rows of each job are asked, on both sides, where answers are missing. Costs money."""
+    asks_twice: bool = False
+    """Whether the older side is asked a second time, to see what changes by chance."""
+    max_cost_usd: float | None = None
+    yes: bool = False
+    ask: Callable[[str], bool] | None = None
+    """Asks a person; None where nobody is there."""
+    listen: Listener = ignore
+    each_answer: Callable[[str, RowAnswers], None] | None = None
+    """Given the job and each row that has a result on both sides."""
 
 
 def review(root: Path, options: ReviewOptions, environment: Mapping[str, str] = os.environ) -> ProjectDiff:
@@ -60,7 +80,12 @@ def review(root: Path, options: ReviewOptions, environment: Mapping[str, str] = 
         base = find_base(repository, head, options.base, environment)
         new = stack.enter_context(open_head(root, repository, head, options.cli_vars))
         old = stack.enter_context(open_base(root, repository, base, head, options.cli_vars, new.rows))
-        return _Review(base, head, old, new, options).compare()
+        compared = _Review(base, head, old, new, options)
+        if options.sample is None:
+            return compared.compare()
+        first = _Review(base, head, old, new, replace(options, each_answer=None)).compare()
+        paid_usd = _ask(first, old, new, options)
+        return replace(compared.compare(), paid_usd=paid_usd)
 
 
 class _Review:
@@ -80,7 +105,7 @@ class _Review:
             self.upstream = Upstream({**self.old.jobs, **self.new.jobs}, self.target.name, state=state)
             pairs = self._pairs(chosen)
             self.problems.raise_if_any()
-            settings = ReviewSettings(self.target.name, state, prices, self.options.shown_rows)
+            settings = self._settings(state, prices)
             jobs = self._all_reviewed(pairs, settings)
             return ProjectDiff(
                 project=self.project.name,
@@ -94,6 +119,19 @@ class _Review:
                 notes=self.notes,
                 target_changes=_target_changes(self.old.project, self.project),
             )
+
+    def _settings(self, state: StateReader | None, prices: PriceTable) -> ReviewSettings:
+        options = self.options
+        return ReviewSettings(
+            target=self.target.name,
+            state=state,
+            prices=prices,
+            shown_rows=options.shown_rows,
+            wanted_keys=options.sample or 0,
+            labels=options.labels,
+            cluster=options.cluster,
+            each_answer=options.each_answer,
+        )
 
     def _chosen(self) -> set[str]:
         both = {**self.old.jobs, **self.new.jobs}
@@ -189,6 +227,24 @@ class _Review:
             name = pair.new.compiled.spec.name
             self.notes.append(f"{name} cannot be rendered at the base, so it counts as new: {exc.problems[0].message}")
             return diff
+
+
+def _ask(diff: ProjectDiff, old: Side, new: Side, options: ReviewOptions) -> float:
+    """What it cost. Answers are kept: a later run does not pay for them again."""
+    from batchforge.review.asking import Asker
+
+    assert new.project is not None
+    target = new.project.target(options.target)
+    asker = Asker(target, options.max_cost_usd, options.yes, options.ask, options.listen)
+    for job in diff.jobs:
+        if job.keys_to_ask and old.project is not None:
+            older = replace(old.project, tree=old.rows), old.jobs[job.old_job or job.job]
+            newer = replace(new.project, tree=new.rows), new.jobs[job.job]
+            asker.ask(*older, job.keys_to_ask)
+            asker.ask(*newer, job.keys_to_ask)
+            if options.asks_twice:
+                asker.ask_again(*older, job.keys_to_ask)
+    return asker.paid_usd
 
 
 def _no_rows() -> Iterator[InputRow]:

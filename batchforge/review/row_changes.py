@@ -66,16 +66,23 @@ class RowChanges:
     """Distinct requests among them."""
     ceiling_pico_usd: int | None = 0
     samples: list[RowPair] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    """Of some changed rows, to ask: always the same ones."""
 
 
-def compare_rows(old: JobPlan | None, new: JobPlan | None, next_run: JobPlan | None) -> RowChanges:
+def compare_rows(
+    old: JobPlan | None, new: JobPlan | None, next_run: JobPlan | None, wanted_keys: int = 0
+) -> RowChanges:
     """`old` and `new` plan every row; `next_run` only what a run of the newer side would send."""
-    changes, sample = RowChanges(), _Sample()
-    for pair, planned in _pairs(old, new, next_run):
+    changes, sample, keys = RowChanges(), _Sample(), _Keys(wanted_keys)
+    for pair, planned in row_pairs(old, new, next_run):
         _count(changes, pair, planned, next_run)
         if not pair.is_same:
             sample.add(pair)
+        if pair.old and pair.new and not pair.is_same and pair.new.row.request_id and pair.old.row.request_id:
+            keys.add(pair.key)
     changes.samples = sample.chosen()
+    changes.keys = keys.chosen()
     return changes
 
 
@@ -116,9 +123,10 @@ def _compare_texts(changes: RowChanges, old: PlannedRow, new: PlannedRow) -> Non
 # ---- by key
 
 
-def _pairs(
+def row_pairs(
     old: JobPlan | None, new: JobPlan | None, next_run: JobPlan | None
 ) -> Iterator[tuple[RowPair, PlannedRow | None]]:
+    """Each row of either side, and what the next run would do with it."""
     olds: Iterable[PlannedRow] = old.rows() if old else ()
     news: Iterable[PlannedRow] = new.rows() if new else ()
     runs: Iterable[PlannedRow] = next_run.rows() if next_run else ()
@@ -208,6 +216,24 @@ class _Sample:
         for number in range(_PER_STRATUM):
             rounds += [items[number][1] for items in sorted_strata if number < len(items)]
         return rounds
+
+
+class _Keys:
+    """So many keys, those with the smallest hashes."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._kept: list[tuple[int, str]] = []
+
+    def add(self, key: str) -> None:
+        item = (-_hash(key), key)
+        if len(self._kept) < self._count:
+            heapq.heappush(self._kept, item)
+        elif self._kept and item > self._kept[0]:
+            heapq.heapreplace(self._kept, item)
+
+    def chosen(self) -> list[str]:
+        return [key for _, key in sorted(self._kept, reverse=True)]
 
 
 def _kind_of(pair: RowPair) -> str:

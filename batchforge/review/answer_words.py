@@ -1,0 +1,113 @@
+"""Differences of answers in words: what text, Markdown and HTML say of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from batchforge.evaluation.statistics import Interval, Noise, ShareComparison
+from batchforge.review.answer_values import AnswersDiff, FieldDiff, RowAnswers
+
+_SHOWN_TRANSITIONS = 5
+
+
+def answer_lines(answers: AnswersDiff) -> Iterator[str]:
+    yield compared_words(answers)
+    if answers.accuracy is not None:
+        yield f"accuracy ({answers.label}): {share_words(answers.accuracy)}"
+    valid = answers.valid
+    if valid.before < valid.rows or valid.after < valid.rows:
+        yield f"valid answers: {share_words(valid)}"
+    yield from (f"{each.before} → {each.after}: {counted(each.rows, 'row')}" for each in answers.statuses)
+    yield from (field_words(field) for field in answers.fields)
+    if answers.cluster:
+        yield f"rows of one {answers.cluster} count as one, as far as chance goes ({valid.clusters:,} of them)"
+    yield from answers.notes
+
+
+def compared_words(answers: AnswersDiff) -> str:
+    words = f"{counted(answers.compared, 'row')} compared, {answers.changed:,} with another answer"
+    missing = [
+        f"{count:,} not answered {side}"
+        for count, side in ((answers.missing_before, "before"), (answers.missing_after, "now"))
+        if count
+    ]
+    return f"{words} ({', '.join(missing)})" if missing else words
+
+
+def share_words(shares: ShareComparison) -> str:
+    if not shares.rows:
+        return "no rows"
+    before, after = shares.before / shares.rows, shares.after / shares.rows
+    return (
+        f"{before:.1%} → {after:.1%} of {counted(shares.rows, 'row')}, {shares.fixed:,} fixed, "
+        f"{shares.broken:,} broken; {points_words(shares.difference, shares.interval)}: {verdict_words(shares)}"
+    )
+
+
+def points_words(difference: float, interval: Interval) -> str:
+    low, high = (f"{100 * value:+.1f}" for value in (interval.low, interval.high))
+    return f"{100 * difference:+.1f} points ({low} to {high})"
+
+
+def verdict_words(shares: ShareComparison) -> str:
+    if shares.verdict == "not sure":
+        more = f": about {shares.rows_to_tell:,} more rows would tell" if shares.rows_to_tell else ""
+        return f"not sure{more}"
+    return "no row differs" if shares.verdict == "equal" else shares.verdict
+
+
+def field_words(field: FieldDiff) -> str:
+    parts = [f"{field.changed:,} of {field.compared:,} differ ({share_span(field.interval)})"]
+    if field.transitions:
+        shown = [f"{each.before} → {each.after} {each.rows:,}" for each in field.transitions[:_SHOWN_TRANSITIONS]]
+        more = len(field.transitions) - _SHOWN_TRANSITIONS
+        parts.append(", ".join([*shown, *([f"{more} further kinds"] if more > 0 else [])]))
+    if field.shift is not None:
+        shift = field.shift
+        span = f"{shift.interval.low:+.3g} to {shift.interval.high:+.3g}"
+        parts.append(f"mean {shift.before:.4g} → {shift.after:.4g}, {shift.difference:+.3g} ({span}): {shift.verdict}")
+    if field.similarity is not None:
+        parts.append(f"{field.similarity:.0%} of words in common where they differ")
+    if field.noise is not None:
+        parts.append(noise_words(field.noise))
+    return f"{field.name}: {'; '.join(parts)}"
+
+
+def noise_words(noise: Noise) -> str:
+    chance = f"asked twice, {noise.changed_by_chance:,} of {noise.rows:,} differ by chance"
+    words = "more than chance" if noise.is_above else "no more than chance"
+    return f"{words} ({chance}, {noise.changed_by_edit:,} by the edit)"
+
+
+def share_span(interval: Interval) -> str:
+    return f"{100 * interval.low:.0f} to {100 * interval.high:.0f} %"
+
+
+def telling_lines(row: RowAnswers) -> list[str]:
+    """One row in full, as a diff."""
+    lines = [f" {name}: {shown(value)}" for name, value in row.row.items()]
+    for name in dict.fromkeys([*row.before, *row.after]):
+        before, after = row.before.get(name), row.after.get(name)
+        if before == after:
+            lines.append(f" {name}: {shown(after)}")
+            continue
+        lines += _signed("-", name, row.before) + _signed("+", name, row.after)
+    return [line for text in lines for line in _kept_sign(text)]
+
+
+def _signed(sign: str, name: str, values: Mapping[str, Any]) -> list[str]:
+    return [f"{sign}{name}: {shown(values[name])}"] if name in values else []
+
+
+def _kept_sign(text: str) -> list[str]:
+    return [line if number == 0 else f"{text[0]}  {line}" for number, line in enumerate(text.split("\n"))]
+
+
+def shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun if count == 1 else f'{noun}s'}"
