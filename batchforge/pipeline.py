@@ -361,8 +361,9 @@ def _resume(
         planned = PlannedRun.from_record(unfinished)
         narrowing = narrowing_of(planned.scope)
         limit = options.max_cost_usd if options.max_cost_usd is not None else planned.max_cost_usd
-        options = replace(options, max_cost_usd=limit, limit=narrowing.get("limit"), sample=narrowing.get("sample"))
-        session.options = options
+        few = {"limit": narrowing.get("limit"), "sample": narrowing.get("sample")}
+        options = replace(options, max_cost_usd=limit, resend=planned.resend, limit=few["limit"], sample=few["sample"])
+        session.options, session.asked_after = options, planned.asked_after
         chosen = [spec for spec in jobs if spec.name in unfinished.jobs]
         upstream.selected, upstream.scope = {spec.name for spec in chosen}, options.scope
         problems = ProblemList()

@@ -34,9 +34,12 @@ def answer(
 
 
 def decided(
-    *answers: StoredAnswer, max_tokens: int = MAX_TOKENS, resend: Resend = Resend.NOTHING_PAID
+    *answers: StoredAnswer,
+    max_tokens: int = MAX_TOKENS,
+    resend: Resend = Resend.NOTHING_PAID,
+    asked_after: int | None = None,
 ) -> tuple[Action, int, str]:
-    decision = decide(RequestRecord(answers), max_tokens, resend)
+    decision = decide(RequestRecord(answers), max_tokens, resend, asked_after)
     return decision.action, decision.ordinal, decision.reason
 
 
@@ -137,6 +140,11 @@ def test_retry_asks_invalid_requests_under_the_same_ordinal_since_they_were_not_
 
 def test_retry_leaves_answers_alone() -> None:
     assert decided(answer(), resend=Resend.FAILED)[0] is Action.REUSE
+
+
+def test_a_full_refresh_that_came_to_nothing_is_asked_again_under_the_same_ordinal() -> None:
+    failed = answer(ordinal=1, kind=ResultKind.EXPIRED, attempt_id=7)
+    assert decided(answer(), failed, resend=Resend.ALL, asked_after=5) == (Action.SUBMIT, 1, "full refresh")
 
 
 def test_a_full_refresh_asks_answers_again_under_the_next_ordinal() -> None:

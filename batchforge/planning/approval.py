@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchforge.errors import UsageError
-from batchforge.planning.planner import JobPlan
+from batchforge.planning.decisions import Resend
+from batchforge.planning.planner import JobPlan, PlanSettings
 from batchforge.state.records import RunRecord, StateReader
 
 _PLANNED = "planned"
@@ -23,17 +24,23 @@ class PlannedRun:
     is_approved: bool = False
     """Whether its limits held, and a person had agreed where one must. Else nothing of it was sent."""
     max_cost_usd: float | None = None
+    resend: Resend = Resend.NOTHING_PAID
+    asked_after: int | None = None
+    """The last attempt before it: newer answers are what `resend` asked for."""
     jobs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, run_id: str, plans: Sequence[JobPlan], scope: str, max_cost_usd: float | None) -> PlannedRun:
-        return cls(run_id, scope, False, max_cost_usd, {plan.job: _job_value(plan) for plan in plans})
+        settings = plans[0].settings if plans else PlanSettings()
+        jobs = {plan.job: _job_value(plan) for plan in plans}
+        return cls(run_id, scope, False, max_cost_usd, settings.resend, settings.asked_after, jobs)
 
     @classmethod
     def from_record(cls, run: RunRecord) -> PlannedRun:
         value = run.summary.get(_PLANNED, {})
-        names = ("scope", "is_approved", "max_cost_usd", "jobs")
-        return cls(run.run_id, **{name: value[name] for name in names if name in value})
+        names = ("scope", "is_approved", "max_cost_usd", "asked_after", "jobs")
+        resend = Resend(value.get("resend", Resend.NOTHING_PAID))
+        return cls(run.run_id, resend=resend, **{name: value[name] for name in names if name in value})
 
     def summary(self) -> dict[str, Any]:
         """To be kept in the run's record."""
@@ -41,6 +48,8 @@ class PlannedRun:
             "scope": self.scope,
             "is_approved": self.is_approved,
             "max_cost_usd": self.max_cost_usd,
+            "resend": self.resend.value,
+            "asked_after": self.asked_after,
             "jobs": self.jobs,
         }
         return {_PLANNED: value}

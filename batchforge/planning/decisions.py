@@ -52,10 +52,12 @@ def decide(
         claim = record.claims[0]
         return Decision(Action.WAIT, claim.ordinal, claim.batch_id or claim.attempt_state.value)
     counting = _counting_answers(record.answers)
-    if asked_after is not None and any(answer.attempt_id > asked_after for answer in record.answers):
+    if _is_asked_since(counting, asked_after):
         resend = Resend.NOTHING_PAID
     if resend is Resend.ALL:
-        return Decision(Action.SUBMIT, _next_ordinal(counting), "full refresh")
+        last = counting.get(max(counting, default=-1))
+        ordinal = last.ordinal if last is not None and _is_transient(last) else _next_ordinal(counting)
+        return Decision(Action.SUBMIT, ordinal, "full refresh")
     for ordinal in sorted(counting, key=lambda each: (each == used, each), reverse=True):
         answer = counting[ordinal]
         is_asked_again = resend is Resend.FAILED and ordinal in invalid
@@ -84,7 +86,7 @@ def decide_answer(
     if record is None:
         return Decision(Action.SUBMIT, number, "new")
     counting = _counting_answers(record.answers)
-    if asked_after is not None and any(each.attempt_id > asked_after for each in record.answers):
+    if _is_asked_since(counting, asked_after):
         resend = Resend.NOTHING_PAID
     held = [] if resend is Resend.ALL else _held_answers(counting, max_tokens, resend, invalid)[-answers:]
     held += [
@@ -127,12 +129,25 @@ def _decide_failed(counting: Mapping[int, StoredAnswer], max_tokens: int, resend
         return Decision(Action.SUBMIT, _next_ordinal(counting), f"cut at {last.max_tokens} tokens before")
     reason = f"{_words(last)} before"
     if not last.kind.is_billed:
-        is_transient = last.kind is not ResultKind.ERRORED or last.error_type in TRANSIENT_ERRORS
-        action = Action.SUBMIT if is_transient or resend is Resend.FAILED else Action.FAILED
+        action = Action.SUBMIT if _is_transient(last) or resend is Resend.FAILED else Action.FAILED
         return Decision(action, last.ordinal, reason)
     if resend is Resend.FAILED:
         return Decision(Action.SUBMIT, _next_ordinal(counting), reason)
     return Decision(Action.FAILED, last.ordinal, reason)
+
+
+def _is_asked_since(counting: Mapping[int, StoredAnswer], asked_after: int | None) -> bool:
+    """Whether what `resend` asks for has been given already; a transient failure gives nothing."""
+    if asked_after is None:
+        return False
+    return any(each.attempt_id > asked_after and not _is_transient(each) for each in counting.values())
+
+
+def _is_transient(answer: StoredAnswer) -> bool:
+    """Nothing was paid, and the same bytes may well succeed."""
+    if answer.kind.is_billed:
+        return False
+    return answer.kind is not ResultKind.ERRORED or answer.error_type in TRANSIENT_ERRORS
 
 
 def _counting_answers(answers: Sequence[StoredAnswer]) -> dict[int, StoredAnswer]:

@@ -53,8 +53,8 @@ class Session:
     listen: Listener
     upstream: Upstream
     run_id: str = ""
-    asked_after: int = 0
-    """The last attempt before this run."""
+    asked_after: int | None = None
+    """The last attempt before this run, or before the run that it goes on with."""
     started_at: str = ""
     planned: PlannedRun = field(default_factory=lambda: PlannedRun(""))
     attempts_before: dict[str, int] = field(default_factory=dict)
@@ -80,7 +80,8 @@ class Session:
     def recorded(self, names: Sequence[str]) -> Iterator[None]:
         """A run is in state from its first moment to its end, however it ends."""
         now = self.clock.now()
-        self.asked_after = self.state.last_attempt_id()
+        if self.asked_after is None:
+            self.asked_after = self.state.last_attempt_id()
         self.run_id = f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
         self.started_at = iso(now)
         self.state.begin_run(

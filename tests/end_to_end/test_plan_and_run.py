@@ -17,7 +17,7 @@ from batchforge.errors import BudgetExceeded, UsageError
 from batchforge.planning.decisions import Resend
 from batchforge.planning.plan_rows import Action
 from batchforge.requests.fingerprint import custom_id
-from tests.builders import OUTPUT, ProjectFiles, copy_example, run_cli
+from tests.builders import JOB_NAME, OUTPUT, ProjectFiles, copy_example, run_cli
 from tests.conftest import StartEmulator
 from tests.planning import planned
 
@@ -244,6 +244,34 @@ def test_a_full_refresh_asks_once_though_a_part_of_it_went_first(
     project.write_job(canary=5)
     assert project.run(resend=Resend.ALL).jobs[0].requests_sent == 16
     assert emulator.counters().requests_accepted == 32
+
+
+def test_a_full_refresh_that_was_interrupted_is_gone_on_with_and_uses_no_old_answer(
+    project: ProjectFiles, emulator: EmulatorServer
+) -> None:
+    project.write_rows(TEXTS)
+    project.run()
+    project.write_job(canary=5)
+    project.run(resend=Resend.ALL, wait=False)
+    project.collect(wait=True)
+    resumed = project.resume()
+    assert (resumed.status, resumed.jobs[0].requests_sent) == ("ok", 11)
+    assert emulator.counters().requests_accepted == 32
+    with project.state() as state:
+        manifest = state.manifest("api", JOB_NAME)
+        assert manifest is not None
+        assert {row.ordinal for row in state.manifest_rows(manifest.manifest_id)} == {1}
+    assert project.run().jobs[0].requests_sent == 0
+
+
+def test_a_full_refresh_whose_rows_expired_is_finished_by_resume(tmp_path: Path, start_emulator: StartEmulator) -> None:
+    emulator = start_emulator(rows=(RowRule(outcome="expired", share=1.0, submissions=1),))
+    project = ProjectFiles(tmp_path / "p", emulator)
+    project.run()
+    assert project.run().status == "ok"
+    assert project.run(resend=Resend.ALL).status == "failed"
+    assert project.resume().jobs[0].requests_sent == 3
+    assert emulator.counters().requests_billed == 6
 
 
 # ---- the estimate and the bill
