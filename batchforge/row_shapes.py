@@ -234,9 +234,9 @@ def _parts(table: sqlite3.Connection, spec: GroupSpec) -> Iterator[_Part]:
             if part is not None:
                 yield part
             part, name = _Part(_decode(next_name), place, 1), next_name
-        tokens = estimate_text_tokens(body, "v2")
         if part.blocked:
             continue
+        tokens = estimate_text_tokens(body, "v2")
         if (part.rows or not spec.split) and part.tokens + tokens > spec.max_tokens:
             if spec.split:
                 yield part

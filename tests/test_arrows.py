@@ -64,7 +64,9 @@ FLOORS: Mapping[str, str] = {
         job_parts row_changes rendered cache_effect sides job_review diff_words diff_json diff_text diff_markdown
         prompt_pages findings
     """,
-    "order": "run_options schedule upstream compiling session delivery money work runner test_run pipeline api",
+    "order": """
+        run_options schedule upstream known_columns compiling session delivery money work runner test_run pipeline api
+    """,
     "reviewing": "reviewing sample_writing asking",
     "front": "commands cli",
 }

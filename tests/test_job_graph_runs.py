@@ -80,13 +80,27 @@ def test_fail_fast_begins_nothing_more(project: ProjectFiles) -> None:
 
 
 def test_a_row_that_cannot_be_rendered_downstream_fails_that_job_alone(project: ProjectFiles) -> None:
-    read_job(project, "second", "first", "{{ row.txet }}")
+    read_job(project, "second", "first", "{% set text = row.answer %}{{ text.nothing.at_all }}")
     summary = project.run()
     by_name = {job.job: job for job in summary.jobs}
     assert by_name["second"].is_failed
     assert "BF301" in by_name["second"].problem
     assert summary.exit_code == 2
     assert by_name["other"].output is not None
+
+
+def test_a_misspelt_column_of_answers_to_come_is_an_error_before_anything_is_sent(project: ProjectFiles) -> None:
+    read_job(project, "second", "first", "{{ row.answr }}")
+    with pytest.raises(ProjectError, match=r"jobs/second.yml.*'row.answr'") as raised:
+        project.run()
+    assert raised.value.problems[0].hint == "Did you mean `answer`?"
+    assert project.emulator is not None
+    assert project.emulator.counters().batches_created == 0
+
+
+def test_a_column_that_may_be_missing_is_no_error(project: ProjectFiles) -> None:
+    read_job(project, "second", "first", "{{ row.answer }}{{ row.note | default('') }}")
+    assert project.run().status == "ok"
 
 
 def test_without_waiting_the_first_jobs_are_sent_and_resume_goes_on(

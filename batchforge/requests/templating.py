@@ -135,6 +135,15 @@ class PromptTemplate:
                     end.clear()
         return "".join(end)
 
+    def columns_used(self) -> Iterator[tuple[str, Location]]:
+        """Columns of `row` that the template's own text cannot do without, and where. What stands in a condition, a
+        test or before a filter may be allowed to be missing, and is left out."""
+        for node in self._environment.parse(self.source.text).find_all(nodes.Output):
+            for part in node.nodes:
+                name = _column_of_row(part)
+                if name is not None:
+                    yield name, self._place(part.lineno)
+
     @property
     def is_fully_known(self) -> bool:
         """False where it includes what only a row's values name."""
@@ -192,6 +201,14 @@ class PromptTemplate:
         message, hint = _in_words(code, exc, variables)
         where = f" (row {row_place})" if row_place else ""
         return ProjectError(code, f"{message}{where}", location=self._place(line, path), hint=hint)
+
+
+def _column_of_row(node: nodes.Node) -> str | None:
+    """x of `row.x` and of `row['x']`."""
+    if not (isinstance(node, nodes.Getattr | nodes.Getitem) and isinstance(node.node, nodes.Name)):
+        return None
+    name = node.attr if isinstance(node, nodes.Getattr) else getattr(node.arg, "value", None)
+    return name if node.node.name == "row" and isinstance(name, str) else None
 
 
 def _names_in(node: nodes.Node) -> Iterator[nodes.Name]:

@@ -15,6 +15,7 @@ from batchforge.project import Project
 from batchforge.requests.compiler import CompiledJob, RowReader, compile_job
 from batchforge.requests.request_checks import check_request
 from batchforge.row_shapes import InputRow
+from batchforge.running.known_columns import check_columns
 from batchforge.running.run_options import RunOptions
 from batchforge.running.upstream import Upstream
 from batchforge.snapshots.snapshot_inputs import readable_input
@@ -40,7 +41,10 @@ def compile_jobs(
     for spec in jobs:
         found = ProblemList()
         try:
-            compiled.append(_compile_checked(project, spec, target, options, found, upstream, rows_of))
+            job = _compile_checked(project, spec, target, options, found, upstream, rows_of)
+            if upstream is not None and not all(map(upstream.has_rows, spec.input.refs)):
+                check_columns(job, upstream.jobs, project.tree, found)
+            compiled.append(job)
         except BatchForgeError as exc:
             found.extend(exc)
         problems.items += found.items
