@@ -26,6 +26,7 @@ from tests.builders import OUTPUT, ProjectFiles
 from tests.conftest import StartEmulator
 from tests.end_to_end.kill_bench import MEMORY, TEXTS, Launcher, build_shim
 from tests.end_to_end.kill_launcher import AFTER, BEFORE, HALFWAY
+from tests.s3_server import SECRET
 
 SCHEDULES = int(os.environ.get("BATCHFORGE_SCHEDULES", "1"))
 SEED = int(os.environ.get("BATCHFORGE_SEED", "0"))
@@ -68,6 +69,9 @@ def test_what_was_submitted_here_is_collected_there(shared: str, tmp_path: Path,
     again = there.cli("run")
     assert again.exit_code == 0, again.stderr
     assert emulator.counters().requests_accepted == len(TEXTS)
+    left = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path for path in left if SECRET.encode() in path.read_bytes()] == []
+    assert SECRET not in submitted.stderr + collected.stderr + again.stderr
 
 
 class Machines:
