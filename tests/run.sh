@@ -14,6 +14,7 @@ need() { # need COMMAND PACKAGE: COMMAND is there, or Debian's PACKAGE brings it
 need python3 python3
 need git git
 need cc gcc
+need chromium chromium
 [ -d /usr/lib/postgresql ] || need initdb postgresql
 [ -x .venv/bin/python ] || python3 -m venv .venv || { echo "The tests need Python's venv module (Debian package python3-venv)." >&2; exit 1; }
 .venv/bin/pip install --quiet --editable '.[dev]'

@@ -60,6 +60,12 @@ _FORMATS = ("text", "json", "markdown", "sarif", "junit", "github")
     help="Right is what equals the column. Default: as the job's tests say.",
 )
 @click.option("--cluster", metavar="COLUMN", default="", help="Rows that share its value count as one, as chance goes.")
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write one HTML file that opens from disk, with every answer that was compared.",
+)
 @click.option("--max-cost", "max_cost_usd", type=click.FloatRange(min=0), metavar="USD", help="What --sample may cost.")
 @click.option("--yes", is_flag=True, help="Do not ask, whatever --sample costs.")
 @unknown_model_option
@@ -78,6 +84,7 @@ def command(
     asks_twice: bool,
     label: str | None,
     cluster: str,
+    html: Path | None,
     max_cost_usd: float | None,
     yes: bool,
     allow_unknown_model: bool,
@@ -114,7 +121,7 @@ def command(
     if output in ("sarif", "junit", "github"):
         _tell_findings(root, options, output)
         return
-    diff = _reviewed(root, options)
+    diff = _reviewed(root, options) if html is None else _with_html(root, options, html)
     if diff.problems:
         click.echo(render_problems(diff.problems, color=wants_color(sys.stderr)) + "\n", err=True)
     click.echo(_rendered(diff, output))
@@ -138,6 +145,15 @@ def _reviewed(root: Path, options: ReviewOptions) -> ProjectDiff:
         return review(root, options)
     with telling(quiet=False) as progress:
         return review(root, replace(options, listen=progress))
+
+
+def _with_html(root: Path, options: ReviewOptions, html: Path) -> ProjectDiff:
+    from batchforge.review.html_report import HtmlReport
+
+    with HtmlReport() as report:
+        diff = _reviewed(root, replace(options, each_answer=report.add))
+        report.write(diff, html)
+    return diff
 
 
 def _tell_findings(root: Path, options: ReviewOptions, output: str) -> None:
