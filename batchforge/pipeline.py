@@ -9,7 +9,6 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from batchforge.claude_models import find_model
 from batchforge.clock import Clock, SystemClock
 from batchforge.errors import Problem, ProblemList, UsageError
 from batchforge.events import Listener, ignore, warning
@@ -26,13 +25,13 @@ from batchforge.planning.planner import JobPlan, PlanSettings, plan_job, plan_se
 from batchforge.planning.waiting import WaitingJob, makes_other_rows, waiting_job
 from batchforge.project import Project
 from batchforge.requests.compiler import CompiledJob
-from batchforge.requests.request import MessageRequest
 from batchforge.running.compiling import compile_jobs, in_mode, tell_warnings
 from batchforge.running.money import plan_binding
 from batchforge.running.run_options import RunOptions, narrowing_of
 from batchforge.running.runner import Runner, find_settled
 from batchforge.running.schedule import needs_among
 from batchforge.running.session import Session, open_session
+from batchforge.running.token_counting import count_tokens
 from batchforge.running.upstream import Upstream, check_upstream, deferring, make_upstream
 from batchforge.spec import JobSpec
 from batchforge.state.records import AttemptRecord, RunRecord, StateReader
@@ -40,7 +39,6 @@ from batchforge.summaries import AttemptInFlight, JobSummary, RunSummary, Status
 from batchforge.target import Target
 from batchforge.targets import read_state
 from batchforge.testing.test_checks import check_tests
-from batchforge.token_estimate import estimate_params_tokens
 
 if TYPE_CHECKING:
     from batchforge.execution.recovery import Recovered
@@ -50,7 +48,6 @@ _SENDING = frozenset({"run", "build", "retry", "resume"})
 """Commands that send what all rows of a job need."""
 _FETCHING = frozenset({"run", "try"})
 """Commands that first take new snapshots of what lives elsewhere."""
-_COUNTED_REQUESTS = 5
 _RUNS_LOOKED_AT = 100
 
 
@@ -211,7 +208,7 @@ def plan(
         offline = stack.enter_context(compiled_offline(project, jobs, target, options, with_state=True))
         compiled, upstream, state = offline.jobs, offline.upstream, offline.upstream.state
         if options.count_exactly:
-            settings = replace(settings, counted_ratios=_count_tokens(project, compiled, target))
+            settings = replace(settings, counted_ratios=count_tokens(project, compiled, target))
         by_name = {job.spec.name: job for job in compiled}
         plans: dict[str, JobPlan] = {}
         waiting: dict[str, WaitingJob] = {}
@@ -255,21 +252,6 @@ def _plan_of(
         return plan_job(job, state, target.name, settings)
     manifest, settled = found
     return plan_settled(job, state, target.name, settings, manifest, settled.distinct_requests)
-
-
-def _count_tokens(project: Project, jobs: Sequence[CompiledJob], target: Target) -> dict[str, float]:
-    """Job -> tokens of its first requests as the API counts them, over estimated ones."""
-    from batchforge.targets import open_target
-
-    ratios = {}
-    with open_target(project, target) as opened:
-        for job in jobs:
-            rows = islice((row for row in job.requests() if isinstance(row, MessageRequest)), _COUNTED_REQUESTS)
-            bodies = [job.params_of(row) for row in rows]
-            estimated = sum(estimate_params_tokens(body, find_model(job.spec.model)) for body in bodies)
-            if estimated:
-                ratios[job.spec.name] = sum(map(opened.backend.count_tokens, bodies)) / estimated
-    return ratios
 
 
 def try_rows(

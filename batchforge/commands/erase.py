@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @click.argument("job_name", metavar="JOB")
 @keys_option
 @click.option("--where", metavar="CONDITION", help="Rows for which this SQL condition over their columns holds.")
-@click.option("--delete-remote", is_flag=True, help="Also delete, at the API, the batches that hold them.")
+@click.option(
+    "--delete-remote", is_flag=True, help="Also delete, at the API, the batches and uploaded documents that hold them."
+)
 @click.option("--yes", is_flag=True, help="Erase it; without this it is only counted.")
 @target_option
 @project_options
@@ -70,12 +72,15 @@ def _erase(chosen: Chosen, keys: tuple[str, ...], where: str | None, yes: bool) 
 
 
 def _delete_remote(chosen: Chosen, found: Erasure) -> Deleted:
-    from batchforge.execution.remote_deletion import delete_batches
+    from batchforge.execution.remote_deletion import delete_batches, delete_files
     from batchforge.targets import open_target
 
     ids = [batch.batch_id for batch in found.held_batches if batch.target == chosen.target.name]
     with open_target(chosen.project, chosen.target) as opened:
-        return delete_batches(opened.state, opened.backend, ids)
+        files = delete_files(opened.state, opened.files, found.state.uploaded_files)
+        deleted = delete_batches(opened.state, opened.backend, ids)
+    failures = {**deleted.failures, "files": files.failure} if files.failure else deleted.failures
+    return replace(deleted, failures=failures, file_ids=files.file_ids)
 
 
 def _print(found: Erasure, deleted: Deleted | None, is_done: bool, output: str) -> None:
@@ -85,6 +90,7 @@ def _print(found: Erasure, deleted: Deleted | None, is_done: bool, output: str) 
     if output == "json":
         value = asdict(found)
         value["state"].pop("custom_ids")
-        click.echo(to_json(value | {"erased": is_done, "deleted_at_api": list(deleted.batch_ids) if deleted else []}))
+        at_api = [*deleted.batch_ids, *deleted.file_ids] if deleted else []
+        click.echo(to_json(value | {"erased": is_done, "deleted_at_api": at_api}))
         return
     print_lines(erasure_lines(found, is_done=is_done, deleted=deleted))

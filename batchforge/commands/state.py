@@ -16,7 +16,6 @@ from batchforge.commands.options import load_files, output_option, project_optio
 
 if TYPE_CHECKING:
     from batchforge.execution.remote_deletion import DeletedFiles
-    from batchforge.state.records import UploadedFile
     from batchforge.state.sql_state import SqlState
 
 
@@ -97,15 +96,15 @@ def prune(
     with _opened(target_name, project_dir, cli_vars, read_only=not yes) as state:
         found = maintenance.prune(state, before) if yes else maintenance.find_prunable(state, before)
         files = unused_files(state, before, SystemClock().now())
-    deleted = _delete_files(target_name, project_dir, cli_vars, files) if yes and files else DeletedFiles(len(files))
+    deleted = _delete_files(target_name, project_dir, cli_vars, files) if yes and files else DeletedFiles(files)
     if output == "json":
-        facts = asdict(found) | {"files": deleted.count, "files_failure": deleted.failure, "removed": yes}
+        facts = asdict(found) | {"files": len(deleted.file_ids), "files_failure": deleted.failure, "removed": yes}
         click.echo(to_json(facts))
         return
-    verb = "Removed" if yes else "Would remove"
+    verb, files_removed = "Removed" if yes else "Would remove", f"{len(deleted.file_ids):,} uploaded files"
     click.echo(
         f"{verb} {found.answers:,} answers ({found.billed_answers:,} of them paid) of {found.requests:,} requests, "
-        f"and {found.runs:,} runs, from before {before[:10]}; and {deleted.count:,} uploaded files from the API."
+        f"and {found.runs:,} runs, from before {before[:10]}; and {files_removed} from the API."
     )
     if deleted.failure:
         click.echo(f"Not all files could be deleted; run this again. {deleted.failure}", err=True)
@@ -114,7 +113,7 @@ def prune(
 
 
 def _delete_files(
-    target_name: str | None, project_dir: Path | None, cli_vars: dict[str, Any], files: Sequence[UploadedFile]
+    target_name: str | None, project_dir: Path | None, cli_vars: dict[str, Any], files: Sequence[str]
 ) -> DeletedFiles:
     from batchforge.execution.remote_deletion import delete_files
     from batchforge.targets import open_target

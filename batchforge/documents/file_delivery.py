@@ -90,19 +90,10 @@ class FileDelivery:
             size = inline_bytes(block.file)
             if size <= left and size * uses(block.sha256) <= INLINE_BYTES:
                 left -= size
-                wire.append(with_content(piece, self._content(block)))
+                wire.append(with_content(piece, _content(self.tree, block)))
             else:
                 wire.append(with_file_id(piece, self._file_id(job, block)))
         return wire
-
-    def _content(self, block: FileBlock) -> bytes:
-        try:
-            content = self.tree.read_bytes(block.file.path)
-        except ProjectError as exc:
-            raise _moved(block) from exc
-        if hashlib.sha256(content).hexdigest() != block.sha256:
-            raise _moved(block)
-        return content
 
     # ---- uploads
 
@@ -171,6 +162,25 @@ class FileDelivery:
                 reason = str(exc)
                 self.clock.sleep(min(exc.retry_after_s or 2.0**number / 4, _LONGEST_BACKOFF_S))
         raise _not_uploaded(what, reason)
+
+
+def with_contents(tree: SourceTree, pieces: Sequence[bytes]) -> Sequence[bytes]:
+    """All files in the request itself.
+
+    Raises:
+        ProjectError: BF457 a file is not what it was when its row was compiled.
+    """
+    return [with_content(piece, _content(tree, read_piece(piece))) for piece in pieces]
+
+
+def _content(tree: SourceTree, block: FileBlock) -> bytes:
+    try:
+        content = tree.read_bytes(block.file.path)
+    except ProjectError as exc:
+        raise _moved(block) from exc
+    if hashlib.sha256(content).hexdigest() != block.sha256:
+        raise _moved(block)
+    return content
 
 
 def _uses_in(plan: JobPlan) -> Callable[[str], int]:

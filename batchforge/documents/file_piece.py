@@ -84,6 +84,12 @@ def read_piece(piece: bytes) -> FileBlock:
     return _decode(b"{%b}" % piece)
 
 
+def file_words(piece: bytes) -> str:
+    """For people: which file, and of which content."""
+    block = read_piece(piece)
+    return f"{block.file.path} ({block.media_type}, sha256 {block.sha256[:12]}…)"
+
+
 def estimated_bytes(piece: bytes) -> int:
     """The size of a text with as many tokens as the file is estimated to have."""
     return round(read_piece(piece).file.tokens * ESTIMATED_BYTES_PER_TOKEN)

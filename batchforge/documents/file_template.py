@@ -14,6 +14,8 @@ from batchforge.source_tree import SourceTree
 from batchforge.spec import FileSource, TemplateSource
 from batchforge.token_estimate import estimate_text_tokens
 
+ROWS_OWN_FILE = "{{ row.path }}"
+
 
 class FileTemplate:
     def __init__(
@@ -44,9 +46,9 @@ class FileTemplate:
         return any(template.is_per_row for template in self._templates)
 
     @property
-    def is_fully_known(self) -> bool:
-        """False: what the file holds is not told by the job and its input."""
-        return False
+    def is_the_rows_own_file(self) -> bool:
+        """Whether, where rows are files, it is the file that the row is."""
+        return self.source.text == ROWS_OWN_FILE and all(label.is_fully_known for label in self._labels.values())
 
     @property
     def texts(self) -> str:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from batchforge.backends.base import BatchBackend, BatchGone, FilesBackend, Unavailable
 from batchforge.clock import iso
 from batchforge.errors import BatchForgeError
-from batchforge.state.records import StateReader, StateStore, UploadedFile
+from batchforge.state.records import StateReader, StateStore
 
 _LONGEST_BATCH = timedelta(days=2)
 """A file that a batch may still read was used within so much time."""
@@ -23,6 +23,7 @@ class Deleted:
     batch_ids: Sequence[str] = ()
     failures: dict[str, str] = field(default_factory=dict)
     """Batch -> why the API still holds it; the next run or `collect` tries again."""
+    file_ids: Sequence[str] = ()
 
 
 def delete_stored(state: StateStore, backend: BatchBackend, target: str) -> Deleted:
@@ -45,27 +46,27 @@ def delete_batches(state: StateStore, backend: BatchBackend, batch_ids: Sequence
     return Deleted(deleted)
 
 
-def unused_files(state: StateReader, before: str, now: datetime) -> list[UploadedFile]:
-    """Uploaded files that were last used before a time and that no batch in flight can need."""
+def unused_files(state: StateReader, before: str, now: datetime) -> list[str]:
+    """Ids of uploaded files that were last used before a time and that no batch in flight can need."""
     limit = min(before, iso(now - _LONGEST_BATCH)) if state.open_attempts() else before
-    return [file for file in state.uploaded_files() if file.used_at <= limit]
+    return [file.file_id for file in state.uploaded_files() if file.used_at <= limit]
 
 
 @dataclass(frozen=True, slots=True)
 class DeletedFiles:
-    count: int
+    file_ids: Sequence[str]
     failure: str = ""
     """Why the API still holds the others."""
 
 
-def delete_files(state: StateStore, backend: FilesBackend, files: Sequence[UploadedFile]) -> DeletedFiles:
+def delete_files(state: StateStore, backend: FilesBackend, file_ids: Sequence[str]) -> DeletedFiles:
     """Each is forgotten once it is surely not at the API any more. Stops at the first that cannot be deleted."""
-    for number, file in enumerate(files):
+    for number, file_id in enumerate(file_ids):
         try:
-            backend.delete(file.file_id)
+            backend.delete(file_id)
         except BatchGone:
             pass
         except (Unavailable, BatchForgeError) as exc:
-            return DeletedFiles(number, f"{file.file_id}: {exc}")
-        state.forget_files([file.file_id])
-    return DeletedFiles(len(files))
+            return DeletedFiles(file_ids[:number], f"{file_id}: {exc}")
+        state.forget_files([file_id])
+    return DeletedFiles(file_ids)

@@ -27,14 +27,15 @@ def erasure_lines(found: Erasure, *, is_done: bool, deleted: Deleted | None = No
         yield f"{counted(held.in_flight, 'request')} in flight: collect or cancel them first."
     if deleted:
         yield from _deleted_lines(deleted)
-    yield from _left(found, set(deleted.batch_ids) if deleted else set())
+    yield from _left(found, {*deleted.batch_ids, *deleted.file_ids} if deleted else set())
     if not is_done and found.has_anything:
         yield ""
         yield "Nothing was changed. --yes erases it."
 
 
 def _deleted_lines(deleted: Deleted) -> Iterator[str]:
-    yield f"Deleted at the API: {counted(len(deleted.batch_ids), 'batch')}"
+    files = f", {counted(len(deleted.file_ids), 'uploaded file')}" if deleted.file_ids else ""
+    yield f"Deleted at the API: {counted(len(deleted.batch_ids), 'batch')}{files}"
     for batch_id, reason in deleted.failures.items():
         yield f"{batch_id} could not be deleted at the API: {printable(reason)}"
 
@@ -80,6 +81,9 @@ def _left_elsewhere(found: Erasure, deleted: Collection[str]) -> Iterator[str]:
             f"{RESULTS_KEPT.days} days ({some}{more}). --delete-remote deletes them there now; all of their results "
             "are stored here."
         )
+    files = [file_id for file_id in found.state.uploaded_files if file_id not in deleted]
+    if files:
+        yield f"The API keeps {counted(len(files), 'uploaded file')} of theirs. --delete-remote deletes them there now."
     if found.has_anything:
         for path in found.emulator_files:
             yield f"{path}: the emulator's own memory. When nothing is in flight, remove it with its .bodies folder."

@@ -40,11 +40,11 @@ def decode_settled(text: str) -> Settled:
 
 def identity_of(job: CompiledJob) -> str | None:
     """Changes when any request of the same rows could change, or what is made of its answer; None where that cannot be
-    told: a prompt chooses its includes by the row, or not all rows are in files."""
+    told: a prompt chooses its includes by the row, or not all rows and documents are in files of the input."""
     rows = job.spec.input
     if rows.refs or (rows.files is None and rows.text_files is None):
         return None
-    if not all(template.is_fully_known for template in job.row_templates):
+    if not job.is_told_by_its_input:
         return None
     texts = [template.texts for template in job.row_templates]
     # Tests are asked of the answers, and where a setting stands changes none of them.

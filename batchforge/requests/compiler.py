@@ -13,7 +13,7 @@ from batchforge.claude_models import find_model
 from batchforge.documents import file_piece
 from batchforge.documents.file_facts import FileFacts, FileProblem, FileReader
 from batchforge.documents.file_limits import check_files
-from batchforge.documents.file_template import FileTemplate
+from batchforge.documents.file_template import ROWS_OWN_FILE, FileTemplate
 from batchforge.errors import BatchForgeError, Location, ProblemList
 from batchforge.requests.request import (
     BlockedRow,
@@ -75,6 +75,18 @@ class CompiledJob:
     def row_templates(self) -> tuple[PromptTemplate | FileTemplate, ...]:
         """The templates of the texts and files that differ by row, in the order of the body."""
         return self._row_templates
+
+    @property
+    def is_told_by_its_input(self) -> bool:
+        """Whether the job and the files of its input tell all that its prompts make of a row: none chooses its includes
+        by the row, or names a file that is not the row itself."""
+        files_are_rows = self.spec.input.rows_are_files
+        return all(
+            template.is_fully_known
+            if isinstance(template, PromptTemplate)
+            else files_are_rows and template.is_the_rows_own_file
+            for template in self._row_templates
+        )
 
     def requests(self) -> Iterator[MessageRequest | BlockedRow]:
         """One request (or blocked row) for each input row, in input order.
@@ -240,7 +252,7 @@ class _Compiler:
 
     def _file(self, source: FileSource, part: CacheablePart) -> FileHole | SharedFile:
         if self.spec.input.rows_are_files and source.path.text == _ROW_ITSELF:
-            source = replace(source, path=replace(source.path, text="{{ row.path }}"))
+            source = replace(source, path=replace(source.path, text=ROWS_OWN_FILE))
         try:
             template = FileTemplate(source, self.environment, self.tree, self.files, find_model(self.spec.model))
             self.texts[part].append(template.texts)

@@ -125,7 +125,7 @@ def asks_the_same(old: JobSide, new: JobSide) -> bool:
     one, other = old.compiled, new.compiled
     if _template_identity(one) != _template_identity(other):
         return False
-    if not all(template.is_fully_known for template in other.row_templates):
+    if not other.is_told_by_its_input:
         return False
     return _rows_identity(old) == _rows_identity(new)
 

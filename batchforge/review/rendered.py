@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from batchforge.documents.file_piece import file_words
 from batchforge.planning.plan_rows import PlannedRow
 from batchforge.requests.compiler import CompiledJob
 from batchforge.requests.fingerprint import canonical_params
@@ -118,7 +119,7 @@ def shared_lines(job: CompiledJob) -> list[str]:
 
 def _stand_in_body(job: CompiledJob) -> bytes:
     stand_in = msgspec.json.encode(STAND_IN)
-    return job.template.skeleton.fill([stand_in] * len(job.row_templates))
+    return job.template.skeleton.fill(job.template.stand_ins(stand_in))
 
 
 def _row_diff(old: CompiledJob | None, new: CompiledJob | None, pair: RowPair) -> RowDiff | None:
@@ -146,7 +147,8 @@ def _row_lines(job: CompiledJob | None, row: PlannedRow | None, *, own_texts: bo
 
 
 def own_lines(job: CompiledJob, pieces: Sequence[bytes]) -> Iterator[str]:
-    """The texts that differ by row."""
-    for piece, part in zip(pieces, job.template.hole_parts, strict=True):
+    """The texts and files that differ by row."""
+    for number, (piece, part) in enumerate(zip(pieces, job.template.hole_parts, strict=True)):
         yield "[system]" if part == "system" else "[message]"
-        yield from str(msgspec.json.decode(piece)).split("\n")
+        is_file = number in job.template.file_holes
+        yield from [file_words(piece)] if is_file else str(msgspec.json.decode(piece)).split("\n")

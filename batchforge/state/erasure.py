@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,8 +50,11 @@ class Erasable:
     custom_ids: frozenset[str]
     """Of the requests that no other row has."""
     batches: tuple[HeldBatch, ...]
+    uploaded_files: tuple[str, ...]
+    """Ids of documents at the API that only their requests name."""
 
 
+_FILE = re.compile(rb'"sha256":"([0-9a-f]{64})"')
 _THEIRS = "job = ? AND key IN (SELECT key FROM erased_keys)"
 _GONE = "(SELECT request_id FROM erased_requests WHERE request_id NOT IN (SELECT request_id FROM kept))"
 
@@ -85,7 +89,23 @@ def find_erasable(state: SqlState, job: str, keys: Collection[str]) -> Erasable:
                     f"WHERE b.deleted_at IS NULL AND r.request_id IN {_GONE} ORDER BY b.created_at"
                 )
             ),
+            uploaded_files=tuple(_their_files(state)),
         )
+
+
+def _their_files(state: SqlState) -> Iterator[str]:
+    """Ids of uploaded files that are named by requests which go, and by none that stays."""
+    uploaded = {file.file_id: file.sha256 for file in state.uploaded_files()}
+    if not uploaded:
+        return
+    theirs = set(_named_files(state, f"SELECT pieces FROM requests WHERE request_id IN {_GONE}"))
+    if theirs.intersection(uploaded.values()):
+        theirs.difference_update(_named_files(state, f"SELECT pieces FROM requests WHERE request_id NOT IN {_GONE}"))
+    yield from (file_id for file_id, sha256 in uploaded.items() if sha256 in theirs)
+
+
+def _named_files(state: SqlState, select: str) -> Iterator[str]:
+    return (found.decode() for (pieces,) in state.query(select) for found in _FILE.findall(bytes(pieces)))
 
 
 _JOINED = "JOIN manifests USING (manifest_id)"

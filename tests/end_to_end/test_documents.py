@@ -335,3 +335,65 @@ def test_an_answer_about_images_has_no_column_of_citations(inbox: ProjectFiles) 
     inbox.write("inbox/a.pdf", pdf(3))
     inbox.run()
     assert "_citations" not in inbox.rows_of()[0]
+
+
+def test_erasing_a_row_deletes_its_uploaded_file_and_no_other(
+    contracts: ProjectFiles, emulator: EmulatorServer
+) -> None:
+    contracts.run()
+    keys = [word for n in range(5) for word in ("--key", f"a{n}")]
+    some = contracts.cli("state", "erase", "about", *keys[:4], "--delete-remote", "--yes").stdout
+    assert "uploaded file" not in some  # the other rows still have it
+    said = contracts.cli("state", "erase", "about", *keys, "--delete-remote", "--yes").stdout
+    assert "1 uploaded file" in said
+    with contracts.state() as state:
+        (left,) = state.uploaded_files()
+    assert left.size_bytes == len(large(2))
+
+
+def test_a_run_over_unchanged_files_looks_at_no_row(inbox: ProjectFiles, emulator: EmulatorServer) -> None:
+    inbox.write("inbox/a.pdf", pdf(1))
+    inbox.run()
+    inbox.run()
+    inbox.events.clear()
+    inbox.run()
+    assert any("unchanged" in event.message for event in inbox.events)
+    inbox.write("inbox/a.pdf", pdf(2))
+    inbox.run()
+    assert len(sent(emulator)) == 2
+
+
+def test_a_run_over_a_column_of_paths_notices_a_changed_file(inbox: ProjectFiles, emulator: EmulatorServer) -> None:
+    inbox.write("a.pdf", pdf(1))
+    inbox.write_rows([{"id": "1", "scan": "a.pdf"}])
+    inbox.write_job(user=[{"document": "row.scan"}, {"text": "?"}])
+    inbox.run()
+    inbox.write("a.pdf", pdf(2))
+    inbox.run()
+    assert len(sent(emulator)) == 2
+
+
+def test_an_exact_count_sends_the_files_to_be_counted(inbox: ProjectFiles, emulator: EmulatorServer) -> None:
+    inbox.write("inbox/a.pdf", pdf(3))
+    inbox.write("inbox/b.pdf", large(1, 30_000_000))
+    project, jobs, target = inbox.load()
+    with pipeline.plan(project, jobs, target, RunOptions(count_exactly=True)) as planned:
+        assert planned.plans[0].learnt.input_ratio != 1
+    counted = [json.loads(request.body or "") for request in emulator.received("count_tokens")]
+    assert [source(params)["type"] for params in counted] == ["base64"]
+    assert uploads(emulator) == 0
+
+
+def test_a_plan_estimates_pages_and_images_by_the_published_numbers(inbox: ProjectFiles) -> None:
+    inbox.write("inbox/a.pdf", pdf(10))
+    inbox.write_job(input=INBOX, user=USER, system=None)
+    with pipeline.plan(*inbox.load()) as planned:
+        (plan,) = planned.plans
+    assert plan.estimate.input_tokens == pytest.approx(10 * 2_350, rel=0.01)
+    assert plan.estimate.ceiling_pico_usd is not None
+    inbox.write("photo.png", image("PNG", 1000, 500))
+    inbox.write_rows(["a"])
+    inbox.write_job(user=[{"image": "photo.png"}, {"text": "{{ row.text }}"}], system=None)
+    with pipeline.plan(*inbox.load()) as planned:
+        (plan,) = planned.plans
+    assert plan.estimate.input_tokens == pytest.approx(36 * 18, rel=0.03)
