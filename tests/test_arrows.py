@@ -65,7 +65,8 @@ FLOORS: Mapping[str, str] = {
         prompt_pages findings html_report
     """,
     "order": """
-        run_options token_counting schedule upstream known_columns compiling session delivery money work runner test_run pipeline api
+        run_options token_counting schedule upstream known_columns compiling session delivery money work runner test_run
+        pipeline api
     """,
     "reviewing": "reviewing sample_writing asking",
     "front": "commands cli",
