@@ -1047,6 +1047,24 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "is surely gone, `batchforge state unlock` ends its lease.",
         "BF513 the state is held by ci@runner (process 7) since 2026-11-24T09:00:00Z: submitting to prod",
     ),
+    "BF514": ErrorCode(
+        "The new state is not empty",
+        "`state migrate` copies the whole of a state into a place where there is none yet; this one holds rows.",
+        "Name another place, or remove what is there if it is of no use.",
+        "BF514 the state sqlite:///new.db is not empty: it has rows in `attempts`",
+    ),
+    "BF515": ErrorCode(
+        "Not all of the state arrived",
+        "Counts or digests of a table differ between the old state and the new one, so something wrote meanwhile.",
+        "Remove the new state and migrate again while nobody is at work; the old one is as it was.",
+        "BF515 `results` of sqlite:///new.db has 99 rows with another digest than the 100 of sqlite:///old.db",
+    ),
+    "BF516": ErrorCode(
+        "The store cannot keep two processes apart",
+        "Two that opened the same state both got the same lock: a network disk without locks, or a cache in between.",
+        "Keep the state on a local disk, in PostgreSQL, or in an object store with conditional writes.",
+        "BF516 the store of sqlite:////mnt/share/state.db lets two processes hold one lock",
+    ),
     "BF520": ErrorCode(
         "A library for this kind of state is not installed",
         "The target's `state:` lies in an object store or a database, and what speaks to it is an extra of "

@@ -314,7 +314,7 @@ def _check_times(target: Target, settings: ConfigNode, problems: ProblemList) ->
 
 def _check_state(settings: ConfigNode, problems: ProblemList) -> None:
     state = settings.get("state")
-    if state is None:
+    if state is None or state.value.lstrip().startswith("{{"):
         return
     scheme, is_address, rest = state.value.partition("://")
     if not is_address or scheme not in STATE_SCHEMES or not _is_place(scheme, rest):

@@ -95,10 +95,7 @@ class Target:
         root = project.root.absolute()
         if "state" not in self.settings:
             return f"sqlite:///{root}/.batchforge/state-{self.origin().slug}.db"
-        url = self._text("state")
-        if not url.startswith("sqlite:///"):
-            return url
-        return f"sqlite:///{root / url.removeprefix('sqlite:///')}"
+        return placed_url(self._text("state"), root)
 
     @property
     def outputs_dir(self) -> str:
@@ -187,6 +184,13 @@ class Target:
             hint=f"Set it in your shell (export {name}=...), or choose another target with --target.",
             location=self.location,
         )
+
+
+def placed_url(url: str, root: Path) -> str:
+    """The address of a state, its path relative to a project's folder made absolute."""
+    if not url.startswith("sqlite:///"):
+        return url
+    return f"sqlite:///{root.absolute() / url.removeprefix('sqlite:///')}"
 
 
 def resolve_env(text: str, setting: str, location: Location | None = None) -> str:

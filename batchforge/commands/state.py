@@ -1,4 +1,4 @@
-"""`batchforge state`: look into the state, export it, prune it."""
+"""`batchforge state`: make the state, look into it, move it, export it, prune it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import click
 
 from batchforge.commands.erase import erase
 from batchforge.commands.options import load_files, output_option, project_options, target_option
+from batchforge.commands.state_places import doctor, init, locks, migrate, unlock
 
 if TYPE_CHECKING:
     from batchforge.execution.remote_deletion import DeletedFiles
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 
 @click.group(name="state")
 def command() -> None:
-    """Look into the state, export it, prune it."""
+    """Make the state, look into it, move it, export it, prune it."""
 
 
-command.add_command(erase)
+for each in (erase, init, migrate, doctor, locks, unlock):
+    command.add_command(each)
 
 
 @command.command(name="show")

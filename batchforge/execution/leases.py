@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from batchforge.clock import Clock
-from batchforge.errors import BatchForgeError, StateLocked
+from batchforge.clock import Clock, SystemClock
+from batchforge.errors import BatchForgeError, StateError, StateLocked
 from batchforge.events import Event, EventName, Listener, ignore
 from batchforge.state.holders import this_holder_in_words
 from batchforge.state.records import Lease, LeaseHeld, StateStore
@@ -141,4 +141,35 @@ def _locked(lease: Lease) -> StateLocked:
         f"the state is held by {_words(lease)}",
         hint=f"Run again when it has finished, or give --lock-timeout. Without a sign of life its lease ends at "
         f"{lease.expires_at}; `batchforge state unlock {lease.name}` ends it now.",
+    )
+
+
+@contextmanager
+def alone_with(state: StateStore, purpose: str) -> Iterator[None]:
+    """Nobody submits meanwhile.
+
+    Raises:
+        StateLocked: BF513 somebody is at work.
+    """
+    with LeaseKeeper(state, SystemClock(), lock_timeout_s=0).held(SUBMIT, purpose):
+        yield
+
+
+def probe(state: StateStore, other: StateStore) -> None:
+    """Two that open one state do not both get the same lease, and each sees what the other wrote.
+
+    Raises:
+        StateError: BF516 they do.
+    """
+    name, holder = "probe", this_holder_in_words()
+    lease = state.take_lease(name, "trying the store", holder, TERM_S)
+    try:
+        other.take_lease(name, "trying the store", holder, TERM_S)
+    except LeaseHeld:
+        state.give_back(lease)
+        return
+    raise StateError(
+        "BF516",
+        f"the store of {state.url} lets two processes hold one lock",
+        hint="Keep the state in another place: two runs at once could pay the same rows twice here.",
     )

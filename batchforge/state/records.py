@@ -479,6 +479,10 @@ class StateStore(StateReader, Protocol):
         """Settles the attempt's reserved cost."""
         ...
 
+    def fill(self, table: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Rows of another state, all of them or none."""
+        ...
+
     def take_lease(self, name: str, purpose: str, holder: Holder, term_s: float) -> Lease:
         """
         Raises:

@@ -44,6 +44,11 @@ class SqlReading:
         """A table that nobody else sees, for as long as the block runs."""
         return self._db.scratch_table(name, columns, fill, rows)
 
+    def fill(self, table: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Rows of another state, all of them or none."""
+        with self._transaction():
+            self._db.insert_many(table, columns, rows)
+
     def schema_version(self) -> int:
         return self._db.schema_version()
 
