@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from batchforge.lookup.finding import Found, PastAnswer, RowView, RunFacts, StateLooker
     from batchforge.lookup.tried import TrySummary
     from batchforge.project import Project as ProjectFiles
+    from batchforge.snapshots.fetching import Fetched
     from batchforge.spec import JobSpec
     from batchforge.summaries import RunSummary, StatusSummary
     from batchforge.target import Target
@@ -220,6 +221,12 @@ class Project:
             allow_unknown_model=allow_unknown_model,
         )
         return pipeline.try_rows(project, spec, target, options, listen=listen)
+
+    def fetch(self, *jobs: str, listen: Listener = ignore) -> list[Fetched]:
+        """Take snapshots of what the jobs read from databases and object stores."""
+        from batchforge import pipeline
+
+        return pipeline.fetch(*self._load(jobs), listen=listen)
 
     def compile(self, *jobs: str, allow_unknown_model: bool = False) -> dict[str, Any]:
         """Render and check every request, offline; writes target/ and returns its manifest."""

@@ -11,6 +11,8 @@ from batchforge.config.yaml_nodes import ConfigNode
 from batchforge.errors import Location, ProblemList, ProjectError
 from batchforge.target import ENV_VAR, is_loopback, resolve_env
 
+EMBEDDED_URL = "duckdb://"
+"""A connection of this URL is the private DuckDB over the declared sources, as is an input without any."""
 FILE_SCHEMES = frozenset({"sqlite", "duckdb"})
 _URL_HINT = "Write e.g. postgresql://user@host:5432/database, sqlite:///file.db or duckdb:///file.duckdb."
 

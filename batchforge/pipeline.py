@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 _SENDING = frozenset({"run", "build", "retry", "resume"})
 """Commands that send what all rows of a job need."""
-_FETCHING = frozenset({"run", "try"})
+_FETCHING = frozenset({"run", "build", "try"})
 """Commands that first take new snapshots of what lives elsewhere."""
 _RUNS_LOOKED_AT = 100
 

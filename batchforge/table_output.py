@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from batchforge.connection import Connection
+from batchforge.connection import EMBEDDED_URL, Connection
 from batchforge.databases.table_plan import DELIVERY, TableWrite
 from batchforge.errors import ProjectError
 from batchforge.project import Project
@@ -52,6 +52,10 @@ def check_table_settings(spec: JobSpec, columns: Sequence[str], project: Project
         message = f"the output has no column '{missing[0]}', which the table's `key` names"
         raise ProjectError("BF709", message, location=location, hint=hint)
     own = project.connection(output.connection, target)
+    if own.url == EMBEDDED_URL:
+        message = f"the connection `{own.name}` is the embedded DuckDB, which keeps no tables"
+        hint = "Write into a file of its own: duckdb:///warehouse.duckdb or sqlite:///warehouse.db."
+        raise ProjectError("BF709", message, location=location, hint=hint)
     for other in project.targets.values() if "{{" not in own.url else ():
         is_real = "claude" == other.type == target.type and other.name != target.name
         if is_real and project.connections_of(other).get(output.connection) == own:

@@ -91,7 +91,7 @@ class _Fetcher:
 
     def fetch(self, spec: InputSpec, variables: Mapping[str, Any]) -> None:
         if spec.sql is not None:
-            asked = asked_query(spec, self.folder.project, variables)
+            asked = asked_query(spec, self.folder.project, self.folder.target, variables)
             self._fetch_once(asked.identity, asked.query.shown_as, spec, asked, variables)
         elif spec.files is not None:
             self._fetch_once(files_identity(spec.files), spec.files, spec, None, variables)

@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import TemplateError, UndefinedError
 
 from batchforge.clock import SystemClock
+from batchforge.connection import EMBEDDED_URL
 from batchforge.errors import BatchForgeError
 from batchforge.file_marks import are_unchanged
 from batchforge.inputs import never_fetched
@@ -53,7 +54,7 @@ class AskedQuery:
         )
 
 
-def asked_query(spec: InputSpec, project: Project, variables: Mapping[str, Any]) -> AskedQuery:
+def asked_query(spec: InputSpec, project: Project, target: Target, variables: Mapping[str, Any]) -> AskedQuery:
     """
     Raises:
         BatchForgeError: BF231 it is not one SELECT, BF232 its params, BF233 it has neither order nor key.
@@ -63,15 +64,20 @@ def asked_query(spec: InputSpec, project: Project, variables: Mapping[str, Any])
         hint = "Add `key:` with the columns that name a row, or ORDER BY at the query's end."
         message = "the query has neither a key nor an order, so its rows would come in another order each time"
         raise BatchForgeError("BF233", message, location=spec.location, hint=hint)
-    is_embedded = spec.connection is None
-    named = {word.lower() for word in query.words} if is_embedded else set()
+    connection = None if is_embedded(spec.connection, project, target) else spec.connection
+    named = {word.lower() for word in query.words} if connection is None else set()
     return AskedQuery(
         query,
         _bound_params(spec, query, project, variables),
         () if query.has_order else spec.key,
-        spec.connection,
+        connection,
         tuple(source for name, source in sorted(project.sources.items()) if name.lower() in named),
     )
+
+
+def is_embedded(connection: str | None, project: Project, target: Target) -> bool:
+    """Whether a query asks the private DuckDB over the declared sources."""
+    return connection is None or project.connection(connection, target).url == EMBEDDED_URL
 
 
 def files_identity(url: str) -> str:
@@ -107,12 +113,12 @@ def readable_input(spec: InputSpec, project: Project, target: Target, variables:
 
 
 def find_snapshot(spec: InputSpec, folder: SnapshotFolder, variables: Mapping[str, Any]) -> Snapshot | None:
-    return folder.find(identity_of_input(spec, folder.project, variables))
+    return folder.find(identity_of_input(spec, folder.project, folder.target, variables))
 
 
-def identity_of_input(spec: InputSpec, project: Project, variables: Mapping[str, Any]) -> str:
+def identity_of_input(spec: InputSpec, project: Project, target: Target, variables: Mapping[str, Any]) -> str:
     if spec.sql is not None:
-        return asked_query(spec, project, variables).identity
+        return asked_query(spec, project, target, variables).identity
     assert spec.files is not None
     return files_identity(spec.files)
 

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import Any
+
+import psycopg
 
 from batchforge.tables.options import TableOptions
 from batchforge.tables.reading import read_rows
 from tests.builders import Finished, copy_example, run_cli
+from tests.postgres_server import PostgresServer
 
 
 def run_json(folder: Path) -> Finished:
@@ -74,3 +81,52 @@ def test_the_support_desk_is_built_in_three_waves_with_its_tests(tmp_path: Path)
     assert "FAIL=0 ERROR=0 SKIP=0 WAIT=0" in first.stdout
     second = run_cli(folder, "build", "--output", "json").json()
     assert [job["requests_sent"] for job in second["jobs"]] == [0] * 7
+
+
+def _summaries(folder: Path, target: str) -> list[dict[str, Any]]:
+    path = folder / f"target/{target}/outputs/weekly_summary.jsonl"
+    return [row for _, row in read_rows(path, path.name, TableOptions("jsonl"))]
+
+
+def test_the_weeks_of_a_shop_are_summarised_into_a_table(tmp_path: Path) -> None:
+    folder = copy_example("jaffle_summaries", tmp_path)
+    assert run_cli(folder, "fetch").stdout == "1 fetched, 1 of them changed\n"
+    plan = run_cli(folder, "plan")
+    assert re.search(r"note: snapshot [0-9a-f]{12} of queries/weeks.sql: 15 rows, \d+ s old", plan.stdout), plan.stdout
+    first = run_cli(folder, "run")
+    assert first.exit_code == 0, first.stderr
+    assert "and the table reports.weekly_summaries" in first.stdout
+    rows = _summaries(folder, "local")
+    assert rows[0]["week"] == "2018-01-01"
+    assert {row["_status"] for row in rows} == {"answered"}
+    with closing(sqlite3.connect(folder / "target/local/reports.db")) as database:
+        written = database.execute("SELECT week, paid_usd, summary FROM weekly_summaries ORDER BY week").fetchall()
+    assert written == [(row["week"], row["paid_usd"], row["summary"]) for row in rows]
+    second = run_cli(folder, "run")
+    assert "15 rows, 0 requests sent: 15 answered before" in second.stdout
+
+
+def test_postgresql_gives_the_same_rows_as_the_files(tmp_path: Path, postgres: PostgresServer) -> None:
+    folder = copy_example("jaffle_summaries", tmp_path)
+    url = postgres.new_database()
+    with psycopg.connect(url) as database:
+        database.execute("CREATE TABLE raw_customers (id int, first_name text, last_name text)")
+        database.execute("CREATE TABLE raw_orders (id int, user_id int, order_date date, status text)")
+        database.execute("CREATE TABLE raw_payments (id int, order_id int, payment_method text, amount int)")
+        for table in ("raw_customers", "raw_orders", "raw_payments"):
+            with database.cursor().copy(f"COPY {table} FROM STDIN (FORMAT csv, HEADER)") as copy:
+                copy.write((folder / f"data/{table}.csv").read_bytes().replace(b"\r\n", b"\n"))
+    assert run_cli(folder, "run").exit_code == 0
+    done = run_cli(folder, "run", "--target", "postgres", SHOP_URL=url)
+    assert done.exit_code == 0, done.stderr
+    given = [(row["week"], row["orders"], row["paid_usd"], row["returned"]) for row in _summaries(folder, "local")]
+    assert [
+        (row["week"], row["orders"], row["paid_usd"], row["returned"]) for row in _summaries(folder, "postgres")
+    ] == given
+    with psycopg.connect(url) as database:
+        weeks = database.execute("SELECT week::text, paid_usd::text FROM weekly_summaries ORDER BY week").fetchall()
+        types = database.execute(
+            "SELECT pg_typeof(week)::text, pg_typeof(paid_usd)::text FROM weekly_summaries LIMIT 1"
+        )
+        assert set(types.fetchall()) == {("date", "numeric")}
+    assert weeks == [(week, paid_usd) for week, _, paid_usd, _ in given]
