@@ -54,13 +54,15 @@ class Project:
     @property
     def jobs(self) -> list[str]:
         """Names of the enabled jobs."""
-        return [job.name for job in self._load(())[1]]
+        return [job.name for job in self._load_files()[1].values() if job.enabled]
 
     def run(
         self,
         *jobs: str,
         select: Sequence[str] = (),
         exclude: Sequence[str] = (),
+        selector: str | None = None,
+        state: str | None = None,
         mode: Mode | None = None,
         limit: int | None = None,
         sample: int | None = None,
@@ -78,6 +80,7 @@ class Project:
         """Send what is missing, wait for it, and write the outputs.
 
         Args:
+            select, exclude, selector, state: As the options of `batchforge run`.
             max_cost_usd, yes: One of them is needed where the run may cost more than `confirm_above_usd`.
             listen: Is told what happens while it happens.
         """
@@ -99,7 +102,7 @@ class Project:
             yes=yes,
             allow_unknown_model=allow_unknown_model,
         )
-        return pipeline.run(*self._load(jobs, select, exclude), options, listen=listen)
+        return pipeline.run(*self._load(jobs, select, exclude, selector, state), options, listen=listen)
 
     def plan(
         self,
@@ -237,7 +240,7 @@ class Project:
         project, chosen, target = self._load(jobs)
         options = RunOptions(allow_unknown_model=allow_unknown_model)
         with pipeline.compiled_offline(project, chosen, target, options) as offline:
-            return write_artifacts(project, offline.jobs, ProblemList())
+            return write_artifacts(project, self._load_files()[1], offline.jobs, ProblemList())
 
     def status(self, *jobs: str) -> StatusSummary:
         """What is in flight, as state knows it. Asks nobody."""
@@ -318,11 +321,22 @@ class Project:
         return (row for _, row in read_rows(path, str(path), TableOptions(format_of(path.name))))
 
     def _load(
-        self, names: Sequence[str], select: Sequence[str] = (), exclude: Sequence[str] = ()
+        self,
+        names: Sequence[str],
+        select: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        selector: str | None = None,
+        state: str | None = None,
     ) -> tuple[ProjectFiles, list[JobSpec], Target]:
+        from batchforge.selection.choosing import Wanted, choose
+
+        project, jobs = self._load_files()
+        wanted = Wanted(tuple(names), tuple(select), tuple(exclude), selector, state)
+        return project, list(choose(project, jobs, wanted).jobs), project.target(self._target)
+
+    def _load_files(self) -> tuple[ProjectFiles, dict[str, JobSpec]]:
         from batchforge.config.job_files import load_jobs
         from batchforge.project import PROJECT_FILE, load_project
-        from batchforge.selection import choose
 
         if not (self.folder / PROJECT_FILE).is_file():
             hint = f"Name the folder that holds {PROJECT_FILE}."
@@ -331,4 +345,4 @@ class Project:
         project = load_project(self.folder, problems=problems, cli_vars=self._variables)
         jobs = load_jobs(project, problems)
         problems.raise_if_any()
-        return project, choose(jobs, names, select, exclude), project.target(self._target)
+        return project, jobs

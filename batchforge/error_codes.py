@@ -441,6 +441,13 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Write one query, with {{ output('job') }} where a job's output is meant.",
         "BF192 tests/none.sql: The test reads no job's output.",
     ),
+    "BF195": ErrorCode(
+        "A selector is not usable",
+        "A definition in selectors.yml is neither a word nor one of the forms that a definition has, names a selector "
+        "that is not there, or has a name that another one has.",
+        "Correct what is named; docs/selecting.md shows all forms.",
+        "BF195 selectors.yml:1:48: `union` is a list of definitions.",
+    ),
     "BF201": ErrorCode(
         "An input file cannot be found or read",
         "`input:` names a file that is not there, a glob that matches nothing, or a file that may not be read.",
@@ -1438,16 +1445,16 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "BF901 --vars `month` is neither KEY=VALUE nor a mapping.",
     ),
     "BF902": ErrorCode(
-        "A selection cannot be read",
-        "A word has a method before the colon that does not exist, or nothing after it.",
-        "Use a job's name, a glob, tag:NAME, or a path.",
-        "BF902 `tags:nightly` does not say which jobs are meant.",
+        "A word of a selection cannot be read",
+        "A word has a method before the colon that does not exist, or a value that the method does not take.",
+        "Use a job's name, a folder, a glob, a path, or METHOD:VALUE; docs/selecting.md lists the methods.",
+        "BF902 `tags:nightly` does not say which jobs are meant: `tags:` is not a way to choose.",
     ),
     "BF903": ErrorCode(
-        "A selection matches no job",
-        "No job has this name, tag or path. Going on would run something else than was meant.",
+        "There is no such job",
+        "No job has this name. Going on would run something else than was meant.",
         "Look at the jobs with `batchforge ls`.",
-        "BF903 `clasify_tickets` selects no job.",
+        "BF903 There is no job `clasify_tickets`.",
     ),
     "BF904": ErrorCode(
         "A disabled job is selected by its name",
@@ -1520,6 +1527,37 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "`--run` or `--batch` names one that the target's state does not know.",
         "`batchforge runs` lists runs, `batchforge status` what is in flight.",
         "BF915 there is no batch `msgbatch_x` in the state",
+    ),
+    "BF920": ErrorCode(
+        "Nothing is selected",
+        "No job matches what --select and --exclude say, and --on-empty fail makes that an error.",
+        "Look at the jobs and their tags with `batchforge ls`.",
+        "BF920 Nothing is selected.",
+    ),
+    "BF921": ErrorCode(
+        "There is no such selector",
+        "--selector or `selector:` names a selector that no file of selectors has.",
+        "Correct the name, or define it in selectors.yml.",
+        "BF921 There is no selector `nightly`.",
+    ),
+    "BF922": ErrorCode(
+        "There is nothing to compare with",
+        "`state:` or `result:` is asked for, and --state is not given, is neither a folder with a manifest.json nor a "
+        "commit of this clone, or what it names cannot be read.",
+        "Keep the folder target/ of the run to compare with, and name it with --state; or name a branch or commit.",
+        "BF922 `state:` needs something to compare with.",
+    ),
+    "BF923": ErrorCode(
+        "A word selects nothing",
+        "No enabled job, source or exposure matches the word. The others of the selection hold.",
+        "Correct the word, or leave it out. --on-empty fail makes it an error where nothing at all is selected.",
+        "BF923 `clasify_tickets` selects nothing.",
+    ),
+    "BF924": ErrorCode(
+        "Words beside --selector are not looked at",
+        "--selector is given together with jobs, --select or --exclude.",
+        "Write the selector as a word: --select selector:NAME --exclude OTHER.",
+        "BF924 --selector stands alone: no other word is looked at.",
     ),
     "BF930": ErrorCode(
         "Files are in the way of a new project",

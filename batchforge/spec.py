@@ -180,6 +180,12 @@ class InputSpec:
         """Whether it or a joined input does."""
         return self.needs_snapshot or any(join.input.needs_snapshots for join in self.joins)
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Declared sources whose rows are read."""
+        own = () if self.source is None else (self.source,)
+        return (*own, *(source for join in self.joins for source in join.input.sources))
+
 
 def is_url(path: str) -> bool:
     return "://" in path
@@ -344,6 +350,8 @@ class JobSpec:
     enabled: bool = True
     locations: Mapping[str, Location] = field(default_factory=dict)
     """Top-level setting -> where it was set (job file, folder defaults or project defaults)."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """Top-level setting -> its value as written, for `config.x:` and for telling what was edited."""
     parent_locations: Mapping[str, Location] = field(default_factory=dict)
     """Job that this one needs -> where it is named."""
 

@@ -23,6 +23,7 @@ _FILES = {
     "project.schema.json": "batchforge.yml",
     "job.schema.json": "A job file: jobs/**/*.yml",
     "folder.schema.json": "Defaults: jobs/**/_defaults.yml, and `defaults` in batchforge.yml",
+    "selectors.schema.json": "Selectors: selectors.yml and selectors/**/*.yml",
 }
 _ROOMS = {
     "1": "Project files",

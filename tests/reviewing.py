@@ -11,6 +11,7 @@ import yaml
 from batchforge.emulator import EmulatorServer
 from batchforge.review.diff_values import JobDiff, Part, ProjectDiff
 from batchforge.review.reviewing import ReviewOptions, review
+from batchforge.selection.choosing import Wanted
 from tests.builders import ProjectFiles
 from tests.git_repository import GitRepository
 
@@ -40,9 +41,9 @@ class ReviewedProject(ProjectFiles):
         assert old in text
         self.write(name, text.replace(old, new))
 
-    def review(self, *jobs: str, **options: Any) -> ProjectDiff:
+    def review(self, *jobs: str, select: tuple[str, ...] = (), **options: Any) -> ProjectDiff:
         environment: Mapping[str, str] = {}
-        return review(self.root, ReviewOptions(jobs=jobs, **options), environment)
+        return review(self.root, ReviewOptions(wanted=Wanted(jobs, select), **options), environment)
 
     def reviewed(self, name: str = "about", **options: Any) -> JobDiff:
         (job,) = [job for job in self.review(**options).jobs if job.job == name]

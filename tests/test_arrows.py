@@ -32,7 +32,8 @@ FLOORS: Mapping[str, str] = {
         yaml_nodes schema_check source_tree config_files tables table_survey file_marks own_prices project
         templating row_condition row_shapes row_joins inputs label_lists prompt_content answer_fields
         job_settings job_tests declared connection graph sql_tests job_files sql_text snapshot_records snapshot_inputs
-        selection erased_files git_objects git_base git_tree
+        criteria nodes methods selecting selectors_file template_facts job_facts comparing previous choosing
+        erased_files git_objects git_base git_tree
         image_size pdf_pages file_facts file_limits
     """,
     "compile": """
@@ -50,7 +51,7 @@ FLOORS: Mapping[str, str] = {
         remote_deletion executor sync_executor reconciliation
     """,
     "deliver": """
-        artifacts table_output outputs summaries waiting plan_values plan_file
+        manifest artifacts table_output outputs summaries waiting plan_values plan_file
         outcome tested_tables tested_rows row_checks measures assertions output_tests test_checks
         starter finding states tried erasing cost diagnosis notify
     """,
@@ -74,7 +75,7 @@ FLOORS: Mapping[str, str] = {
 WINGS = frozenset(
     {
         *("config", "documents", "requests", "planning", "execution", "ledger", "lookup", "review", "running"),
-        *("snapshots", "terminal", "testing"),
+        *("selection", "snapshots", "terminal", "testing"),
         "evaluation",
     }
 )

@@ -95,12 +95,23 @@ def test_ls_selects(tmp_path: Path) -> None:
     root = write_project(tmp_path, {"jobs/b.yml": "input: {file: a.csv}\nuser: x\n"})
     assert printed(ls.command, "--project-dir", root, "-s", "tag:nightly").startswith("classify_tickets")
     assert printed(ls.command, "--project-dir", root, "--exclude", "tag:nightly") == "b\n"
-    assert refused(ls.command, "--project-dir", root, "-s", "c").problems[0].code == "BF903"
+    assert (
+        run(ls.command, "--project-dir", root, "-s", "c").stderr.splitlines()[0]
+        == "BF923 warning: `c` selects nothing."
+    )
+    assert refused(ls.command, "--project-dir", root, "c").problems[0].code == "BF903"
 
 
 def test_ls_gives_json(tmp_path: Path) -> None:
     (job,) = json.loads(printed(ls.command, "--project-dir", write_project(tmp_path), "--output", "json"))
+    assert job["settings"]["model"] == {"value": "cheap", "from": "batchforge.yml:6:12"}
     assert job == {
+        "resource_type": "job",
+        "fqn": ["support", "triage", "classify_tickets"],
+        "group": None,
+        "parents": [],
+        "children": [],
+        "settings": job["settings"],
         "name": "classify_tickets",
         "path": PATH,
         "description": "One of three categories for each ticket.",

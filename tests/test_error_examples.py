@@ -18,6 +18,7 @@ from tests.test_error_codes import CAUSES
 
 JOB_PATH = "jobs/triage/classify_tickets.yml"
 TICKETS = {"data/tickets.tsv": "id\ttext\n1\tWhere is my bill?\n2\tMy roof leaks.\n"}
+ALL_JOBS = 'selectors: [{name: all, definition: "*"}]\n'
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,12 @@ EXAMPLES: dict[str, Example] = {
     "BF902": Example("ls --select tags:nightly"),
     "BF903": Example("run clasify_tickets"),
     "BF904": job("thinking: disabled\n", "thinking: disabled\nenabled: false\n", "run classify_tickets"),
+    "BF195": Example("parse", {"selectors.yml": "selectors: [{name: all, definition: {union: tag:x}}]\n"}),
+    "BF920": Example("ls --select clasify_tickets --on-empty fail"),
+    "BF921": Example("ls --selector nightly"),
+    "BF922": Example("ls --select state:new"),
+    "BF923": Example("ls --select clasify_tickets"),
+    "BF924": Example("ls --selector all --exclude tag:x", {"selectors.yml": ALL_JOBS}),
     "BF905": Example("explain BF999"),
     "BF907": Example("render classify_tickets --key 7"),
     "BF908": Example("state show"),

@@ -18,7 +18,7 @@ from batchforge.config.yaml_nodes import parse_yaml
 from batchforge.errors import ProblemList
 from tests.project_files import lines_of
 
-OURS = ["folder.schema.json", "job.schema.json", "project.schema.json"]
+OURS = ["folder.schema.json", "job.schema.json", "project.schema.json", "selectors.schema.json"]
 CHECKED = """
 $ref type properties additionalProperties required enum const items minItems uniqueItems minimum maximum
 exclusiveMinimum pattern minLength minProperties propertyNames anyOf oneOf

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from batchforge.commands.options import graph_options, mode_option, narrowing_options, no_fetch_option, running_options
 from batchforge.commands.running import asker, choose, end, telling, telling_what_goes_on
+
+if TYPE_CHECKING:
+    from batchforge.selection.choosing import Wanted
 
 
 @click.command(name="build")
@@ -30,9 +33,7 @@ from batchforge.commands.running import asker, choose, end, telling, telling_wha
     help="Also write the results of tests as JUnit's XML.",
 )
 def command(
-    job_names: tuple[str, ...],
-    select: tuple[str, ...],
-    exclude: tuple[str, ...],
+    wanted: Wanted,
     target_name: str | None,
     project_dir: Path | None,
     cli_vars: dict[str, Any],
@@ -62,7 +63,7 @@ def command(
     from batchforge.terminal.build_text import render_build
     from batchforge.terminal.junit import write_junit
 
-    chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
+    chosen = choose(wanted, project_dir, cli_vars, target_name)
     options = RunOptions(
         command="build",
         resend=Resend.ALL if full_refresh else Resend.NOTHING_PAID,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from batchforge.commands.options import running_options
 from batchforge.commands.running import choose, telling
+
+if TYPE_CHECKING:
+    from batchforge.selection.choosing import Wanted
 
 
 @click.command(name="cancel")
@@ -17,9 +21,7 @@ from batchforge.commands.running import choose, telling
 @click.option("--job", "more_jobs", multiple=True, metavar="JOB", help="Only of this job. Can be given several times.")
 @click.option("--batch", "batch_ids", multiple=True, metavar="ID", help="Only this batch. Can be given several times.")
 def command(
-    job_names: tuple[str, ...],
-    select: tuple[str, ...],
-    exclude: tuple[str, ...],
+    wanted: Wanted,
     target_name: str | None,
     project_dir: Path | None,
     cli_vars: dict[str, Any],
@@ -37,11 +39,11 @@ def command(
     from batchforge import pipeline
     from batchforge.terminal.report import counted, to_json
 
-    names = (*job_names, *more_jobs)
-    chosen = choose(names, select, exclude, project_dir, cli_vars, target_name, with_disabled=True)
-    wanted = pipeline.Cancellation(run_id, batch_ids)
+    wanted = replace(wanted, names=(*wanted.names, *more_jobs))
+    chosen = choose(wanted, project_dir, cli_vars, target_name, with_disabled=True)
+    cancellation = pipeline.Cancellation(run_id, batch_ids)
     with telling(quiet) as progress:
-        canceled = pipeline.cancel(chosen.project, chosen.jobs, chosen.target, wanted, listen=progress)
+        canceled = pipeline.cancel(chosen.project, chosen.jobs, chosen.target, cancellation, listen=progress)
     if output == "json":
         click.echo(to_json({"canceled": canceled}))
     elif canceled:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from batchforge.commands.durations import Duration
 from batchforge.commands.options import lock_timeout_option, running_options, submitted_rows_option
 from batchforge.commands.running import choose, end, telling, telling_what_goes_on
+
+if TYPE_CHECKING:
+    from batchforge.selection.choosing import Wanted
 
 
 @click.command(name="collect")
@@ -28,9 +31,7 @@ from batchforge.commands.running import choose, end, telling, telling_what_goes_
 @lock_timeout_option
 @submitted_rows_option
 def command(
-    job_names: tuple[str, ...],
-    select: tuple[str, ...],
-    exclude: tuple[str, ...],
+    wanted: Wanted,
     target_name: str | None,
     project_dir: Path | None,
     cli_vars: dict[str, Any],
@@ -48,7 +49,7 @@ def command(
     from batchforge import pipeline
     from batchforge.running.run_options import RunOptions
 
-    chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name, with_disabled=with_disabled)
+    chosen = choose(wanted, project_dir, cli_vars, target_name, with_disabled=with_disabled)
     options = RunOptions(submitted_rows=submitted_rows, lock_timeout_s=lock_timeout_s)
     with telling(quiet) as progress, telling_what_goes_on(chosen):
         summary = pipeline.collect(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from batchforge.commands.options import (
-    jobs_argument,
     output_option,
     project_options,
     selection_options,
@@ -18,18 +17,18 @@ from batchforge.commands.options import (
 )
 from batchforge.commands.running import choose
 
+if TYPE_CHECKING:
+    from batchforge.selection.choosing import Wanted
+
 
 @click.command(name="compile")
-@jobs_argument
 @selection_options
 @target_option
 @project_options
 @output_option
 @unknown_model_option
 def command(
-    job_names: tuple[str, ...],
-    select: tuple[str, ...],
-    exclude: tuple[str, ...],
+    wanted: Wanted,
     target_name: str | None,
     project_dir: Path | None,
     cli_vars: dict[str, Any],
@@ -48,12 +47,12 @@ def command(
     from batchforge.terminal.report import printable_lines, to_json
     from batchforge.terminal.terminal import wants_color
 
-    chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
+    chosen = choose(wanted, project_dir, cli_vars, target_name)
     options = RunOptions(allow_unknown_model=allow_unknown_model)
     problems = ProblemList()
     with pipeline.compiled_offline(chosen.project, chosen.jobs, chosen.target, options) as offline:
         problems.items += offline.warnings
-        manifest = write_artifacts(chosen.project, offline.jobs, problems)
+        manifest = write_artifacts(chosen.project, chosen.all_jobs, offline.jobs, problems)
     if problems.warnings:
         click.echo(render_problems(problems.warnings, color=wants_color(sys.stderr)) + "\n", err=True)
     if output == "json":
@@ -63,5 +62,6 @@ def command(
         f"{name}: {entry['requests']:,} requests, {entry['request_bytes'] / 1e6:,.1f} MB"
         + (f", {len(entry['blocked_rows']):,} rows blocked" if entry["blocked_rows"] else "")
         for name, entry in manifest["jobs"].items()
+        if "requests" in entry
     ]
     click.echo(printable_lines([*lines, f"wrote {chosen.project.manifest_path.relative_to(chosen.project.root)}"]))

@@ -58,7 +58,7 @@ def _look_at_project(
     from batchforge.config.job_files import load_jobs
     from batchforge.lookup import diagnosis
     from batchforge.project import load_project
-    from batchforge.selection import check_job
+    from batchforge.selection.choosing import check_job
 
     root = project_root(project_dir)
     findings.choices.append(_folder_choice(root, project_dir))

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchforge.commands.options import (
-    jobs_argument,
     project_options,
     project_root,
     selection_options,
@@ -23,12 +22,12 @@ if TYPE_CHECKING:
     from batchforge.review.answers_diff import Labels
     from batchforge.review.diff_values import ProjectDiff
     from batchforge.review.reviewing import ReviewOptions
+    from batchforge.selection.choosing import Wanted
 
 _FORMATS = ("text", "json", "markdown", "sarif", "junit", "github")
 
 
 @click.command(name="diff")
-@jobs_argument
 @selection_options
 @target_option
 @project_options
@@ -70,9 +69,7 @@ _FORMATS = ("text", "json", "markdown", "sarif", "junit", "github")
 @click.option("--yes", is_flag=True, help="Do not ask, whatever --sample costs.")
 @unknown_model_option
 def command(
-    job_names: tuple[str, ...],
-    select: tuple[str, ...],
-    exclude: tuple[str, ...],
+    wanted: Wanted,
     target_name: str | None,
     project_dir: Path | None,
     cli_vars: dict[str, Any],
@@ -102,9 +99,7 @@ def command(
     options = ReviewOptions(
         base=base,
         head=head,
-        jobs=job_names,
-        select=select,
-        exclude=exclude,
+        wanted=wanted,
         target=target_name,
         cli_vars=cli_vars,
         allow_unknown_model=allow_unknown_model,

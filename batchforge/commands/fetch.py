@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from batchforge.commands.options import running_options
 from batchforge.commands.running import choose, telling
 
+if TYPE_CHECKING:
+    from batchforge.selection.choosing import Wanted
+
 
 @click.command(name="fetch")
 @running_options
 def command(
-    job_names: tuple[str, ...],
-    select: tuple[str, ...],
-    exclude: tuple[str, ...],
+    wanted: Wanted,
     target_name: str | None,
     project_dir: Path | None,
     cli_vars: dict[str, Any],
@@ -31,7 +32,7 @@ def command(
     from batchforge import pipeline
     from batchforge.terminal.report import printable_lines, to_json
 
-    chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
+    chosen = choose(wanted, project_dir, cli_vars, target_name)
     with telling(quiet) as progress:
         fetched = pipeline.fetch(chosen.project, chosen.jobs, chosen.target, listen=progress)
     if output == "json":

@@ -18,12 +18,12 @@ def choose_job(job_name: str, target_name: str | None, project_dir: Path | None,
     Raises:
         ProjectError: the project's files are wrong. UsageError: there is no such target or job.
     """
-    from batchforge.selection import check_job
+    from batchforge.selection.choosing import check_job
 
     project, jobs, problems = load_files(project_dir, cli_vars)
     problems.raise_if_any()
     check_job(job_name, jobs)
-    return Chosen(project, project.target(target_name), [jobs[job_name]])
+    return Chosen(project, project.target(target_name), [jobs[job_name]], jobs)
 
 
 def print_lines(lines: Iterable[str]) -> None:

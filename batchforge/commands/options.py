@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -66,22 +67,57 @@ def project_options(function: Function) -> Function:
     return project_dir_option(vars_option(function))
 
 
+class _Words(click.Option):
+    """An option that takes all words up to the next option: `--select a b` is `--select "a b"`."""
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        super().add_to_parser(parser, ctx)
+        for name in self.opts:
+            found = parser._long_opt.get(name) or parser._short_opt.get(name)
+            found.process = partial(self._take_all, found.process)
+
+    def _take_all(self, take_one: Callable[[str, Any], None], value: str, state: Any) -> None:
+        take_one(value, state)
+        while state.rargs and not state.rargs[0].startswith("-"):
+            take_one(state.rargs.pop(0), state)
+
+
 def selection_options(function: Function) -> Function:
-    """`select: tuple[str, ...]` and `exclude: tuple[str, ...]`."""
-    word = "A job's name, a glob, tag:NAME or a path. Can be given several times."
-    chosen = click.option("--select", "-s", multiple=True, metavar="WORD", help=f"Only these jobs. {word}")
-    left_out = click.option("--exclude", multiple=True, metavar="WORD", help="Not these jobs.")
-    return chosen(left_out(function))
+    """JOB..., --select, --exclude, --selector, --state and --on-empty, as one value: `wanted: Wanted`."""
 
+    @wraps(function)
+    def with_wanted(*args: Any, **given: Any) -> Any:
+        from batchforge.selection.choosing import Wanted
 
-def jobs_argument(function: Function) -> Function:
-    """`job_names: tuple[str, ...]`."""
-    return click.argument("job_names", nargs=-1, metavar="[JOB]...")(function)
+        names, select, exclude = given.pop("job_names"), given.pop("select"), given.pop("exclude")
+        wanted = Wanted(names, select, exclude, given.pop("selector"), given.pop("state"), given.pop("on_empty"))
+        return function(*args, wanted=wanted, **given)
+
+    word = "A job's name, a folder, a glob, tag:NAME, path:FILE, state:modified, ...; +WORD+ adds parents and children."
+    decorated: Any = with_wanted
+    for option in (
+        click.option(
+            "--on-empty",
+            type=click.Choice(["ok", "fail"]),
+            default="ok",
+            show_default=True,
+            help="Whether it is an error (2) that nothing is selected.",
+        ),
+        click.option(
+            "--state", metavar="DIR|REF", help="What `state:` compares with: a folder with a manifest, or a commit."
+        ),
+        click.option("--selector", metavar="NAME", help="A selector of selectors.yml, in place of --select."),
+        click.option("--exclude", multiple=True, cls=_Words, metavar="WORD...", help="Not these jobs."),
+        click.option("--select", "-s", multiple=True, cls=_Words, metavar="WORD...", help=f"Only these jobs. {word}"),
+        click.argument("job_names", nargs=-1, metavar="[JOB]..."),
+    ):
+        decorated = option(decorated)
+    return cast("Function", decorated)
 
 
 def running_options(function: Function) -> Function:
-    """JOB..., --select, --exclude, --target, --project-dir, --vars, --output, and those of `telling_options`."""
-    return jobs_argument(selection_options(target_option(project_options(output_option(telling_options(function))))))
+    """JOB..., --select and its like, --target, --project-dir, --vars, --output, and those of `telling_options`."""
+    return selection_options(target_option(project_options(output_option(telling_options(function)))))
 
 
 def telling_options(function: Function) -> Function:
@@ -219,10 +255,13 @@ def load_files(project_dir: Path | None, cli_vars: dict[str, Any]) -> tuple[Proj
     """The project and its jobs, and whatever is wrong with them."""
     from batchforge.config.job_files import load_jobs
     from batchforge.project import load_project
+    from batchforge.selection.selectors_file import load_selectors
 
     problems = ProblemList()
     project = load_project(project_root(project_dir), problems=problems, cli_vars=cli_vars)
-    return project, load_jobs(project, problems), problems
+    jobs = load_jobs(project, problems)
+    load_selectors(project.tree, problems)
+    return project, jobs, problems
 
 
 def parse_vars(texts: Sequence[str]) -> dict[str, Any]:

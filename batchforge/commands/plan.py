@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from batchforge.commands.options import (
-    jobs_argument,
     mode_option,
     narrowing_options,
     project_options,
@@ -22,10 +21,10 @@ from batchforge.commands.running import choose
 if TYPE_CHECKING:
     from batchforge.commands.running import Chosen
     from batchforge.pipeline import ProjectPlan
+    from batchforge.selection.choosing import Wanted
 
 
 @click.command(name="plan")
-@jobs_argument
 @selection_options
 @narrowing_options
 @target_option
@@ -51,9 +50,7 @@ if TYPE_CHECKING:
 @click.option("--exact", is_flag=True, help="Ask the API to count the tokens of a few requests; needs a key, is free.")
 @unknown_model_option
 def command(
-    job_names: tuple[str, ...],
-    select: tuple[str, ...],
-    exclude: tuple[str, ...],
+    wanted: Wanted,
     limit: int | None,
     sample: int | None,
     target_name: str | None,
@@ -81,7 +78,7 @@ def command(
     from batchforge.terminal.problem_text import render_problems
     from batchforge.terminal.terminal import wants_color
 
-    chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
+    chosen = choose(wanted, project_dir, cli_vars, target_name)
     options = RunOptions(
         resend=Resend.ALL if full_refresh else Resend.NOTHING_PAID,
         limit=limit,

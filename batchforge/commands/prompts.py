@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchforge.commands.options import jobs_argument, project_options, selection_options, target_option
+from batchforge.commands.options import project_options, selection_options, target_option
 from batchforge.commands.running import choose
+
+if TYPE_CHECKING:
+    from batchforge.selection.choosing import Wanted
 
 
 @click.group(name="prompts")
@@ -17,7 +20,6 @@ def command() -> None:
 
 
 @command.command(name="write")
-@jobs_argument
 @selection_options
 @target_option
 @project_options
@@ -29,9 +31,7 @@ def command() -> None:
     help="Take N sample rows of each job from its data; they are committed with the page, so mind what they hold.",
 )
 def write_command(
-    job_names: tuple[str, ...],
-    select: tuple[str, ...],
-    exclude: tuple[str, ...],
+    wanted: Wanted,
     target_name: str | None,
     project_dir: Path | None,
     cli_vars: dict[str, Any],
@@ -44,8 +44,8 @@ def write_command(
     """
     from batchforge.review.sample_writing import write_prompts
 
-    chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
-    is_whole = not (job_names or select or exclude)
+    chosen = choose(wanted, project_dir, cli_vars, target_name)
+    is_whole = not wanted.is_anything
     written = write_prompts(chosen.project, chosen.jobs, chosen.target, rows=rows, whole_project=is_whole)
     changed = [file for file in written if file.is_changed]
     for file in changed:
@@ -56,14 +56,11 @@ def write_command(
 
 
 @command.command(name="check")
-@jobs_argument
 @selection_options
 @target_option
 @project_options
 def check_command(
-    job_names: tuple[str, ...],
-    select: tuple[str, ...],
-    exclude: tuple[str, ...],
+    wanted: Wanted,
     target_name: str | None,
     project_dir: Path | None,
     cli_vars: dict[str, Any],
@@ -71,6 +68,6 @@ def check_command(
     """End with an error where samples/ is not what `prompts write` would write."""
     from batchforge.review.sample_writing import check_prompts
 
-    chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
-    check_prompts(chosen.project, chosen.jobs, chosen.target, whole_project=not (job_names or select or exclude))
+    chosen = choose(wanted, project_dir, cli_vars, target_name)
+    check_prompts(chosen.project, chosen.jobs, chosen.target, whole_project=not wanted.is_anything)
     click.echo(f"{len(chosen.jobs)} {'page' if len(chosen.jobs) == 1 else 'pages'} fresh")

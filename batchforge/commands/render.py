@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchforge.commands.options import output_option, project_options, target_option
-from batchforge.commands.running import choose
+from batchforge.commands.running import choose_enabled_job
 
 if TYPE_CHECKING:
     from batchforge.requests.compiler import CompiledJob
@@ -40,7 +40,7 @@ def command(
     from batchforge.requests.request import BlockedRow
     from batchforge.running.run_options import RunOptions
 
-    chosen = choose((job_name,), (), (), project_dir, cli_vars, target_name)
+    chosen = choose_enabled_job(job_name, project_dir, cli_vars, target_name)
     options = RunOptions(allow_unknown_model=True)
     shown = 0
     with pipeline.compiled_offline(chosen.project, chosen.jobs, chosen.target, options) as offline:

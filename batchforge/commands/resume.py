@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from batchforge.commands.options import lock_timeout_option, money_options, no_wait_option, running_options
 from batchforge.commands.running import asker, choose, end, end_all, telling, telling_what_goes_on
+
+if TYPE_CHECKING:
+    from batchforge.selection.choosing import Wanted
 
 
 @click.command(name="resume")
@@ -18,9 +21,7 @@ from batchforge.commands.running import asker, choose, end, end_all, telling, te
 @no_wait_option
 @money_options
 def command(
-    job_names: tuple[str, ...],
-    select: tuple[str, ...],
-    exclude: tuple[str, ...],
+    wanted: Wanted,
     target_name: str | None,
     project_dir: Path | None,
     cli_vars: dict[str, Any],
@@ -39,7 +40,7 @@ def command(
     from batchforge import pipeline
     from batchforge.running.run_options import RunOptions
 
-    chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
+    chosen = choose(wanted, project_dir, cli_vars, target_name)
     options = RunOptions(
         lock_timeout_s=lock_timeout_s, wait=not no_wait, max_cost_usd=max_cost_usd, yes=yes, ask=asker()
     )

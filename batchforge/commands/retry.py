@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -18,6 +18,9 @@ from batchforge.commands.options import (
 )
 from batchforge.commands.running import asker, choose, end, telling, telling_what_goes_on
 
+if TYPE_CHECKING:
+    from batchforge.selection.choosing import Wanted
+
 
 @click.command(name="retry")
 @running_options
@@ -27,9 +30,7 @@ from batchforge.commands.running import asker, choose, end, telling, telling_wha
 @lock_timeout_option
 @no_wait_option
 def command(
-    job_names: tuple[str, ...],
-    select: tuple[str, ...],
-    exclude: tuple[str, ...],
+    wanted: Wanted,
     target_name: str | None,
     project_dir: Path | None,
     cli_vars: dict[str, Any],
@@ -54,7 +55,7 @@ def command(
     from batchforge.planning.decisions import Resend
     from batchforge.running.run_options import RunOptions
 
-    chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
+    chosen = choose(wanted, project_dir, cli_vars, target_name)
     options = RunOptions(
         lock_timeout_s=lock_timeout_s,
         resend=Resend.FAILED,
@@ -68,7 +69,7 @@ def command(
         ask=asker(),
         command="retry",
     )
-    if not job_names and not select:
+    if not wanted.says_which:
         chosen = replace(chosen, jobs=pipeline.failed_jobs(chosen.project, chosen.jobs, chosen.target))
     with telling(quiet) as progress, telling_what_goes_on(chosen):
         summary = pipeline.run(chosen.project, chosen.jobs, chosen.target, options, listen=progress)

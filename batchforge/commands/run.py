@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -20,6 +21,9 @@ from batchforge.commands.options import (
     unknown_model_option,
 )
 from batchforge.commands.running import asker, choose, end, telling, telling_what_goes_on
+
+if TYPE_CHECKING:
+    from batchforge.selection.choosing import Wanted
 
 
 @click.command(name="run")
@@ -48,9 +52,7 @@ from batchforge.commands.running import asker, choose, end, telling, telling_wha
 )
 @unknown_model_option
 def command(
-    job_names: tuple[str, ...],
-    select: tuple[str, ...],
-    exclude: tuple[str, ...],
+    wanted: Wanted,
     target_name: str | None,
     project_dir: Path | None,
     cli_vars: dict[str, Any],
@@ -85,11 +87,11 @@ def command(
 
     saved = read_plan(plan_path) if plan_path else None
     if saved is not None:
-        job_names = job_names if job_names or select else tuple(saved.jobs)
+        wanted = wanted if wanted.says_which else replace(wanted, names=tuple(saved.jobs))
         full_refresh = full_refresh or saved.options.full_refresh
         limit = saved.options.limit if limit is None else limit
         sample = saved.options.sample if sample is None else sample
-    chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
+    chosen = choose(wanted, project_dir, cli_vars, target_name)
     options = RunOptions(
         lock_timeout_s=lock_timeout_s,
         resend=Resend.ALL if full_refresh else Resend.NOTHING_PAID,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -16,6 +17,7 @@ from batchforge.errors import BatchForgeError
 
 if TYPE_CHECKING:
     from batchforge.project import Project
+    from batchforge.selection.choosing import Choice, Wanted
     from batchforge.spec import JobSpec
     from batchforge.summaries import RunSummary
     from batchforge.target import Target
@@ -31,6 +33,8 @@ class Chosen:
     project: Project
     target: Target
     jobs: list[JobSpec]
+    all_jobs: Mapping[str, JobSpec]
+    """All jobs of the project, by name."""
 
 
 def _kept(name: str, default: Any) -> Any:
@@ -38,30 +42,73 @@ def _kept(name: str, default: Any) -> Any:
 
 
 def choose(
-    job_names: tuple[str, ...],
-    select: tuple[str, ...],
-    exclude: tuple[str, ...],
+    wanted: Wanted,
     project_dir: Path | None,
     cli_vars: dict[str, Any],
     target_name: str | None,
     *,
     with_disabled: bool = False,
 ) -> Chosen:
-    """The project, target and jobs of a command line.
+    """The project, target and jobs of a command line. Ends the command where nothing is selected.
 
     Raises:
         ProjectError: the project's files are wrong. UsageError: there is no such target or job.
     """
-    from batchforge import selection
+    from batchforge.selection import choosing
 
     project, jobs, problems = load_files(project_dir, cli_vars)
     click.get_current_context().meta[_PROJECT] = project
     problems.raise_if_any()
-    return Chosen(
-        project,
-        project.target(target_name),
-        selection.choose(jobs, job_names, select, exclude, with_disabled=with_disabled),
-    )
+    target = project.target(target_name)
+    choice = choosing.choose(project, jobs, wanted, with_disabled=with_disabled)
+    tell_choice(choice)
+    if not choice.jobs:
+        end_empty(wanted)
+    return Chosen(project, target, list(choice.jobs), jobs)
+
+
+def choose_enabled_job(
+    name: str, project_dir: Path | None, cli_vars: dict[str, Any], target_name: str | None
+) -> Chosen:
+    """One job, by its name.
+
+    Raises:
+        ProjectError: the project's files are wrong. UsageError: there is no such target or job.
+    """
+    from batchforge.selection.choosing import check_enabled
+
+    project, jobs, problems = load_files(project_dir, cli_vars)
+    click.get_current_context().meta[_PROJECT] = project
+    problems.raise_if_any()
+    check_enabled(name, jobs)
+    return Chosen(project, project.target(target_name), [jobs[name]], jobs)
+
+
+def tell_choice(choice: Choice) -> None:
+    """On stderr: words that select nothing, and jobs that an earlier state had."""
+    from batchforge.terminal.problem_text import render_problems
+    from batchforge.terminal.terminal import wants_color
+
+    if choice.warnings:
+        click.echo(render_problems(choice.warnings, color=wants_color(sys.stderr)) + "\n", err=True)
+    if choice.removed:
+        click.echo(f"Gone since then: {', '.join(choice.removed)}.", err=True)
+
+
+def end_empty(wanted: Wanted, *, is_told: bool = False) -> NoReturn:
+    """Ends the command; `is_told`: stdout has its JSON value already.
+
+    Raises:
+        UsageError: BF920, with --on-empty fail. Exit: else.
+    """
+    from batchforge.selection.choosing import nothing_selected
+
+    if wanted.on_empty == "fail":
+        raise nothing_selected()
+    if click.get_current_context().params.get("output") == "json" and not is_told:
+        click.echo(json.dumps({"jobs": [], "message": "Nothing is selected."}))
+    click.echo("Nothing is selected.", err=True)
+    raise click.exceptions.Exit(0)
 
 
 def asker() -> Callable[[str], bool] | None:

@@ -7,25 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchforge.commands.options import jobs_argument, output_option, project_options, selection_options, target_option
+from batchforge.commands.options import output_option, project_options, selection_options, target_option
 from batchforge.commands.running import choose
 
 if TYPE_CHECKING:
+    from batchforge.selection.choosing import Wanted
     from batchforge.state.records import AttemptRecord, BatchRecord
     from batchforge.summaries import AttemptInFlight, StatusSummary
     from batchforge.target import Target
 
 
 @click.command(name="status")
-@jobs_argument
 @selection_options
 @target_option
 @project_options
 @output_option
 def command(
-    job_names: tuple[str, ...],
-    select: tuple[str, ...],
-    exclude: tuple[str, ...],
+    wanted: Wanted,
     target_name: str | None,
     project_dir: Path | None,
     cli_vars: dict[str, Any],
@@ -38,7 +36,7 @@ def command(
     from batchforge import pipeline
     from batchforge.terminal.report import printable_lines, to_json
 
-    chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
+    chosen = choose(wanted, project_dir, cli_vars, target_name)
     status = pipeline.status(chosen.project, chosen.jobs, chosen.target)
     if output == "json":
         click.echo(to_json(_json(status, chosen.target)))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchforge.commands.options import jobs_argument, output_option, project_options, selection_options, target_option
+from batchforge.commands.options import output_option, project_options, selection_options, target_option
 from batchforge.commands.running import choose
+
+if TYPE_CHECKING:
+    from batchforge.selection.choosing import Wanted
 
 
 @click.command(name="test")
-@jobs_argument
 @selection_options
 @target_option
 @project_options
@@ -26,9 +28,7 @@ from batchforge.commands.running import choose
     help="Also write the results as JUnit's XML.",
 )
 def command(
-    job_names: tuple[str, ...],
-    select: tuple[str, ...],
-    exclude: tuple[str, ...],
+    wanted: Wanted,
     target_name: str | None,
     project_dir: Path | None,
     cli_vars: dict[str, Any],
@@ -45,7 +45,7 @@ def command(
     from batchforge.terminal.terminal import wants_color
     from batchforge.terminal.test_text import lines_of_tests
 
-    chosen = choose(job_names, select, exclude, project_dir, cli_vars, target_name)
+    chosen = choose(wanted, project_dir, cli_vars, target_name)
     tested = [job for job in chosen.jobs if job.tests]
     summary = pipeline.test_jobs(chosen.project, tested, chosen.target)
     if junit_path is not None:

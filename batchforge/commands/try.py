@@ -17,7 +17,7 @@ from batchforge.commands.options import (
     telling_options,
     unknown_model_option,
 )
-from batchforge.commands.running import asker, choose, telling
+from batchforge.commands.running import asker, choose_enabled_job, telling
 
 
 @click.command(name="try")
@@ -56,7 +56,7 @@ def command(
     from batchforge.terminal.report import EMULATED_NOTICE, to_json
     from batchforge.terminal.text_layout import terminal_columns
 
-    chosen = choose((job_name,), (), (), project_dir, cli_vars, target_name)
+    chosen = choose_enabled_job(job_name, project_dir, cli_vars, target_name)
     options = RunOptions(
         limit=None if keys else limit,
         keys=keys,

@@ -172,6 +172,7 @@ class JobLoader:
             lists=self.lists,
             enabled=settings["enabled"].value if "enabled" in settings else True,
             locations={setting: node.key_location for setting, node in settings.items()},
+            config={setting: node.data for setting, node in settings.items()},
             parent_locations={node.value: node.location for node in _parent_nodes(settings)},
         )
 
@@ -218,8 +219,11 @@ def _parent_nodes(settings: Layer) -> Iterator[ConfigNode]:
     """Where jobs that this one needs are named, the place that counts last."""
     if "depends_on" in settings:
         yield from settings["depends_on"].elements
-    if ref := settings["input"].get("ref"):
-        yield ref
+    rows = settings["input"]
+    joins = rows.get("join")
+    for table in (*((joins.elements or [joins]) if joins is not None else ()), rows):
+        if ref := table.get("ref"):
+            yield ref
 
 
 def merge_layers(layers: Sequence[Layer], problems: ProblemList) -> dict[str, ConfigNode]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -17,24 +17,28 @@ from batchforge.project import Project
 from batchforge.requests.compiler import CompiledJob
 from batchforge.requests.context_window import ContextCheck
 from batchforge.requests.fingerprint import custom_id
+from batchforge.requests.manifest import manifest_of
 from batchforge.requests.request import BlockedRow, MessageRequest
+from batchforge.spec import JobSpec
 from batchforge.token_estimate import estimate_params_tokens
 
-MANIFEST_VERSION = 1
 
-
-def write_artifacts(project: Project, jobs: Sequence[CompiledJob], problems: ProblemList) -> dict[str, Any]:
-    """Write every request as it would be sent, and the manifest over them; returns the manifest.
+def write_artifacts(
+    project: Project, jobs: Mapping[str, JobSpec], compiled: Sequence[CompiledJob], problems: ProblemList
+) -> dict[str, Any]:
+    """Write every request as it would be sent, and the manifest over all jobs; returns the manifest.
 
     What comes near to the model's context window goes into `problems`, as warnings.
     """
-    entries = {job.spec.name: _write_requests(job, project.compiled_path(job.spec.name), problems) for job in jobs}
-    manifest = {
-        "manifest_version": MANIFEST_VERSION,
-        "batchforge_version": version("batchforge"),
-        "project": project.name,
-        "jobs": entries,
-    }
+    entries = {job.spec.name: _write_requests(job, project.compiled_path(job.spec.name), problems) for job in compiled}
+    return write_manifest(project, jobs, entries)
+
+
+def write_manifest(
+    project: Project, jobs: Mapping[str, JobSpec], compiled: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+) -> dict[str, Any]:
+    """The manifest over all jobs, with what is known of the requests of some."""
+    manifest = manifest_of(project, jobs, compiled)
     replace_file(project.manifest_path, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
     return manifest
 
@@ -97,15 +101,7 @@ class _Largest:
 
 
 def _entry(job: CompiledJob, requests: int, size: int, digest: str, blocked: Sequence[BlockedRow]) -> Mapping[str, Any]:
-    spec = job.spec
     return {
-        "path": spec.path,
-        "description": spec.description,
-        "tags": list(spec.tags),
-        "meta": dict(spec.meta),
-        "model": spec.model,
-        "max_tokens": spec.max_tokens,
-        "betas": list(spec.betas),
         "parts": asdict(job.parts),
         "rows": requests + len(blocked),
         "requests": requests,
@@ -114,5 +110,4 @@ def _entry(job: CompiledJob, requests: int, size: int, digest: str, blocked: Seq
         "blocked_rows": [
             {"key": row.key, "place": row.place, "code": row.code, "reason": row.reason} for row in blocked
         ],
-        "output": spec.output.file or f"outputs/{spec.name}.jsonl",
     }

@@ -13,7 +13,9 @@ from batchforge.source_tree import SourceTree
 from batchforge.spec import ContentTree, JobSpec, TemplateSource
 
 _WORDS_LENGTH = 70
-_NOT_COMPARED = frozenset({"name", "path", "locations", "messages", "system", "vars", "lists", "parent_locations"})
+_NOT_COMPARED = frozenset(
+    {"name", "path", "locations", "messages", "system", "vars", "lists", "parent_locations", "config"}
+)
 _PART_OF_FIELD: Mapping[str, Part] = {
     "model": Part.MODEL,
     "params": Part.PARAMS,

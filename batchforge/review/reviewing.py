@@ -29,7 +29,7 @@ from batchforge.row_shapes import InputRow
 from batchforge.running.compiling import compile_jobs
 from batchforge.running.run_options import RunOptions
 from batchforge.running.upstream import Upstream
-from batchforge.selection import check_job, parse_selection, select
+from batchforge.selection.choosing import Wanted, choose, nothing_selected
 from batchforge.snapshots.snapshot_inputs import readable_input
 from batchforge.spec import JobSpec
 from batchforge.state.records import StateReader
@@ -43,9 +43,7 @@ class ReviewOptions:
     """A branch or commit; the merge base with it is compared with. None: the branch that the change is meant for."""
     head: str | None = None
     """None: the work tree."""
-    jobs: Sequence[str] = ()
-    select: Sequence[str] = ()
-    exclude: Sequence[str] = ()
+    wanted: Wanted = field(default_factory=Wanted)
     target: str | None = None
     cli_vars: Mapping[str, Any] = field(default_factory=dict)
     allow_unknown_model: bool = False
@@ -135,10 +133,13 @@ class _Review:
 
     def _chosen(self) -> set[str]:
         both = {**self.old.jobs, **self.new.jobs}
-        for name in self.options.jobs:
-            check_job(name, both)
-        words = (*self.options.select, *self.options.jobs)
-        return set(select(both, parse_selection(words, self.options.exclude), with_disabled=True))
+        wanted = self.options.wanted
+        choice = choose(self.project, both, wanted)
+        self.problems.items += choice.warnings
+        if not choice.jobs and wanted.on_empty == "fail":
+            raise nothing_selected()
+        disabled = {name for name, job in both.items() if not job.enabled and not wanted.is_anything}
+        return {job.name for job in choice.jobs} | disabled
 
     # ---- pairs
 
