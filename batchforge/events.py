@@ -22,6 +22,8 @@ class EventName(StrEnum):
     BATCH_PROGRESS = "batch_progress"
     RESULTS_STORED = "results_stored"
     ANSWERS_STORED = "answers_stored"
+    ANSWERS_REMOVED = "answers_removed"
+    """They were older than the target keeps what serves no row."""
     """Sync."""
     ATTEMPT_MOVED = "attempt_moved"
     WAITING = "waiting"

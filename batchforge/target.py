@@ -159,6 +159,16 @@ class Target:
         return bool(self.settings.get("delete_remote", "never") == "after_collect")
 
     @property
+    def keeps_prompts(self) -> bool:
+        """Whether state remembers what was asked, word by word."""
+        return bool(self.settings.get("store_prompts", True))
+
+    @property
+    def retention_days(self) -> int | None:
+        """How long answers are kept that serve no row any more; None: until they are pruned."""
+        return self.settings.get("retention_days")
+
+    @property
     def processing_s(self) -> float:
         """Emulator: how long a batch takes."""
         return float(self.settings.get("processing_s", 0))

@@ -73,14 +73,14 @@ def export(target_name: str | None, project_dir: Path | None, cli_vars: dict[str
 @target_option
 @project_options
 @output_option
-@click.option("--older-than", default="90d", show_default=True, metavar="AGE", help="E.g. 90d or 12h.")
+@click.option("--older-than", metavar="AGE", help="E.g. 90d or 12h. Default: the target's retention_days, else 90d.")
 @click.option("--yes", is_flag=True, help="Remove it; without this it is only counted.")
 def prune(
     target_name: str | None,
     project_dir: Path | None,
     cli_vars: dict[str, Any],
     output: str,
-    older_than: str,
+    older_than: str | None,
     yes: bool,
 ) -> None:
     """Remove answers that serve no row any more, and uploaded documents that were not used for as long.
@@ -94,7 +94,7 @@ def prune(
     from batchforge.state import maintenance
     from batchforge.terminal.report import to_json
 
-    before = _before(older_than)
+    before = _before(older_than or _retention(target_name, project_dir, cli_vars))
     with _opened(target_name, project_dir, cli_vars, read_only=not yes) as state:
         found = maintenance.prune(state, before) if yes else maintenance.find_prunable(state, before)
         files = unused_files(state, before, SystemClock().now())
@@ -180,6 +180,11 @@ def _opened(
         yield state
     finally:
         state.close()
+
+
+def _retention(target_name: str | None, project_dir: Path | None, cli_vars: dict[str, Any]) -> str:
+    project, _, _ = load_files(project_dir, cli_vars)
+    return f"{project.target(target_name).retention_days or 90}d"
 
 
 def _before(age: str) -> str:

@@ -27,6 +27,7 @@ class RunOf:
     run_id: str
     target: str
     month_limit_pico_usd: int | None = None
+    keeps_prompts: bool = True
 
 
 def intention_of(plan: JobPlan, phase: Phase, run: RunOf, requests: Sequence[IntendedRequest]) -> Intention:
@@ -48,4 +49,5 @@ def intention_of(plan: JobPlan, phase: Phase, run: RunOf, requests: Sequence[Int
         estimated_input_tokens=plan.estimated_input_tokens(requests),
         ceiling_pico_usd=plan.bound_pico_usd(requests),
         month_limit_pico_usd=run.month_limit_pico_usd,
+        keeps_prompts=run.keeps_prompts,
     )

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -29,6 +30,7 @@ from batchforge.running.upstream import Upstream, deferring
 from batchforge.spec import JobSpec
 from batchforge.state.holders import user_at_host
 from batchforge.state.records import RunRecord, StateStore
+from batchforge.state.sql_state import SqlState
 from batchforge.summaries import JobSummary, RunSummary, status_of
 from batchforge.target import Target
 
@@ -138,12 +140,26 @@ class Session:
     def finish(self, jobs: Sequence[JobSummary]) -> RunSummary:
         if self.target.deletes_remote:
             self._delete_remote()
+        if self.target.retention_days is not None:
+            self._forget_old(self.target.retention_days)
         summary = self._summary(jobs, status_of(jobs), iso(self.clock.now()))
         value = self._write_results(summary)
         self.state.end_run(self.run_id, summary.status, value | self.planned.summary())
         facts = {name: value[name] for name in ("run_id", "status", "exit_code", "cost_usd")}
         self.listen(Event(EventName.RUN_ENDED, message=f"run {self.run_id}: {summary.status}", data=facts))
         return summary
+
+    def _forget_old(self, days: int) -> None:
+        """What serves no row any more, and was stored longer ago."""
+        from batchforge.state.maintenance import find_prunable, prune
+
+        assert isinstance(self.state, SqlState)
+        before = iso(self.clock.now() - timedelta(days=days))
+        found = find_prunable(self.state, before)
+        if found.answers:
+            prune(self.state, before)
+            message = f"{found.answers:,} answers from before {before[:10]} that serve no row any more were removed"
+            self.listen(Event(EventName.ANSWERS_REMOVED, message=message, data={"answers": found.answers}))
 
     def _break_off(self, names: Sequence[str], status: str, exit_code: int, codes: Sequence[str] = ()) -> None:
         """How it ended, where whoever goes on looks for it. Messages are left out: they can quote a row."""

@@ -190,7 +190,8 @@ class Sender:
     def _submit(self, plan: JobPlan, phase: Phase) -> None:
         from batchforge.execution.intention import RunOf
 
-        run = RunOf(self.run.run_id, self.run.target.name, self.approval.limits.month_pico_usd)
+        target = self.run.target
+        run = RunOf(self.run.run_id, target.name, self.approval.limits.month_pico_usd, target.keeps_prompts)
         is_sync = plan.is_sync(phase)
         if is_sync:
             with self.run.leases.given_back():  # each of its answers is waited for

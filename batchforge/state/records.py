@@ -94,6 +94,8 @@ class Intention:
     """The most that the attempt can cost: reserved until its results settle it; None where no bound is known."""
     month_limit_pico_usd: int | None = None
     """What settled and reserved costs of this month may come to, this attempt included."""
+    keeps_prompts: bool = True
+    """Whether the requests' texts are remembered; their hashes always are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -363,14 +363,8 @@ class SqlState(SqlFinding):
             if intention.mode == "batch":
                 self._check_unanswered(in_order)
             self._check_count(attempt_id, intention, len(requests))
-            skeleton = (intention.skeleton_id, zlib.compress(intention.skeleton))
-            self._db.insert_many("skeletons", "skeleton_id, body", [skeleton], skips_known=True)
-            self._db.insert_many(
-                "requests",
-                "request_id, skeleton_id, pieces",
-                ((r.request_id, intention.skeleton_id, b"\0".join(r.pieces)) for r in in_order),
-                skips_known=True,
-            )
+            if intention.keeps_prompts:
+                self._keep_texts(intention, in_order)
         return attempt_id
 
     def move(
@@ -552,6 +546,16 @@ class SqlState(SqlFinding):
     def _next_id(self, table: str, column: str) -> int:
         """In the transaction that uses it: only one writes at a time."""
         return int(self._db.one(f"SELECT coalesce(max({column}), 0) + 1 FROM {table}")[0])
+
+    def _keep_texts(self, intention: Intention, requests: Sequence[IntendedRequest]) -> None:
+        skeleton = (intention.skeleton_id, zlib.compress(intention.skeleton))
+        self._db.insert_many("skeletons", "skeleton_id, body", [skeleton], skips_known=True)
+        self._db.insert_many(
+            "requests",
+            "request_id, skeleton_id, pieces",
+            ((r.request_id, intention.skeleton_id, b"\0".join(r.pieces)) for r in requests),
+            skips_known=True,
+        )
 
     def _check_count(self, attempt_id: int, intention: Intention, request_count: int) -> None:
         """In the transaction that claims, so that two runners cannot both find the way free."""

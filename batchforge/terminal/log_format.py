@@ -84,6 +84,10 @@ EVENTS: Mapping[str, EventMeaning] = {
         "Results of a batch are in the state, safe from any crash.",
         {**_BATCH_ID, "stored": "Results of this batch stored so far.", **_STORED},
     ),
+    "answers_removed": EventMeaning(
+        "Answers that serve no row any more were removed, as they were older than the target's `retention_days`.",
+        {"answers": "How many."},
+    ),
     "answers_stored": EventMeaning(
         "Answers that came one by one (mode sync) are in the state. All numbers are totals of the job so far.",
         {
