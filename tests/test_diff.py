@@ -405,3 +405,18 @@ def test_rows_of_a_job_are_the_answers_that_state_holds(answered: ReviewedProjec
     second = answered.review(base="HEAD").jobs[1]
     assert second.is_at_most
     assert second.change == second.after
+
+
+def test_documents_that_git_does_not_hold_are_the_same_on_both_sides(project: ReviewedProject) -> None:
+    project.write(".gitignore", "data/files/\n")
+    project.write("data/files/a.txt", "A contract.")
+    project.write_rows([{"id": "0", "file": "data/files/a.txt", "text": "What is it?"}])
+    content = [{"document": "{{ row.file }}"}, {"text": "{{ row.text }}"}]
+    project.write_job(max_tokens=None, user=content)
+    project.repo.commit()
+    assert project.reviewed(base="HEAD").status is Status.UNCHANGED
+    project.replace("prompts/about.md.j2", "Say", "Tell")
+    job = project.reviewed(base="HEAD")
+    assert job.rows is not None
+    assert (job.rows.changed, job.rows.blocked, job.rows.to_send) == (1, 0, 1)
+    assert parts_of(job) == {Part.SYSTEM: True}

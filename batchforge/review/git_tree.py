@@ -25,6 +25,8 @@ class GitTree(SourceTree):
         """`root` is where the project lies on this machine; `prefix` where it lay in the commit."""
         super().__init__(root)
         self.commit, self.prefix = commit, prefix
+        self.beside: SourceTree | None = None
+        """Where data that the commit does not hold is read: documents that rows name, and the rows' own files."""
         self._repository = repository
         self._files = repository.tree(commit, prefix) or {}
         self._folders = _folders_of(self._files)
@@ -45,7 +47,9 @@ class GitTree(SourceTree):
         return self._find(checked_path(path)) is not None
 
     def local_path(self, path: str) -> Path:
-        """A private copy, read only by us; made when it is first asked for."""
+        """A private copy, read only by us; made when it is first asked for. What is opened by name is data."""
+        if self.beside is not None and not self.holds(path):
+            return self.beside.local_path(path)
         tree, entry = self._require(path)
         copy = Path(self._copies.name) / entry.object_id / PurePosixPath(path).name
         if not copy.exists():
@@ -53,6 +57,18 @@ class GitTree(SourceTree):
             with copy.open("wb") as file:
                 tree._repository.copy(entry.object_id, file)
         return copy
+
+    def holds(self, path: str) -> bool:
+        """Whether the commit has the file's content: not so where it is missing, or a pointer of large file storage
+        whose content lies beside."""
+        if not self.exists(path):
+            return False
+        return not (self.beside is not None and self.beside.exists(path) and self._is_pointer(path))
+
+    def _is_pointer(self, path: str) -> bool:
+        with self.open_binary(path) as file:
+            head = file.read(_LFS_POINTER_BYTES)
+        return head.startswith(_LFS) and re.search(rb"^oid sha256:", head, re.MULTILINE) is not None
 
     def _listed(self, folder: str) -> Iterable[str]:
         tree, inner = self._inside(folder.rstrip("/"))
@@ -130,6 +146,7 @@ class RowsTree(SourceTree):
     def __init__(self, files: GitTree, newer: SourceTree, repository: Repository) -> None:
         super().__init__(files.root)
         self._files, self._newer, self._repository = files, newer, repository
+        files.beside = newer
 
     def open_binary(self, path: str) -> BinaryIO:
         return self._holder(path).open_binary(path)
@@ -138,7 +155,7 @@ class RowsTree(SourceTree):
         return self._files.exists(path) or self._newer.exists(path)
 
     def local_path(self, path: str) -> Path:
-        return self._holder(path).local_path(path)
+        return self._files.local_path(path)
 
     def glob(self, pattern: str) -> list[str]:
         committed, beside = self._files.glob(pattern), self._newer.glob(pattern)
@@ -148,15 +165,7 @@ class RowsTree(SourceTree):
         return sorted({*committed, *ignored})
 
     def _holder(self, path: str) -> SourceTree:
-        if not self._files.exists(path):
-            return self._newer
-        return self._newer if self._newer.exists(path) and self._is_pointer(path) else self._files
-
-    def _is_pointer(self, path: str) -> bool:
-        """Of Git LFS: the commit holds the name of the content, not the content."""
-        with self._files.open_binary(path) as file:
-            head = file.read(_LFS_POINTER_BYTES)
-        return head.startswith(_LFS) and re.search(rb"^oid sha256:", head, re.MULTILINE) is not None
+        return self._files if self._files.holds(path) else self._newer
 
 
 def find_moved_project(repository: Repository, commit: str, file_name: str, taken: set[str]) -> str | None:

@@ -35,6 +35,7 @@ from batchforge.spec import JobSpec
 from batchforge.state.records import StateReader
 from batchforge.target import Target
 from batchforge.targets import read_state
+from batchforge.terminal.report import EMULATED_NOTICE
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,8 @@ class _Review:
             self.problems.raise_if_any()
             settings = self._settings(state, prices)
             jobs = self._all_reviewed(pairs, settings)
+            if self.target.type == "emulator" and any(job.answers for job in jobs):
+                self.notes.append(EMULATED_NOTICE)
             return ProjectDiff(
                 project=self.project.name,
                 target=self.target.name,
