@@ -10,12 +10,13 @@ from typing import Any
 
 import msgspec
 
+from batchforge.documents.file_piece import identity_of
 from batchforge.errors import Problem
 from batchforge.planning.budget import usd_words
 from batchforge.planning.cache_order import proposed_orders
 from batchforge.planning.planner import JobPlan
 from batchforge.requests.context_window import ContextCheck
-from batchforge.requests.request import Hole
+from batchforge.requests.request import FileHole, Hole, SharedFile
 from batchforge.state.records import StateReader
 
 _SHORTEST_SHARED_BYTES = 1_000
@@ -138,7 +139,9 @@ def _prefix(plan: JobPlan) -> bytes:
 def _texts_before_the_row(plan: JobPlan) -> Iterator[str]:
     for message in plan.compiled.template.messages:
         for block in message["content"]:
-            text = block.get("text")
+            if isinstance(block, FileHole):
+                return
+            text = identity_of(block.piece).decode() if isinstance(block, SharedFile) else block.get("text")
             if isinstance(text, Hole) or not isinstance(text, str):
                 return
             yield text

@@ -198,7 +198,7 @@ class RequestTemplate:
         self._body = body
         self.slots = tuple(_describe_slots(params, body))
         self.messages: Sequence[Mapping[str, Any]] = params["messages"]
-        """With a `Hole` for each text that differs by row."""
+        """With a `Hole` for each text that differs by row, a `FileHole` or `SharedFile` for each file block."""
         self.skeleton = Skeleton(b"".join(_skeleton_bytes(segment) for segment in body))
         self.hole_parts = tuple(hole_parts)
         self.file_holes = frozenset(segment.index for segment in body if isinstance(segment, FileHole))

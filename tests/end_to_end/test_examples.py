@@ -130,3 +130,21 @@ def test_postgresql_gives_the_same_rows_as_the_files(tmp_path: Path, postgres: P
         )
         assert set(types.fetchall()) == {("date", "numeric")}
     assert weeks == [(week, paid_usd) for week, _, paid_usd, _ in given]
+
+
+def test_the_leases_are_read_as_documents_and_keep_their_references(tmp_path: Path) -> None:
+    folder = copy_example("leases", tmp_path)
+    plan = run_cli(folder, "plan")
+    assert plan.exit_code == 0, plan.stderr
+    assert "2 new" in plan.stdout
+    first = run_json(folder)
+    assert first.exit_code == 0, first.stderr
+    rows = [json.loads(line) for line in (folder / "target/local/outputs/summaries.jsonl").read_text().splitlines()]
+    assert [row["_status"] for row in rows] == ["answered", "answered"]
+    assert all(row["summary"] and row["reference"].startswith("Description:") for row in rows)
+    assert [row["_citations"][0]["type"] for row in rows] == ["page_location", "char_location"]
+    with (folder / "target/local/outputs/questions.csv").open(newline="") as file:
+        cached = [int(row["_cache_read_tokens"]) > 10_000 for row in csv.DictReader(file)]
+    assert cached == [False, True, True, False, True, True]
+    second = run_json(folder)
+    assert [job["requests_sent"] for job in second.json()["jobs"]] == [0, 0]
