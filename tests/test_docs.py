@@ -133,13 +133,14 @@ def _run(commands: str, folder: Path) -> None:
 
 
 def _process(commands: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """With `batchforge` on the path; what would go to Claude goes to the emulator. `cd` lasts for the page."""
+    """With `batchforge` and its `python` on the path; what would go to Claude goes to the emulator. `cd` lasts for the page."""
     tools = folder / ".tools"
     if not tools.exists():
         tools.mkdir()
-        tool = tools / "batchforge"
-        tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "from batchforge.cli import main; main()" "$@"\n')
-        tool.chmod(0o755)
+        for name, words in {"batchforge": ' -c "from batchforge.cli import main; main()"', "python": ""}.items():
+            tool = tools / name
+            tool.write_text(f'#!/bin/sh\nexec "{sys.executable}"{words} "$@"\n')
+            tool.chmod(0o755)
     here = tools / "here"
     start = here.read_text().strip() if here.exists() else str(folder)
     script = commands.replace("--target prod", "--target local")
