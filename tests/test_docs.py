@@ -133,7 +133,8 @@ def _run(commands: str, folder: Path) -> None:
 
 
 def _process(commands: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """With `batchforge` and its `python` on the path; what would go to Claude goes to the emulator. `cd` lasts for the page."""
+    """With `batchforge` and its `python` on the path. What would go to Claude goes to the emulator; `cd` lasts for the
+    page."""
     tools = folder / ".tools"
     if not tools.exists():
         tools.mkdir()
