@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from batchforge.answer_sources import NoValue, value_in
 from batchforge.results import RequestResult, ResultKind
 from batchforge.spec import JobSpec, OutputSpec
 
@@ -49,48 +49,63 @@ class AnswerReader:
 
     def __init__(self, output: OutputSpec, *, has_tools: bool, has_citations: bool = False) -> None:
         self._output = output
-        self._has_tools, self._has_citations = has_tools, has_citations
-        self.columns = (*_columns(output, has_tools), *((CITATIONS,) if has_citations else ()))
+        self._has_tools = has_tools
+        self.columns = _columns(output, has_tools, has_citations)
+        self._kept = [name for name in KEPT if name in self.columns]
         self._normalise = _normaliser(output.schema) if output.schema is not None else None
         self._first_error = _checker(output.schema) if output.schema is not None else None
 
     def read(self, result: RequestResult) -> Answer:
         blocks = _blocks(result.message)
         text = "".join(b.get("text", "") for b in blocks if b.get("type") == "text")
+        kept = {name: KEPT[name](blocks) for name in self._kept}
         if result.kind is not ResultKind.ANSWERED:
-            return Answer(result.kind.value, {}, text, _reason(result))
-        values: dict[str, Any] = {"_tool_calls": _tool_calls(blocks)} if self._has_tools else {}
-        if self._has_citations:
-            values[CITATIONS] = _citations(blocks)
-        if self._output.schema is None or (self._has_tools and not text):
-            return Answer("answered", values | {self._output.text_column: text}, text)
-        return self._structured(text, values)
+            return Answer(result.kind.value, kept, text, _reason(result))
+        is_other = self._has_tools and not text and self._output.source.kind == "structured"
+        if self._output.schema is None or is_other:
+            return Answer("answered", kept | {self._output.text_column: text}, text)
+        return self._with_fields(blocks, text, kept)
 
-    def _structured(self, text: str, values: dict[str, Any]) -> Answer:
+    def _with_fields(self, blocks: Sequence[Mapping[str, Any]], text: str, kept: dict[str, Any]) -> Answer:
         assert self._normalise is not None
         assert self._first_error is not None
+        assert self._output.schema is not None
+        check = self._first_error
         try:
-            # json, not msgspec: numbers beyond 64 bits stay exact.
-            value = json.loads(text)
-        except ValueError as exc:
-            return Answer(INVALID, {}, text, f"the answer is not JSON: {exc}")
+            value = value_in(self._output.source, blocks, text, self._output.schema, self._error_once_normal)
+        except NoValue as exc:
+            return Answer(INVALID, kept, text, str(exc))
         value = self._normalise(value)
-        error = self._first_error(value)
-        if error is not None:
-            return Answer(INVALID, {}, text, error)
+        error = check(value)
+        if error is not None and not (self._output.keeps_invalid and isinstance(value, dict)):
+            return Answer(INVALID, kept, text or msgspec.json.encode(value).decode(), error)
         fields = value if isinstance(value, dict) else {self._output.text_column: value}
-        return Answer("answered", values | {column: fields.get(column) for column in self._answer_columns()}, text)
+        columns = [column for column in self.columns if column not in KEPT]
+        return Answer("answered", kept | {column: fields.get(column) for column in columns}, text, error)
 
-    def _answer_columns(self) -> Sequence[str]:
-        return [column for column in self.columns if column not in ("_tool_calls", CITATIONS)]
+    def _error_once_normal(self, value: Any) -> str | None:
+        assert self._normalise is not None
+        assert self._first_error is not None
+        return self._first_error(self._normalise(value))
+
+
+def kept_columns(output: OutputSpec, has_tools: bool, has_citations: bool) -> tuple[str, ...]:
+    """Columns of what an answer holds besides its text or fields."""
+    names = [f"_{name}" for name in output.keep]
+    if has_citations:
+        names.append(CITATIONS)
+    if has_tools and output.source.kind != "tool":
+        names.append("_tool_calls")
+    return tuple(dict.fromkeys(names))
 
 
 def column_kinds(output: OutputSpec) -> dict[str, str]:
     """Column of the answer -> its type for Parquet: text, integer, number, boolean, json, or a list such as text[]."""
+    kept = {"_thinking": "text", CITATIONS: "json"}
     if output.schema is None:
-        return {output.text_column: "text"}
+        return {output.text_column: "text"} | kept
     properties = output.schema.get("properties", {})
-    return {name: kind for name, schema in properties.items() if (kind := _kind(schema)) is not None}
+    return kept | {name: kind for name, schema in properties.items() if (kind := _kind(schema)) is not None}
 
 
 def _kind(schema: Mapping[str, Any]) -> str | None:
@@ -102,10 +117,10 @@ def _kind(schema: Mapping[str, Any]) -> str | None:
     return simple.get(kind) if isinstance(kind, str) else None
 
 
-def _columns(output: OutputSpec, has_tools: bool) -> tuple[str, ...]:
+def _columns(output: OutputSpec, has_tools: bool, has_citations: bool) -> tuple[str, ...]:
     schema = output.schema
     named = tuple(schema["properties"]) if schema and schema.get("type") == "object" and "properties" in schema else ()
-    return (named or (output.text_column,)) + (("_tool_calls",) if has_tools else ())
+    return (named or (output.text_column,)) + kept_columns(output, has_tools, has_citations)
 
 
 def _blocks(message: bytes | None) -> list[dict[str, Any]]:
@@ -117,6 +132,11 @@ def _tool_calls(blocks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{"name": b.get("name"), "input": b.get("input")} for b in blocks if b.get("type") == "tool_use"]
 
 
+def _thinking(blocks: Sequence[Mapping[str, Any]]) -> str | None:
+    thoughts = [block.get("thinking", "") for block in blocks if block.get("type") == "thinking"]
+    return "\n\n".join(thoughts) if thoughts else None
+
+
 def _citations(blocks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What the answer rests on, in its order: each place as the API names it, with the part of the answer it is for."""
     return [
@@ -125,6 +145,10 @@ def _citations(blocks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         if block.get("type") == "text"
         for citation in block.get("citations") or ()
     ]
+
+
+KEPT = {"_thinking": _thinking, CITATIONS: _citations, "_tool_calls": _tool_calls}
+"""What becomes a column besides text and fields -> how it is read from the blocks of an answer."""
 
 
 def _reason(result: RequestResult) -> str:

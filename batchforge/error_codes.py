@@ -326,10 +326,10 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF160": ErrorCode(
         "The API does not take this JSON Schema",
-        "Structured outputs know a part of JSON Schema: no lengths, ranges, formats of your own, `oneOf` "
-        "or `not`; and an answer is an object.",
+        "Structured outputs know a part of JSON Schema: no formats of your own, no keywords that are not of draft "
+        "2020-12; and an answer is an object.",
         "Remove what is named. Say it in a `description` instead, which Claude reads.",
-        "BF160 jobs/triage/classify_tickets.yml:8:62: The API does not take `maxLength` in a schema.",
+        "BF160 jobs/triage/classify_tickets.yml:8:70: The API does not know the format `iban`.",
     ),
     "BF161": ErrorCode(
         "A reference in a JSON Schema cannot be used",
@@ -348,6 +348,21 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "The API takes objects with `additionalProperties: false` only.",
         "Remove `additionalProperties`; it is added for you.",
         "BF163 jobs/triage/classify_tickets.yml:8:26: The API takes objects with `additionalProperties: false` only.",
+    ),
+    "BF164": ErrorCode(
+        "The API does not take a rule of a schema",
+        "The API's part of JSON Schema has no such keyword. The rule holds all the same: answers are checked against "
+        "it once they are there, and Claude is not told of it.",
+        "Say it in the field's description as well, so that fewer answers break it.",
+        "BF164 jobs/triage/classify_tickets.yml:8:62: The API does not take this `maxLength`; it is checked once the "
+        "answer is there.",
+    ),
+    "BF165": ErrorCode(
+        "The source of an answer's fields cannot be as it is",
+        "`output: from` names a tool that the job does not have, or its pattern cannot be read or lacks a named group "
+        "for a field.",
+        "Correct the name or the pattern.",
+        "BF165 jobs/triage/classify_tickets.yml:8:16: There is no tool `record`.",
     ),
     "BF170": ErrorCode(
         "There is no git repository to read the older side from",

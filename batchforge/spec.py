@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from batchforge.config.api_schema import api_schema
 from batchforge.documents.file_kind import promised_kind
 from batchforge.errors import Location
 
@@ -203,6 +204,16 @@ class CachePolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerSource:
+    """Where in an answer its fields stand."""
+
+    kind: Literal["structured", "json", "xml", "regex", "tool"] = "structured"
+    """structured: Claude is held to the schema, and answers with nothing else."""
+    pattern: str = ""
+    tool: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class OutputSpec:
     file: str | None = None
     """Project-relative path; the format is by its ending: .jsonl, .csv, .tsv, .parquet. None: outputs/<job>.jsonl."""
@@ -217,12 +228,24 @@ class OutputSpec:
     """Whether `table` is made where it is not there."""
     schema: Mapping[str, Any] | None = None
     """JSON Schema of the answer, made from `fields` or given as `schema`. None: the answer is text."""
+    source: AnswerSource = AnswerSource()
+    keep: tuple[str, ...] = ()
+    """What else becomes a column: thinking, citations, tool_calls."""
+    keeps_invalid: bool = False
+    """Whether an answer that breaks the schema counts, with the fields that it has."""
+    retries: int = 0
+    """How often an answer that breaks the schema is asked again at most."""
     columns: tuple[str, ...] | None = None
     """Input columns to carry into the output. None: all."""
     text_column: str = "answer"
     """The column of a text answer."""
     escape_formulas: bool = False
     """CSV only: a leading ' before cells that a spreadsheet would run as a formula."""
+
+    @property
+    def sent_schema(self) -> Mapping[str, Any] | None:
+        """What Claude is held to; None where the answer is free."""
+        return api_schema(self.schema) if self.schema is not None and self.source.kind == "structured" else None
 
 
 @dataclass(frozen=True, slots=True)

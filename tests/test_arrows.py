@@ -25,12 +25,12 @@ FLOORS: Mapping[str, str] = {
         statistics
     """,
     "words": """
-        spec results request request_form fingerprint target claude_models pricing usage_export
-        answers token_estimate row_rendering prompt_filters file_kind file_piece
+        api_schema spec results request request_form fingerprint target claude_models pricing usage_export
+        answer_sources answers token_estimate row_rendering prompt_filters file_kind file_piece
     """,
     "files": """
         yaml_nodes schema_check source_tree config_files tables table_survey file_marks own_prices project
-        templating row_condition row_shapes row_joins inputs label_lists prompt_content answer_fields
+        templating row_condition row_shapes row_joins inputs label_lists prompt_content answer_fields answer_settings
         job_settings job_tests declared connection graph sql_tests job_files sql_text snapshot_records snapshot_inputs
         criteria nodes methods selecting selectors_file template_facts job_facts comparing previous choosing
         erased_files git_objects git_base git_tree

@@ -5,11 +5,11 @@ The API takes a part of JSON Schema and tells so hours later, row by row; here i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from batchforge.config.api_schema import LEFT_OUT, is_left_out
 from batchforge.config.label_lists import inline_labels
 from batchforge.config.yaml_nodes import ConfigNode
 from batchforge.errors import ProblemList
@@ -47,16 +47,14 @@ _KEYWORDS = frozenset(
         "$comment",
     ]
 )
-_SAY_IT = "Say it in the field's `description`; an answer can be checked once it is there."
-_REFUSED = {
-    **dict.fromkeys(
-        ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength"), _SAY_IT
-    ),
-    **dict.fromkeys(("maxItems", "uniqueItems", "contains", "minContains", "maxContains"), _SAY_IT),
-    "oneOf": "Write `anyOf`.",
-    "not": _SAY_IT,
+_RULES = {
+    "string": {"min_length": "minLength", "max_length": "maxLength", "pattern": "pattern"},
+    "integer": {"min": "minimum", "max": "maximum"},
+    "number": {"min": "minimum", "max": "maximum"},
+    "array": {"min_length": "minItems", "max_length": "maxItems"},
 }
-_UNUSUAL_PATTERN = re.compile(r"\(\?[=!<]|\\[bB1-9]")
+"""Type of a field -> its rules in YAML, and as JSON Schema has them."""
+_LATER = "Say it in the field's `description` too: Claude is not told of it otherwise."
 
 
 def schema_of_fields(fields: ConfigNode, lists: Lists, problems: ProblemList) -> dict[str, Any]:
@@ -65,8 +63,25 @@ def schema_of_fields(fields: ConfigNode, lists: Lists, problems: ProblemList) ->
 
 
 def checked_schema(node: ConfigNode, problems: ProblemList) -> dict[str, Any]:
-    """`output.schema` with `additionalProperties: false` where it was missing, and what the API refuses listed."""
-    return _SchemaReader(node, problems).read()
+    """`output.schema` with `additionalProperties: false` where it was missing. What the API refuses is listed, as are
+    the rules that it is not told of."""
+    before = len(problems.items)
+    schema = _SchemaReader(node, problems).read()
+    return valid_schema(node, problems, schema) if any(p.code == "BF164" for p in problems.items[before:]) else schema
+
+
+def valid_schema(node: ConfigNode, problems: ProblemList, schema: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A schema by which answers are only checked: any JSON Schema of draft 2020-12."""
+    import jsonschema_rs
+
+    schema = node.data if schema is None else schema
+    try:
+        jsonschema_rs.validator_for(schema)
+    except (ValueError, TypeError) as exc:
+        reason = str(exc).splitlines()[0].rstrip(".")
+        hint = "Write it as JSON Schema has it."
+        problems.add("BF160", f"This is no JSON Schema: {reason}.", location=node.key_location, hint=hint)
+    return schema
 
 
 @dataclass(slots=True)
@@ -101,6 +116,7 @@ class _FieldReader:
         if node.kind == "text":
             return {"type": _SIMPLE[node.value]}
         schema = self._long_form(node)
+        self._add_rules(schema, node)
         if description := node.get("description"):
             schema["description"] = description.value
         return schema
@@ -113,6 +129,16 @@ class _FieldReader:
         if element := node.get("list_of"):
             return {"type": "array", "items": self._field(element)}
         return self._object(node["fields"])
+
+    def _add_rules(self, schema: dict[str, Any], node: ConfigNode) -> None:
+        """What is checked once the answer is there."""
+        keywords = _RULES.get("" if "enum" in schema else str(schema["type"]), {})
+        for name in ("min", "max", "min_length", "max_length", "pattern"):
+            if name in node and name not in keywords:
+                message = f"`{name}` does nothing for such a field."
+                self.problems.add("BF105", message, location=node[name].key_location, hint="Remove it.")
+            elif name in node:
+                schema[keywords[name]] = node[name].value
 
     def _labels(self, node: ConfigNode) -> list[str]:
         if node.kind == "list":
@@ -163,7 +189,9 @@ class _SchemaReader:
             return {key: self._schema(child) for key, child in node.entries.items()}
         if name == "items":
             return self._schema(node)
-        if name in ("anyOf", "allOf"):
+        if name in ("anyOf", "allOf", "oneOf"):
+            if name == "oneOf":
+                self._check_keyword(name, node)
             return [self._schema(child) for child in node.elements]
         self._check_keyword(name, node)
         return node.data
@@ -180,15 +208,13 @@ class _SchemaReader:
                 self._refuse(
                     node, f"The API does not know the format `{node.raw}`.", f"It takes {', '.join(_FORMATS)}."
                 )
-            case "pattern" if _UNUSUAL_PATTERN.search(node.raw):
-                self._refuse(node, "The API takes no lookaround, \\b or back-references in a pattern.", _SAY_IT)
-            case "minItems" if node.value not in (0, 1):
-                self._refuse(node, f"The API takes `minItems` 0 or 1, but not {node.raw}.", _SAY_IT)
+            case _ if is_left_out(name, node.data):
+                message = f"The API does not take this `{name}`; it is checked once the answer is there."
+                self.problems.warn("BF164", message, location=node.key_location, hint=_LATER)
             case _ if name not in _KEYWORDS:
-                hint = _REFUSED.get(name) or did_you_mean(name, _KEYWORDS) or _SAY_IT
-                self.problems.add(
-                    "BF160", f"The API does not take `{name}` in a schema.", location=node.key_location, hint=hint
-                )
+                hint = did_you_mean(name, _KEYWORDS | LEFT_OUT) or "Remove it."
+                message = f"`{name}` is no keyword of JSON Schema that the API takes."
+                self.problems.add("BF160", message, location=node.key_location, hint=hint)
 
     def _check_type(self, node: ConfigNode) -> None:
         for child in node.elements or (node,):

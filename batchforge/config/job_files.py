@@ -184,7 +184,16 @@ class JobLoader:
     def _output(self, settings: Layer) -> OutputSpec:
         if "output" not in settings:
             return OutputSpec()
-        return read_output(settings["output"], self.lists, self.project.tree, self.problems)
+        self._check_retries(settings)
+        tools = settings.get("tools")
+        return read_output(settings["output"], tools, self.lists, self.project.tree, self.problems)
+
+    def _check_retries(self, settings: Layer) -> None:
+        on_invalid = settings["output"].get("on_invalid")
+        if on_invalid is not None and on_invalid.kind == "mapping" and "answers" in settings:
+            hint = "Ask for some more answers, and let `on_invalid` reject those that do not fit."
+            message = "`on_invalid: {retry: ...}` and `answers` do not go together."
+            self.problems.add("BF105", message, location=on_invalid.key_location, hint=hint)
 
     def _tests(self, layers: Sequence[Layer]) -> tuple[AssertionSpec, ...]:
         nodes = [node for layer in layers if "tests" in layer for node in layer["tests"].elements]

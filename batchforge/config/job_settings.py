@@ -7,8 +7,9 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from batchforge.config.answer_fields import Lists, checked_schema, schema_of_fields
-from batchforge.config.config_files import add_at, read_yaml_file
+from batchforge.config.answer_fields import Lists
+from batchforge.config.answer_settings import read_answer
+from batchforge.config.config_files import add_at
 from batchforge.config.yaml_nodes import ConfigNode
 from batchforge.errors import BatchForgeError, ProblemList
 from batchforge.nearest import did_you_mean
@@ -48,6 +49,7 @@ _NOT_IN_PARAMS = {
     "workspace_id": "Set it for the target in batchforge.yml.",
     "user_profile_id": "Set it in the `headers` of the target in batchforge.yml.",
 }
+_ANSWER_SETTINGS = ("fields", "schema", "from", "keep", "on_invalid")
 _ORIGINS = ("file", "files", "text_files", "rows", "sql", "generate", "ref", "source")
 _SHAPES = ("distinct", "chunk", "group_by")
 _TABLE_ONLY = ("format", "header", "columns", "delimiter", "quote", "types", "hive_partitions")
@@ -222,14 +224,17 @@ def read_batch(node: ConfigNode) -> BatchLimits:
     return BatchLimits(**node.data)
 
 
-def read_output(node: ConfigNode, lists: Lists, tree: SourceTree, problems: ProblemList) -> OutputSpec:
+def read_output(
+    node: ConfigNode, tools: ConfigNode | None, lists: Lists, tree: SourceTree, problems: ProblemList
+) -> OutputSpec:
     _check_output(node, problems)
-    values = {name: child.data for name, child in node.entries.items() if name not in ("fields", "schema")}
+    values = {name: child.data for name, child in node.entries.items() if name not in _ANSWER_SETTINGS}
+    values |= read_answer(node, tools, lists, tree, problems)
     if "columns" in values:
         values["columns"] = tuple(values["columns"])
     if "key" in values:
         values["key"] = (values["key"],) if isinstance(values["key"], str) else tuple(values["key"])
-    return OutputSpec(**values, schema=_answer_schema(node, lists, tree, problems))
+    return OutputSpec(**values)
 
 
 def _check_output(node: ConfigNode, problems: ProblemList) -> None:
@@ -259,24 +264,3 @@ def _check_table(node: ConfigNode, problems: ProblemList) -> None:
         if name in node:
             message = f"`{name}` does nothing without `table`."
             problems.add("BF105", message, location=node[name].key_location, hint="Add `table`, or remove it.")
-
-
-def _answer_schema(node: ConfigNode, lists: Lists, tree: SourceTree, problems: ProblemList) -> dict[str, Any] | None:
-    if fields := node.get("fields"):
-        return schema_of_fields(fields, lists, problems)
-    schema = node.get("schema")
-    if schema is None:
-        return None
-    if schema.entries.keys() != {"file"}:
-        return checked_schema(schema, problems)
-    return _schema_from_file(schema["file"], tree, problems)
-
-
-def _schema_from_file(file: ConfigNode, tree: SourceTree, problems: ProblemList) -> dict[str, Any] | None:
-    if file.kind != "text":
-        problems.add("BF102", "`file` must be text.", location=file.location, hint="Write {file: schema.json}.")
-        return None
-    found = ProblemList()
-    node = read_yaml_file(tree, file.value, found)
-    add_at(file.location, found.items, problems)
-    return checked_schema(node, problems) if node is not None else None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from batchforge.errors import UsageError
 from batchforge.planning.decisions import Resend
 from batchforge.planning.planner import JobPlan, PlanSettings
-from batchforge.state.records import RunRecord, StateReader
+from batchforge.state.records import ManifestRow, RunRecord, StateReader
 
 _PLANNED = "planned"
 
@@ -65,7 +65,8 @@ def check_resumed(plan: JobPlan, run: PlannedRun, state: StateReader, target: st
     if planned is not None and planned["digest"] != plan.digest:
         manifest = state.manifest(target, plan.job, run.scope)
         known = {(r.request_id, r.ordinal) for r in state.manifest_rows(manifest.manifest_id)} if manifest else set()
-        other = sum((row.row.request_id, row.row.ordinal) not in known for row in plan.to_send())
+        retries = plan.compiled.spec.output.retries
+        other = sum(not _is_known(row.row, known, retries) for row in plan.to_send())
     else:
         other = 0 if planned is not None else plan.requests_to_send
     if other:
@@ -80,6 +81,12 @@ def check_resumed(plan: JobPlan, run: PlannedRun, state: StateReader, target: st
             f"{plan.job}: a request may cost more now than when run {run.run_id} was planned",
             hint="max_tokens, prices or caching have changed since. `batchforge run` sends them as they are now.",
         )
+
+
+def _is_known(row: ManifestRow, known: Collection[tuple[bytes | None, int]], retries: int) -> bool:
+    """Whether the request was planned, or that which its answer was invalid to."""
+    lowest = 0 if 0 < row.ordinal <= retries else row.ordinal
+    return any((row.request_id, ordinal) in known for ordinal in range(lowest, row.ordinal + 1))
 
 
 def _job_value(plan: JobPlan) -> dict[str, Any]:

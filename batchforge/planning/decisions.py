@@ -39,12 +39,14 @@ def decide(
     asked_after: int | None = None,
     invalid: Collection[int] = (),
     used: int | None = None,
+    retries: int = 0,
 ) -> Decision:
     """What to do about one request, given all that is remembered of it.
 
     Answers of attempts after `asked_after` are what `resend` asked for: they are not asked for once more. `invalid`
-    holds the ordinals of answers that break the job's schema: paid for, and asked again only where `resend` says so.
-    Of several answers the one that the row has `used` so far stays, else the newest serves.
+    holds the ordinals of answers that break the job's schema: paid for, and asked again only where `resend` says so,
+    or while there were no more than `retries` answers before the next. Of several answers the one that the row has
+    `used` so far stays, else the newest serves; one that fits comes before those that do not.
     """
     if record is None:
         return _NEW
@@ -58,11 +60,15 @@ def decide(
         last = counting.get(max(counting, default=-1))
         ordinal = last.ordinal if last is not None and _is_transient(last) else _next_ordinal(counting)
         return Decision(Action.SUBMIT, ordinal, "full refresh")
-    for ordinal in sorted(counting, key=lambda each: (each == used, each), reverse=True):
-        answer = counting[ordinal]
-        is_asked_again = resend is Resend.FAILED and ordinal in invalid
-        if answer.kind is ResultKind.ANSWERED and answer.output_tokens <= max_tokens and not is_asked_again:
-            return Decision(Action.REUSE, ordinal, "answered before")
+    usable = [
+        ordinal
+        for ordinal in sorted(counting, key=lambda each: (each == used, each), reverse=True)
+        if counting[ordinal].kind is ResultKind.ANSWERED and counting[ordinal].output_tokens <= max_tokens
+    ]
+    valid = [ordinal for ordinal in usable if ordinal not in invalid]
+    is_asked_again = resend is Resend.FAILED or (bool(invalid) and _next_ordinal(counting) <= retries)
+    if valid or (usable and not is_asked_again):
+        return Decision(Action.REUSE, (valid or usable)[0], "answered before")
     return _decide_failed(counting, max_tokens, resend)
 
 
@@ -74,6 +80,7 @@ def decide_answer(
     asked_after: int | None = None,
     invalid: Collection[int] = (),
     used: int | None = None,
+    retries: int = 0,
 ) -> Decision:
     """The same for one of several answers to a request: `answer` is its number, from 0, and how many there are to be.
 
@@ -82,7 +89,7 @@ def decide_answer(
     """
     number, answers = answer
     if answers == 1:
-        return decide(record, max_tokens, resend, asked_after, invalid, used)
+        return decide(record, max_tokens, resend, asked_after, invalid, used, retries)
     if record is None:
         return Decision(Action.SUBMIT, number, "new")
     counting = _counting_answers(record.answers)

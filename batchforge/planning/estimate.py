@@ -106,7 +106,7 @@ def request_bound(compiled: CompiledJob, prices: ModelPrices, *, write_ttl: str 
         answer = ceil(spec.max_tokens * dearest_output * factor)
         tiers.append((tier.prompt_tokens_max or _LARGEST_PROMPT, ceil(dearest_input * factor), answer))
     window = model.context_window_tokens if (model := find_model(spec.model)) else _LARGEST_PROMPT
-    return RequestBound(tuple(tiers), "tools" in params, spec.output.schema is not None, window)
+    return RequestBound(tuple(tiers), "tools" in params, spec.output.sent_schema is not None, window)
 
 
 def _written_lives(value: Any) -> Iterator[str]:

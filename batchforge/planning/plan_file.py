@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +22,7 @@ from batchforge.planning.budget import usd_words
 from batchforge.planning.plan_values import plan_value
 from batchforge.planning.planner import JobPlan
 from batchforge.planning.waiting import WaitingJob, waiting_value
+from batchforge.state.records import ManifestRow
 
 PLAN_VERSION = 1
 _HASH_BYTES = 12
@@ -147,7 +148,7 @@ def _beyond(approved: Mapping[str, Any] | None, plan: JobPlan) -> Iterable[Probl
         yield Problem("BF807", f"{plan.job} is not in the plan, and would send {plan.requests_to_send:,} requests")
         return
     known = _hashes(base64.b64decode(approved["requests"]))
-    other = [row.row.key for row in plan.to_send() if _hash(row.row.request_id, row.row.ordinal) not in known]
+    other = [row.row.key for row in plan.to_send() if not _is_known(row.row, known, plan.compiled.spec.output.retries)]
     if other:
         message = f"{plan.job}: {len(other):,} requests are not in the plan, first that of row {other[0]}"
         yield Problem("BF807", message)
@@ -155,6 +156,12 @@ def _beyond(approved: Mapping[str, Any] | None, plan: JobPlan) -> Iterable[Probl
     if most is not None and (ceiling is None or ceiling > most):
         now = "no upper bound" if ceiling is None else usd_words(ceiling)
         yield Problem("BF807", f"{plan.job}: at most {now} now, {usd_words(most)} in the plan")
+
+
+def _is_known(row: ManifestRow, known: Collection[bytes], retries: int) -> bool:
+    """Whether the plan holds the request, or that which its answer was invalid to: its ceiling counts both."""
+    lowest = 0 if 0 < row.ordinal <= retries else row.ordinal
+    return any(_hash(row.request_id, ordinal) in known for ordinal in range(lowest, row.ordinal + 1))
 
 
 def _job_entry(plan: JobPlan, notes: Sequence[str], bodies: bool) -> dict[str, Any]:

@@ -267,6 +267,8 @@ class _Planner:
         self.columns: dict[str, None] = dict.fromkeys(spec.output.columns or ())
         self.blocked: list[ManifestRow] = []
         self.offsets = array("Q")
+        self.first_ordinal = spec.output.retries
+        """The lowest of those that are to be sent, or the last that invalid answers are asked again under."""
 
     def plan(self) -> JobPlan:
         spool = RowSpool()
@@ -285,6 +287,11 @@ class _Planner:
         """Without any rows."""
         return self._finished(RowSpool(), 0)
 
+    def _ceiling_pico_usd(self, bound: RequestBound | None) -> int | None:
+        """With all the times that an invalid answer may be asked again."""
+        once = self.sizes.ceiling_pico_usd(bound)
+        return None if once is None else once * (1 + max(0, self.compiled.spec.output.retries - self.first_ordinal))
+
     def _finished(self, spool: RowSpool, distinct: int) -> JobPlan:
         caching, is_marked = self._caching(spool)
         shape = _shape(self.compiled)
@@ -299,7 +306,7 @@ class _Planner:
             max_tokens=spec.max_tokens,
             is_batch=is_batch,
             inference_geo=spec.params.get("inference_geo"),
-            ceiling_pico_usd=self.sizes.ceiling_pico_usd(bound),
+            ceiling_pico_usd=self._ceiling_pico_usd(bound),
         )
         plan = JobPlan(
             compiled=self.compiled,
@@ -450,7 +457,9 @@ class _Planner:
         records = self.state.lookup(ids) if self.state else {}
         unknown = [r for r in rows if isinstance(r, MessageRequest) and r.request_id not in records]
         causes = self._causes(unknown)
-        invalid = self._invalid_answers(records) if self.settings.resend is Resend.FAILED else {}
+        retries = self.compiled.spec.output.retries
+        asks_again = bool(retries) or self.settings.resend is Resend.FAILED
+        invalid = self._invalid_answers(records) if asks_again and records else {}
         used = self._used_ordinals(rows, records)
         for row in rows:
             if isinstance(row, BlockedRow):
@@ -466,10 +475,13 @@ class _Planner:
                 settings.asked_after,
                 invalid.get(row.request_id, ()),
                 used.get(row.position),
+                retries,
             )
             name = row.request_id if answers == 1 else row.request_id + decision.ordinal.to_bytes(4, "big")
             is_first = seen.add(name) == 0
             is_sent = decision.action is Action.SUBMIT and is_first
+            if is_sent:
+                self.first_ordinal = min(self.first_ordinal, decision.ordinal)
             reason = causes.get(row.position, decision.reason)
             manifest_row = ManifestRow(
                 row.position,

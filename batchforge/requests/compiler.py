@@ -214,8 +214,8 @@ class _Compiler:
         params: dict[str, Any] = {"model": spec.model, "max_tokens": rest.pop("max_tokens")}
         tools = rest.pop("tools", None)
         output_config = dict(rest.pop("output_config", {}))
-        if spec.output.schema is not None:
-            output_config["format"] = {"type": "json_schema", "schema": spec.output.schema}
+        if (schema := spec.output.sent_schema) is not None:
+            output_config["format"] = {"type": "json_schema", "schema": schema}
         params |= rest
         if output_config:
             params["output_config"] = output_config

@@ -166,9 +166,26 @@ class Runner:
         elif work.name in self.run.executor.lost_jobs and work.rounds < _ROUNDS:
             with self._submitting([work.name]):
                 self._plan_again(work, schedule, resumed)
+        elif self._may_ask_again(work):
+            with self._submitting([work.name]):
+                self._ask_again(work, schedule, resumed)
         else:
             self._end(self.delivery.deliver(work.job, self.sender.facts(work.plan)), schedule)
         return True
+
+    def _may_ask_again(self, work: Work) -> bool:
+        """Whether answers may have come that break the job's schema and are to be asked again in this run."""
+        is_over = not work.plan.requests_to_send or bool(self.run.executor.moving([work.name]))
+        return not is_over and work.asked_again < work.job.spec.output.retries
+
+    def _ask_again(self, work: Work, schedule: Schedule, resumed: PlannedRun | None) -> None:
+        work.close()
+        again = self._planned(work.job, schedule, resumed)
+        if again is None:
+            return
+        again.rounds, again.asked_again = work.rounds, work.asked_again + 1
+        if again.plan.requests_to_send and self._may_send([again], schedule, resumed):
+            self._send_next(again, schedule, resumed)
 
     # ---- how jobs end
 

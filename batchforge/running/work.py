@@ -40,6 +40,8 @@ class Work:
     left: list[Phase]
     rounds: int = 0
     """How often it was planned again because something it had counted on was lost or taken."""
+    asked_again: int = 0
+    """How often it was planned again because answers were invalid."""
     sent: Phase | None = None
     """The phase that was sent last."""
     before: Brought = field(default_factory=Brought)
