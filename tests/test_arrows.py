@@ -26,7 +26,7 @@ FLOORS: Mapping[str, str] = {
     """,
     "words": """
         api_schema spec results request request_form fingerprint target claude_models pricing usage_export
-        answer_sources answers token_estimate row_rendering prompt_filters file_kind file_piece
+        answer_sources answers token_estimate row_rendering render_limits prompt_filters file_kind file_piece
     """,
     "files": """
         yaml_nodes schema_check source_tree config_files tables table_survey file_marks own_prices project

@@ -22,7 +22,7 @@ def test_without_prompts_rows_are_reused_and_outputs_are_made(project: ProjectFi
     with project.state() as state:
         assert state.counts()["requests"] == 0
     assert b"Zanzibar" not in state_bytes(project)
-    for words in (("state", "export"), ("show", "about", "0"), ("history", "about", "0"), ("plan",)):
+    for words in (("state", "export"), ("show", "about", "--key", "0"), ("history", "about", "--key", "0"), ("plan",)):
         finished = project.cli(*words)
         assert finished.exit_code == 0, (words, finished.stderr)
 

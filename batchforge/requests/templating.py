@@ -7,6 +7,7 @@ as JSON spells them, lists and objects as JSON.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
 from typing import Any
 
 import msgspec
@@ -22,11 +23,25 @@ from jinja2 import (
 )
 from jinja2.exceptions import SecurityError
 from jinja2.loaders import FunctionLoader
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from batchforge.errors import Location, ProjectError
 from batchforge.nearest import did_you_mean
 from batchforge.requests.prompt_filters import FILTERS
+from batchforge.requests.render_limits import (
+    IN_LIMITS,
+    JOINED,
+    LONGEST_TEXT,
+    OPERATORS,
+    RenderLimits,
+    check_method,
+    check_operator,
+    check_replacement,
+    check_width_of_format,
+    check_widths,
+    with_limits,
+)
 from batchforge.requests.row_rendering import renderer_in_one_context
 from batchforge.source_tree import SourceTree
 from batchforge.spec import TemplateSource
@@ -38,6 +53,24 @@ rendered once for the whole job."""
 
 class PromptEnvironment(ImmutableSandboxedEnvironment):
     """`row.items` is the column named items, not a method of dict: data come first in every mapping."""
+
+    intercepted_binops = OPERATORS
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.limits = RenderLimits()
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        return with_limits(super()._parse(source, name, filename))
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        check_operator(operator, left, right)
+        return super().call_binop(context, operator, left, right)
+
+    def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
+        self.limits.take()
+        check_method(obj, (*args, *kwargs.values()))
+        return super().call(context, obj, *args, **kwargs)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         if isinstance(obj, dict) and attribute in obj:
@@ -87,7 +120,30 @@ def make_environment(tree: SourceTree) -> PromptEnvironment:
     # Jinja's own tojson escapes <, > and & for HTML, which would change what the model reads.
     environment.filters["tojson"] = environment.filters["json"] = to_json
     environment.filters.update(FILTERS)
+    environment.filters.update({IN_LIMITS: environment.limits.in_limits, JOINED: environment.limits.joined})
+    _limit_widths(environment)
     return environment
+
+
+def _limit_widths(environment: PromptEnvironment) -> None:
+    """Of the filters that fill a text up, or put a longer one in the place of a shorter."""
+    for name in ("center", "indent", "wordwrap", "batch", "slice"):
+        environment.filters[name] = _checked(environment.filters[name], lambda *args: check_widths(args))
+    environment.filters["format"] = _checked(
+        environment.filters["format"], lambda *args: check_width_of_format(args[0])
+    )
+    environment.filters["replace"] = _checked(
+        environment.filters["replace"], lambda _, text, *args: check_replacement(str(text), args)
+    )
+
+
+def _checked(function: Callable[..., Any], check: Callable[..., None]) -> Callable[..., Any]:
+    @wraps(function)  # with what tells Jinja to pass the context
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        check(*args, *kwargs.values())
+        return function(*args, **kwargs)
+
+    return checked
 
 
 class PromptTemplate:
@@ -162,11 +218,19 @@ class PromptTemplate:
         """
         if self.is_plain:
             return self.source.text
+        self._environment.limits.start()
+        text = self._rendered(variables, row_place)
+        if len(text) > LONGEST_TEXT:
+            error = SecurityError(f"it makes a text of more than {LONGEST_TEXT:,} characters")
+            raise self._runtime_error("BF304", error, variables, row_place)
+        return text
+
+    def _rendered(self, variables: Mapping[str, Any], row_place: str) -> str:
         if self._render_quickly is not None:
             try:
                 return self._render_quickly(variables)
-            except Exception:  # noqa: S110 - comes again below, with its place in the template
-                pass
+            except Exception:  # comes again below, with its place in the template
+                self._environment.limits.start()
         try:
             return self._template.render(variables)
         except UndefinedError as exc:
