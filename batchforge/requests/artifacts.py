@@ -26,7 +26,7 @@ from batchforge.token_estimate import estimate_params_tokens
 def write_artifacts(
     project: Project, jobs: Mapping[str, JobSpec], compiled: Sequence[CompiledJob], problems: ProblemList
 ) -> dict[str, Any]:
-    """Write every request as it would be sent, and the manifest over all jobs; returns the manifest.
+    """Write every request as it would be sent, files named, and the manifest over all jobs; returns the manifest.
 
     What comes near to the model's context window goes into `problems`, as warnings.
     """
@@ -44,8 +44,9 @@ def write_manifest(
 
 
 def request_lines(job: CompiledJob) -> Iterator[tuple[MessageRequest | BlockedRow, bytes]]:
-    """Each row and its request as a line of JSON, {"custom_id": ..., "params": ...}; a blocked row has none."""
-    write_params = job.template.body_writer({})
+    """Each row and its request as a line of JSON, {"custom_id": ..., "params": ...}; a blocked row has none. Files are
+    named by their content, not contained."""
+    write_params = job.template.body_writer({}, list)
     for row in job.requests():
         if isinstance(row, BlockedRow):
             yield row, b""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from batchforge.emulator import EmulatorServer, Scenario
 from batchforge.emulator.multipart import boundary_of, read_parts
+from tests.document_files import encrypted_pdf, huge_png, image, pdf
 from tests.emulator.conftest import Connect, StartEmulator
 from tests.emulator.wire import HEADERS, Wire, params, row
 
@@ -143,3 +144,25 @@ def test_a_synchronous_answer_can_take_its_time(start: StartEmulator, connect: C
     wire = connect(start(Scenario(message_time_s=0.1)))
     response = wire.post("/v1/messages", params())
     assert response.elapsed.total_seconds() >= 0.1
+
+
+def refusal_of(wire: Wire, content: bytes, name: str, block: str = "document") -> str:
+    """What is said to a request that names a file; empty where nothing is wrong."""
+    file_id = upload(wire, content=content, name=name).json()["id"]
+    message = message_about(file_id)
+    message["content"][0]["type"] = block
+    response = wire.post("/v1/messages", params(messages=[message]))
+    return "" if response.status_code == 200 else str(response.json()["error"]["message"])
+
+
+def test_an_uploaded_file_must_be_of_the_blocks_kind_and_sound(wire: Wire) -> None:
+    assert refusal_of(wire, pdf(2), "a.pdf") == ""
+    assert refusal_of(wire, b"plain", "a.txt") == ""
+    assert refusal_of(wire, image("PNG"), "a.png", "image") == ""
+    assert "cannot be used in a block of type image" in refusal_of(wire, pdf(2), "a.pdf", "image")
+    assert "cannot be used in a block of type document" in refusal_of(wire, image("PNG"), "a.png")
+    assert refusal_of(wire, b"no pdf", "a.pdf") == "The PDF specified was not valid."
+    assert refusal_of(wire, encrypted_pdf(), "a.pdf") == "The PDF specified is password protected."
+    assert refusal_of(wire, b"no image", "a.png", "image") == "Could not process image"
+    assert "exceed max allowed size: 8000 pixels" in refusal_of(wire, huge_png(9000, 9), "a.png", "image")
+    assert "Too much media: 601 document pages" in refusal_of(wire, pdf(601), "a.pdf")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -397,3 +398,11 @@ def test_a_plan_estimates_pages_and_images_by_the_published_numbers(inbox: Proje
     with pipeline.plan(*inbox.load()) as planned:
         (plan,) = planned.plans
     assert plan.estimate.input_tokens == pytest.approx(36 * 18, rel=0.03)
+
+
+def test_compiled_requests_name_files_by_their_content(inbox: ProjectFiles) -> None:
+    inbox.write("inbox/a.pdf", large(2, 5_000_000))
+    assert inbox.cli("compile").exit_code == 0
+    text = inbox.path("target/compiled/about.jsonl").read_text()
+    assert hashlib.sha256(large(2, 5_000_000)).hexdigest() in text
+    assert len(text) < 2_000

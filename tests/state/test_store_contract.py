@@ -28,6 +28,7 @@ from batchforge.state.records import (
     ManifestRow,
     RunRecord,
     StateStore,
+    UploadedFile,
 )
 from batchforge.state.schema import APPLICATION_ID, MIGRATIONS
 from batchforge.state.sqlite import SqliteState
@@ -342,6 +343,21 @@ def test_what_was_written_is_there_for_the_next_process(reopen: Open) -> None:
 
 
 # ---- files that are not as they should be (SQLite)
+
+
+def uploaded(file_id: str, content: str, used_at: str = "2026-11-24T08:00:00Z") -> UploadedFile:
+    times = ("2026-11-24T08:00:00Z", "2027-02-22T08:00:00Z", used_at)
+    return UploadedFile(file_id, content * 64, "wrkspc_1", 9_000_000, *times)
+
+
+def test_uploaded_files_are_remembered_by_their_content(store: StateStore, reopen: Open) -> None:
+    for file in (uploaded("file_1", "a"), uploaded("file_2", "b"), uploaded("file_3", "a")):
+        store.remember_file(file)
+    store.remember_file(uploaded("file_2", "b", used_at="2026-11-25T08:00:00Z"))
+    assert [file.file_id for file in reopen().uploaded_files("a" * 64)] == ["file_1", "file_3"]
+    assert reopen().uploaded_files("b" * 64) == [uploaded("file_2", "b", used_at="2026-11-25T08:00:00Z")]
+    store.forget_files(["file_1", "file_3", "file_none"])
+    assert [file.file_id for file in reopen().uploaded_files()] == ["file_2"]
 
 
 @pytest.fixture
