@@ -1435,6 +1435,13 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Nothing, if that is fine: a warning stops no run. `max_cost_usd` does.",
         "BF813 expected to cost $6.87, over warn_cost_usd $5.00",
     ),
+    "BF814": ErrorCode(
+        "The row that went first failed for a time only",
+        "The row that was to write the shared prefix into the cache met an overloaded API, or expired. Nothing was "
+        "paid for it, and nothing is in the cache.",
+        "Nothing: the others go on without cache marks, and the next run asks that row again.",
+        "BF814 the row that went first failed for a time only: the others are sent without cache marks",
+    ),
     "BF820": ErrorCode(
         "A file is no usage export",
         "It is not there, is not CSV, or has no column for the day, the model, or tokens and costs.",

@@ -114,6 +114,8 @@ class Brought:
     uncached_pico_usd: int = 0
     unpriced: int = 0
     """Billed results of models whose price is not known."""
+    transient: int = 0
+    """Failures that cost nothing and may well not happen again."""
 
     @property
     def cost_usd(self) -> float:
@@ -135,15 +137,17 @@ class Brought:
             self.standard_pico_usd + other.standard_pico_usd,
             self.uncached_pico_usd + other.uncached_pico_usd,
             self.unpriced + other.unpriced,
+            self.transient + other.transient,
         )
 
 
 def brought_by(results: Sequence[RequestResult]) -> Brought:
     """What these results amount to. In one pass: every result that is stored goes through it."""
-    billed = answered = hits = unpriced = cost = standard = uncached = 0
+    billed = answered = hits = unpriced = transient = cost = standard = uncached = 0
     inputs = outputs = reads = writes_5m = writes_1h = searches = 0
     for result in results:
         if result.kind in UNBILLED:
+            transient += result.may_be_resent
             continue
         usage = result.usage
         billed += 1
@@ -160,7 +164,7 @@ def brought_by(results: Sequence[RequestResult]) -> Brought:
         standard += result.standard_pico_usd or 0
         uncached += result.uncached_pico_usd or 0
     usage_of_all = Usage(inputs, outputs, reads, writes_5m, writes_1h, searches)
-    return Brought(len(results), billed, answered, hits, usage_of_all, cost, standard, uncached, unpriced)
+    return Brought(len(results), billed, answered, hits, usage_of_all, cost, standard, uncached, unpriced, transient)
 
 
 @dataclass(frozen=True, slots=True)

@@ -272,6 +272,9 @@ ELSEWHERE: dict[str, str] = {
     "BF811": "end_to_end/test_plan_and_run.py::test_a_canary_without_waiting_is_gone_on_with_by_resume",
     "BF812": "end_to_end/test_plan_and_run.py::test_where_the_priming_row_took_too_long_the_others_are_not_marked",
     "BF813": "test_budget.py::test_a_job_that_is_expected_to_cost_more_than_its_warning_says_so_and_runs",
+    "BF814": (
+        "end_to_end/test_plan_and_run.py::test_a_priming_row_that_fails_for_a_time_only_lets_the_others_go_unmarked"
+    ),
     "BF820": "test_cost.py::test_a_missing_file_is_named",
     "BF906": "test_config_commands.py::test_clean_does_not_follow_a_link",
     "BF911": "end_to_end/test_main_job.py::test_resume_refuses_requests_that_the_run_had_not_planned",

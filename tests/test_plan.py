@@ -142,6 +142,7 @@ def test_a_missing_input_file_is_named(project: ProjectFiles) -> None:
 
 def test_text_tells_rows_phases_costs_and_the_four_ways(project: ProjectFiles) -> None:
     project.write_prompt(LONG)
+    project.write_job(cache={"prime": "batch"})
     with project_plan(project) as plan:
         text = "\n".join(render_plan(plan.plans, plan.notes, target="api", has_state=False))
     for words in ("+ 3 new", "1 (prime), then 2 (rest)", "expected", "at most", "standard $", "batch $", "53% hits"):
@@ -156,6 +157,7 @@ def test_markdown_has_a_line_for_each_job(project: ProjectFiles) -> None:
 
 def test_without_waiting_nothing_is_primed_and_that_is_said(project: ProjectFiles) -> None:
     project.write_prompt(LONG)
+    project.write_rows([f"Text number {n}." for n in range(50)])
     value = plan_json(project, "--no-wait")["jobs"]["about"]
     assert [phase["name"] for phase in value["phases"]] == ["rest"]
     assert "--no-wait" in value["caching"]["note"]
@@ -166,6 +168,7 @@ def test_without_waiting_nothing_is_primed_and_that_is_said(project: ProjectFile
 
 def test_cache_off_marks_nothing_and_auto_primes(project: ProjectFiles) -> None:
     project.write_prompt(LONG)
+    project.write_rows([f"Text number {n}." for n in range(50)])
     marks = {}
     for cache in ("off", "auto"):
         project.write_job(cache=cache)
@@ -173,6 +176,23 @@ def test_cache_off_marks_nothing_and_auto_primes(project: ProjectFiles) -> None:
             body = next(body for _, body in plan.bodies("rest"))
             marks[cache] = (b"cache_control" in body, len(plan.phases))
     assert marks == {"off": (False, 1), "auto": (True, 2)}
+
+
+def test_nobody_waits_for_a_row_that_goes_first_where_it_saves_less_than_a_twentieth_of_a_cent(
+    project: ProjectFiles,
+) -> None:
+    project.write_prompt(LONG)
+    few = plan_json(project)["jobs"]["about"]
+    assert [phase["name"] for phase in few["phases"]] == ["rest"]
+    assert "to wait for a row that goes first would save less than $0.0005" in few["caching"]["note"]
+    project.write_job(cache={"prime": "batch"})
+    assert [phase["name"] for phase in plan_json(project)["jobs"]["about"]["phases"]] == ["prime", "rest"]
+
+
+def test_nobody_waits_for_groups_that_save_next_to_nothing(project: ProjectFiles) -> None:
+    write_questions(project, {"a": 3, "b": 3}, prime="auto")
+    with planned(project) as (plan,):
+        assert [phase.name for phase in plan.phases] == ["rest"]
 
 
 def test_a_short_prompt_is_not_marked_and_what_is_missing_is_said(project: ProjectFiles) -> None:
@@ -213,7 +233,7 @@ def test_a_group_whose_rows_do_not_share_the_block_is_an_error_that_names_the_pl
     assert "data/rows.jsonl:1" in problem.message
 
 
-def write_questions(project: ProjectFiles, counts: dict[str, int], user: Any = None) -> None:
+def write_questions(project: ProjectFiles, counts: dict[str, int], user: Any = None, prime: str = "batch") -> None:
     """Some questions about each of some documents."""
     document = "The parties agree on what is written here about {}. " * 150
     rows = [
@@ -223,7 +243,7 @@ def write_questions(project: ProjectFiles, counts: dict[str, int], user: Any = N
     ]
     project.write_rows(rows[::2] + rows[1::2])
     blocks = [{"type": "text", "text": "{{ row.document }}"}, {"type": "text", "text": "{{ row.question }}"}]
-    project.write_job(user=user or blocks, cache={"per": "name"})
+    project.write_job(user=user or blocks, cache={"per": "name", "prime": prime})
 
 
 # ---- notes

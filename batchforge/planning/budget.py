@@ -162,6 +162,12 @@ CANARY_MAX_FAILED = 0.2
 CANARY_MAX_OVER_ESTIMATE = 1.5
 
 
+def came_to_nothing(phase: Phase, before: Brought, after: Brought) -> bool:
+    """Whether rows that were to write the cache failed in a way that says nothing of the others, e.g. overloaded."""
+    results = after.results - before.results
+    return phase.name.startswith("prime") and results > 0 and after.transient - before.transient == results
+
+
 def check_gate(plan: JobPlan, phase: Phase, before: Brought, after: Brought) -> None:
     """Whether the next phase may follow, given what a phase's results came to.
 

@@ -25,6 +25,8 @@ PRIMED_HIT_RATE = 0.95
 """Requests that read it after a priming row with a one-hour block: measured by others as all; a little kept back."""
 PRIMED_BY_SYNC_HIT_RATE = 0.16
 """Requests of a batch that read what a synchronous request wrote: measured by others as 16 % or none."""
+LEAST_SAVING_USD = 0.0005
+"""`prime: auto` has nobody wait for less, at the plain price."""
 SYNC_HIT_RATE = 0.9
 """Requests that read it when they are sent one after the other, a few at a time."""
 
@@ -149,6 +151,10 @@ def decide_caching(
         return replace(plain, note="the model's prices are not known, so nothing is marked")
     best = _best(policy, requests, tier, rates, can_prime)
     not_primed = "" if can_prime else _unprimed_note(policy, requests, tier, rates)
+    if best.is_primed and policy.prime == "auto":
+        unprimed = _best(policy, requests, tier, rates, can_prime=False)
+        if not _is_worth_waiting_for((unprimed.cost - best.cost) * tokens, tier):
+            best, not_primed = unprimed, _TOO_LITTLE
     if best.ttl is None:
         note = not_primed or f"caching would not pay for {requests:,} requests: {_WHY_COLD_IS_DEAR}"
         return replace(plain, note=note)
@@ -162,6 +168,12 @@ def decide_caching(
     )
 
 
+def _is_worth_waiting_for(saved_tokens: float, tier: PriceTier) -> bool:
+    """Rows that go first hold the others up, by minutes or hours."""
+    return saved_tokens * float(tier.input) / 1e6 >= LEAST_SAVING_USD
+
+
+_TOO_LITTLE = f"not primed: to wait for a row that goes first would save less than ${LEAST_SAVING_USD}"
 _WHY_COLD_IS_DEAR = "the requests of a cold batch hardly read what their siblings write"
 
 
@@ -202,6 +214,24 @@ def decide_group_caching(
     """Which groups are worth a write of their own prefix, on top of what was decided for the prefix of all rows."""
     if slot is None or tier is None or policy.mode == "off":
         return None
+    chosen = _choose_groups(policy, slot, groups, shared, tier, min_tokens, rates, can_prime)
+    if chosen is None or not chosen.is_primed or policy.prime != "auto":
+        return chosen
+    if _is_worth_waiting_for(chosen.saved_tokens, tier):
+        return chosen
+    return _choose_groups(policy, slot, groups, shared, tier, min_tokens, rates, can_prime=False)
+
+
+def _choose_groups(
+    policy: CachePolicy,
+    slot: int,
+    groups: Sequence[GroupSize],
+    shared: CacheDecision,
+    tier: PriceTier,
+    min_tokens: float,
+    rates: HitRates,
+    can_prime: bool,
+) -> GroupCaching | None:
     options = {group.rows: _best(policy, group.rows, tier, rates, can_prime) for group in groups}
     marked = [group for group in groups if options[group.rows].ttl and group.prefix_tokens >= min_tokens]
     if not marked:

@@ -11,7 +11,7 @@ from batchforge.file_marks import mark_files
 from batchforge.inputs import input_paths
 from batchforge.outputs import check_output, check_output_table
 from batchforge.planning.approval import PlannedRun, check_resumed
-from batchforge.planning.budget import check_gate
+from batchforge.planning.budget import came_to_nothing, check_gate
 from batchforge.planning.caching import LIFE_S
 from batchforge.planning.estimate import Phase
 from batchforge.planning.plan_notes import context_problems
@@ -97,7 +97,13 @@ class Sender:
         if work.sent is None or not work.left:
             return
         assert work.began is not None
-        check_gate(work.plan, work.sent, work.before, self.run.brought(work.name))
+        brought = self.run.brought(work.name)
+        if came_to_nothing(work.sent, work.before, brought):
+            message = "the row that went first failed for a time only: the others are sent without cache marks"
+            self.run.warn("BF814", message, work.name)
+            work.plan = work.plan.without_caching()
+            return
+        check_gate(work.plan, work.sent, work.before, brought)
         if self._is_cold_by_now(work.plan, work.sent, work.began):
             work.plan = work.plan.without_caching()
 

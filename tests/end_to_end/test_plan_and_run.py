@@ -77,6 +77,7 @@ def test_what_the_plan_said_is_what_is_sent_row_for_row(
 def test_the_rows_behind_a_priming_row_read_what_it_wrote(project: ProjectFiles, emulator: EmulatorServer) -> None:
     project.write_rows(TEXTS)
     project.write_prompt(LONG)
+    project.write_job(cache={"prime": "batch"})
     job = project.run().jobs[0]
     assert list(map(len, received(emulator))) == [1, 15]
     assert (job.brought.cache_hits, job.brought.billed) == (15, 16)
@@ -109,7 +110,7 @@ def test_each_group_is_primed_and_its_other_rows_read_its_document(
     ]
     project.write_rows(rows)
     blocks = [{"type": "text", "text": "{{ row.document }}"}, {"type": "text", "text": "{{ row.question }}"}]
-    project.write_job(user=blocks, cache={"per": "name"}, output={"file": OUTPUT, "columns": ["id"]})
+    project.write_job(user=blocks, cache={"per": "name", "prime": "batch"}, output={"file": OUTPUT, "columns": ["id"]})
     job = project.run().jobs[0]
     assert list(map(len, received(emulator))) == [3, 12]
     assert job.brought.cache_hits == 12
@@ -123,7 +124,7 @@ def test_rows_of_groups_that_are_not_worth_a_write_teach_nothing_about_hits(proj
     rows += [{"id": f"s{n}", "name": f"s{n}", "document": f"Short {n}.", "question": "Which?"} for n in range(9)]
     project.write_rows(rows)
     blocks = [{"type": "text", "text": "{{ row.document }}"}, {"type": "text", "text": "{{ row.question }}"}]
-    project.write_job(user=blocks, cache={"per": "name"})
+    project.write_job(user=blocks, cache={"per": "name", "prime": "batch"})
     assert project.run().jobs[0].brought.cache_hits == 3
     with project.state() as state:
         assert state.learnt("about", "claude-haiku-5-5", "batch").primed_hit_rate is None
@@ -159,11 +160,42 @@ def test_where_the_priming_row_took_too_long_the_others_are_not_marked(
     project = ProjectFiles(tmp_path / "p", emulator)
     project.write_rows(TEXTS)
     project.write_prompt(LONG)
+    project.write_job(cache={"prime": "batch"})
     project.run(clock=SlowDays())
     first, rest = received(emulator)
     assert "cache_control" in json.dumps(first)
     assert "cache_control" not in json.dumps(rest)
     assert any(event.data.get("code") == "BF812" for event in project.events)
+
+
+@pytest.mark.parametrize("failure", [{"outcome": "expired"}, {"outcome": "errored", "error_type": "overloaded_error"}])
+def test_a_priming_row_that_fails_for_a_time_only_lets_the_others_go_unmarked(
+    project: ProjectFiles, start_emulator: StartEmulator, failure: dict[str, Any]
+) -> None:
+    project.write_rows(TEXTS)
+    project.write_prompt(LONG)
+    project.write_job(cache={"prime": "batch"}, min_success=0.9)
+    with planned(project) as (plan,):
+        request_id = next(plan.rows()).row.request_id
+    assert request_id is not None
+    emulator = start_emulator(rows=(RowRule(custom_id=custom_id(request_id), submissions=1, **failure),))
+    project.write_project(base_url=emulator.base_url)
+    project.run()
+    assert any(event.data.get("code") == "BF814" for event in project.events)
+    first, rest = received(emulator)
+    assert (len(first), len(rest)) == (1, 15)
+    assert "cache_control" not in json.dumps(rest)
+    assert project.run().jobs[0].requests_sent == 1
+    assert emulator.counters().requests_billed == 16
+
+
+def test_a_priming_row_that_the_api_refuses_stops_the_run(tmp_path: Path, start_emulator: StartEmulator) -> None:
+    project = ProjectFiles(tmp_path / "p", start_emulator(rows=(REFUSED,)))
+    project.write_rows(TEXTS)
+    project.write_prompt(LONG)
+    project.write_job(cache={"prime": "batch"})
+    with pytest.raises(BudgetExceeded, match="the row that went first was not answered"):
+        project.run()
 
 
 # ---- canaries
