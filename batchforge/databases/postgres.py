@@ -36,8 +36,9 @@ _TYPES = {
     "json": "JSON",
     "jsonb": "JSON",
     "bytea": "BLOB",
+    "uuid": "UUID",
 }
-"""Others, such as uuid, interval and enums, are text."""
+"""Others, such as interval and enums, are text."""
 _AS_TEXT = ("numeric", "date", "time", "timetz", "timestamp", "timestamptz", "interval", "json", "jsonb", "uuid")
 
 

@@ -38,7 +38,9 @@ _TYPES = {
     "TIMESTAMP WITH TIME ZONE": "timestamptz",
     "HUGEINT": "numeric(38, 0)",
 }
-_OWN = frozenset({"BOOLEAN", "SMALLINT", "INTEGER", "BIGINT", "DECIMAL", "DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ"})
+_OWN = frozenset(
+    {"BOOLEAN", "SMALLINT", "INTEGER", "BIGINT", "DECIMAL", "DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ", "UUID"}
+)
 
 
 def check_table(connection: Connection, write: TableWrite) -> None:

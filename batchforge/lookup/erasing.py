@@ -21,6 +21,7 @@ from batchforge.outputs import output_files, output_path
 from batchforge.project import Project
 from batchforge.requests.artifacts import replace_file
 from batchforge.snapshots.snapshot_inputs import readable_input
+from batchforge.snapshots.snapshot_records import SnapshotFolder
 from batchforge.spec import JobSpec
 from batchforge.state import erasure
 from batchforge.state.erasure import Erasable, HeldBatch
@@ -64,6 +65,8 @@ class Erasure:
     """Databases of embedded emulators, which keep what they were sent."""
     other_states: tuple[str, ...]
     """Targets with a state of their own."""
+    table: str
+    """A database table that holds the output too; empty where there is none."""
     unknown_targets: tuple[str, ...]
     """Targets of rows in state that the project does not have any more, so that their outputs are not known."""
 
@@ -142,6 +145,7 @@ class Eraser:
             rows_without_values=self._count_without_values() if by_condition else 0,
             emulator_files=tuple(self._emulator_files()),
             other_states=tuple(self._other_states()),
+            table=self.spec.output.table or "",
             unknown_targets=tuple(sorted({m.target for m in self.manifests} - self.project.targets.keys())),
         )
 
@@ -167,8 +171,12 @@ class Eraser:
         """What may hold the rows and can be made again."""
         names = {self.target.name, *(manifest.target for manifest in self.manifests)} & self.project.targets.keys()
         targets = (self.project.targets[name] for name in sorted(names))
-        failures = [path for each in targets for path in failure_files(self.project, each, self.spec.name)]
-        return [compiled, *failures] if compiled.exists() else failures
+        found = [compiled] if compiled.exists() else []
+        for each in targets:
+            found += failure_files(self.project, each, self.spec.name)
+            if self.spec.input.needs_snapshots:
+                found += SnapshotFolder(self.project, each).files()
+        return found
 
     def _count_in_input(self, keys: Collection[str]) -> int:
         try:

@@ -22,7 +22,8 @@ def erasure_lines(found: Erasure, *, is_done: bool, deleted: Deleted | None = No
     for file in found.files:
         yield f"  {file.path}: {counted(file.rows, 'row')}"
     for path in found.removed_files:
-        yield f"  {path}: the whole file, `batchforge compile` makes it again"
+        again = "fetch" if "/snapshots/" in path else "compile"
+        yield f"  {path}: the whole file, `batchforge {again}` makes it again"
     if held.in_flight:
         yield f"{counted(held.in_flight, 'request')} in flight: collect or cancel them first."
     if deleted:
@@ -87,4 +88,6 @@ def _left_elsewhere(found: Erasure, deleted: Collection[str]) -> Iterator[str]:
     if found.has_anything:
         for path in found.emulator_files:
             yield f"{path}: the emulator's own memory. When nothing is in flight, remove it with its .bodies folder."
+        if found.table:
+            yield f"The table {found.table}: delete the rows there."
         yield "Backups, logs, saved plans, and copies that others have made of outputs."

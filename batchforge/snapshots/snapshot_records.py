@@ -87,6 +87,10 @@ class SnapshotFolder:
         """Project-relative."""
         return self.path.relative_to(self.project.root).as_posix()
 
+    def files(self) -> list[Path]:
+        """All that there is, snapshots of every job and what is left of older ones."""
+        return sorted(path for path in self.path.glob("*") if path.is_file())
+
     def find(self, identity: str) -> Snapshot | None:
         """None where there is none, or one of another form, or one whose data is gone."""
         try:
