@@ -366,9 +366,11 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF170": ErrorCode(
         "There is no git repository to read the older side from",
-        "`diff` compares with a commit, and the project is in no git repository, or git is not installed.",
-        "Run it in a clone of the repository.",
-        "BF170 `/home/me/project` is not in a git repository.",
+        "`diff` compares with a commit, and the project is in no git repository, git is not installed, or refuses a "
+        "repository that belongs to another user.",
+        "Run it in a clone of the repository. Of another user's: `git config --global --add safe.directory FOLDER`.",
+        "BF170 `/home/me/project` is not in a git repository: not a git repository (or any of the parent "
+        "directories): .git.",
     ),
     "BF171": ErrorCode(
         "There is nothing to compare with",

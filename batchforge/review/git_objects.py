@@ -149,11 +149,13 @@ class Repository:
         return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else None
 
     def _require(self, *words: str) -> str:
-        answer = self.ask(*words)
-        if answer is None:
+        done = self._run(*words)
+        if done.returncode:
+            # Also where git refuses a folder that belongs to somebody else, as on some runners.
+            reason = done.stderr.decode("utf-8", "replace").strip().split("\n")[0].removeprefix("fatal: ")
             hint = "Run it in a clone of the repository, or `git init` and commit first."
-            raise ProjectError("BF170", f"`{self.folder}` is not in a git repository.", hint=hint)
-        return answer
+            raise ProjectError("BF170", f"`{self.folder}` is not in a git repository: {reason}.", hint=hint)
+        return done.stdout.decode("utf-8", "replace").strip()
 
     def _run(self, *words: str, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
         command = ["git", "-C", str(self.folder), *words]
