@@ -11,7 +11,7 @@ from batchforge.outputs import ANSWERED, OutputReport
 from batchforge.planning.estimate import FourWays
 from batchforge.results import Brought
 from batchforge.state.records import AttemptRecord, BatchRecord, RunRecord
-from batchforge.testing.outcome import AssertionResult
+from batchforge.testing.outcome import WARN, AssertionResult
 
 EXIT_OK, EXIT_FAILED, EXIT_PENDING = 0, 1, 3
 
@@ -58,6 +58,19 @@ class JobSummary:
     """The job in flight that stands before this one, which did not begin."""
     skipped_because: str = ""
     """Why the job did not begin, where something it needs failed."""
+
+    @property
+    def status(self) -> str:
+        """What `result:` selects by."""
+        if self.skipped_because:
+            return "skipped"
+        if self.batches_in_flight or self.waiting_for:
+            return "pending"
+        if any(result.is_failed for result in self.tests):
+            return "fail"
+        if self.is_failed:
+            return "error"
+        return "warn" if any(result.status == WARN for result in self.tests) else "success"
 
     @property
     def is_failed(self) -> bool:
@@ -157,6 +170,7 @@ def _job_json(job: JobSummary) -> dict[str, Any]:
     brought, estimate = job.brought, job.estimate
     return {
         **value,
+        "status": job.status,
         "results": brought.results,
         "usage": asdict(brought.usage),
         "cost_usd": round(brought.cost_usd, 9),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from batchforge.commands.options import graph_options, mode_option, narrowing_options, no_fetch_option, running_options
-from batchforge.commands.running import asker, choose, end, telling, telling_what_goes_on
+from batchforge.commands.running import asker, choose, end, keep_manifest, telling, telling_what_goes_on
 
 if TYPE_CHECKING:
     from batchforge.selection.choosing import Wanted
@@ -79,6 +79,7 @@ def command(
         fetch=not no_fetch,
         ask=asker(),
     )
+    keep_manifest(chosen)
     with telling(quiet) as progress, telling_what_goes_on(chosen):
         summary = pipeline.run(chosen.project, chosen.jobs, chosen.target, options, listen=progress)
     if junit_path is not None:

@@ -20,7 +20,7 @@ from batchforge.commands.options import (
     submitted_rows_option,
     unknown_model_option,
 )
-from batchforge.commands.running import asker, choose, end, telling, telling_what_goes_on
+from batchforge.commands.running import asker, choose, end, keep_manifest, telling, telling_what_goes_on
 
 if TYPE_CHECKING:
     from batchforge.selection.choosing import Wanted
@@ -111,6 +111,7 @@ def command(
         ask=asker(),
         allow_unknown_model=allow_unknown_model,
     )
+    keep_manifest(chosen)
     with telling(quiet) as progress, telling_what_goes_on(chosen):
         summary = pipeline.run(chosen.project, chosen.jobs, chosen.target, options, listen=progress)
     end(summary, output)

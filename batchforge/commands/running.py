@@ -84,6 +84,13 @@ def choose_enabled_job(
     return Chosen(project, project.target(target_name), [jobs[name]], jobs)
 
 
+def keep_manifest(chosen: Chosen) -> None:
+    """What the jobs are made of as they are run, for a later `--state`."""
+    from batchforge.requests.artifacts import write_manifest
+
+    write_manifest(chosen.project, chosen.all_jobs)
+
+
 def tell_choice(choice: Choice) -> None:
     """On stderr: words that select nothing, and jobs that an earlier state had."""
     from batchforge.terminal.problem_text import render_problems

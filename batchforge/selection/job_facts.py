@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -22,6 +23,8 @@ from batchforge.spec import ExposureSpec, InputSpec, JobSpec, TemplateSource
 
 _HASH_HEX = 16
 _CHUNK_BYTES = 1 << 20
+MOST_HASHED_BYTES = 64 << 20
+"""A larger file is compared by its size: no run waits for gigabytes to be hashed."""
 _ENCODE = msgspec.json.Encoder(order="sorted").encode
 _ABOUT = frozenset({"description", "tags", "group", "enabled"})
 """Settings that change neither a job's requests nor how they are sent: to edit one is no modification."""
@@ -38,7 +41,8 @@ _IN_A_PART = frozenset(
 @dataclass(frozen=True, slots=True)
 class FileFacts:
     size_bytes: int
-    sha256: str
+    sha256: str | None
+    """None for a large file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +80,15 @@ class TreeFiles(Mapping[str, FileFacts]):
         return self._known[path]
 
     def _read(self, path: str) -> FileFacts:
-        digest, size = hashlib.sha256(), 0
+        digest = hashlib.sha256()
         try:
             with self._tree.open_binary(path) as file:
+                size = file.seek(0, os.SEEK_END)
+                if size > MOST_HASHED_BYTES:
+                    return FileFacts(size, None)
+                file.seek(0)
                 while chunk := file.read(_CHUNK_BYTES):
                     digest.update(chunk)
-                    size += len(chunk)
         except BatchForgeError:
             raise KeyError(path) from None
         return FileFacts(size, digest.hexdigest())

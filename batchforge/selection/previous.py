@@ -50,11 +50,7 @@ def read_results(project: Project, state: str | None) -> Mapping[str, str]:
 
 def status_of(job: Mapping[str, Any]) -> str:
     """A job's entry in run_results.json as one of success, warn, fail, error, skipped; pending while it is awaited."""
-    if "status" in job:
-        return str(job["status"])
-    if job.get("batches_in_flight"):
-        return "pending"
-    return "error" if job.get("is_failed") else "success"
+    return str(job.get("status") or ("error" if job.get("is_failed") else "success"))
 
 
 def _jobs_of(value: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
