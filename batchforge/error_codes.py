@@ -440,8 +440,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF190": ErrorCode(
         "A test cannot be as it is",
-        "A bound is missing or the wrong way round, a pattern or a schema cannot be read, or two settings say the same "
-        "thing.",
+        "A bound is missing or the wrong way round, a pattern or a schema cannot be read, or two settings "
+        "say the same thing.",
         "Change what is named. docs/testing.md shows each kind of test.",
         "BF190 jobs/triage/classify_tickets.yml:12:10: `length` needs `min` or `max`.",
     ),
@@ -453,15 +453,15 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF192": ErrorCode(
         "A test of tests/*.sql cannot be read",
-        "Its template is wrong, it reads no job's output, its config names a setting that there is not, or its file "
-        "has a name that a test cannot have.",
+        "Its template is wrong, it reads no job's output, its config names a setting that there is not, or "
+        "its file has a name that a test cannot have.",
         "Write one query, with {{ output('job') }} where a job's output is meant.",
         "BF192 tests/none.sql: The test reads no job's output.",
     ),
     "BF195": ErrorCode(
         "A selector is not usable",
-        "A definition in selectors.yml is neither a word nor one of the forms that a definition has, names a selector "
-        "that is not there, or has a name that another one has.",
+        "A definition in selectors.yml is neither a word nor one of the forms that a definition has, names "
+        "a selector that is not there, or has a name that another one has.",
         "Correct what is named; docs/selecting.md shows all forms.",
         "BF195 selectors.yml:1:48: `union` is a list of definitions.",
     ),
@@ -619,15 +619,15 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF231": ErrorCode(
         "A query is not one SELECT",
-        "`sql:` holds no statement, more than one, or one that would write. The transaction in which it runs is "
-        "read-only too, so that nothing can be changed by what is called in it.",
+        "`sql:` holds no statement, more than one, or one that would write. The transaction in which it "
+        "runs is read-only too, so that nothing can be changed by what is called in it.",
         "Write one SELECT. What has to be written before belongs into a job of the database.",
         "BF231 queries/sales.sql:3: the query would write: `DELETE`",
     ),
     "BF232": ErrorCode(
         "A query and its params do not fit",
-        "The query names a `:param` that has no value, `params:` holds one that the query does not name, or a value is "
-        "a template that cannot be rendered.",
+        "The query names a `:param` that has no value, `params:` holds one that the query does not name, "
+        "or a value is a template that cannot be rendered.",
         "Give every `:name` of the query a value under `params:`. Values are bound, never put into the text.",
         "BF232 jobs/sales.yml:2:1: the query's :day has no value",
     ),
@@ -635,8 +635,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "A query has neither an order nor a key",
         "Databases give rows in any order, another one each time; then outputs would change though no row did.",
         "Add `key:` with the columns that name a row: then rows are sorted by them. Or end the query with ORDER BY.",
-        "BF233 jobs/triage/classify_tickets.yml:3:1: the query has neither a key nor an order, so its rows would come "
-        "in another order each time",
+        "BF233 jobs/triage/classify_tickets.yml:3:1: the query has neither a key nor an order, so its rows "
+        "would come in another order each time",
     ),
     "BF234": ErrorCode(
         "A snapshot is too old",
@@ -652,8 +652,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF236": ErrorCode(
         "Rows cannot be written as a snapshot",
-        "A value is outside of what the type of its column can hold in Parquet, e.g. NaN in a numeric(10, 2); or the "
-        "disk is full.",
+        "A value is outside of what the type of its column can hold in Parquet, e.g. NaN in a numeric(10, "
+        "2); or the disk is full.",
         "Cast the column in the query, e.g. to text.",
         "BF236 the rows cannot be written as a snapshot: Conversion Error: …",
     ),
@@ -665,11 +665,11 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF238": ErrorCode(
         "A database refuses",
-        "It cannot be reached, does not know the user, or finds something wrong with the query; or the connection "
-        "broke off. The snapshot that was there is untouched.",
+        "It cannot be reached, does not know the user, or finds something wrong with the query; or the "
+        "connection broke off. The snapshot that was there is untouched.",
         "The database's own words say what. Correct it, then fetch again.",
-        "BF238 jobs/triage/classify_tickets.yml:3:1: the query in jobs/triage/classify_tickets.yml: Catalog Error: "
-        "Table with name tickets does not exist!",
+        "BF238 jobs/triage/classify_tickets.yml:3:1: the query in jobs/triage/classify_tickets.yml: "
+        "Catalog Error: Table with name tickets does not exist!",
     ),
     "BF239": ErrorCode(
         "A query cannot read a source",
@@ -679,15 +679,15 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF240": ErrorCode(
         "A remote file cannot be read",
-        "The server cannot be reached, refuses, breaks off again and again, or the file changed while it was read. The "
-        "snapshot that was there is untouched; half a file is never used.",
+        "The server cannot be reached, refuses, breaks off again and again, or the file changed while it "
+        "was read. The snapshot that was there is untouched; half a file is never used.",
         "Check the address, the network and the credentials of the cloud in the environment, then fetch again.",
         "BF240 https://data.example/a.csv cannot be read: the server answers 404",
     ),
     "BF241": ErrorCode(
         "A URL is not one that files are read from",
-        "It is not s3://, gs://, az:// or https://, holds a user or a password, or would be reached without "
-        "encryption.",
+        "It is not s3://, gs://, az:// or https://, holds a user or a password, or would be reached "
+        "without encryption.",
         "Write an address of these, without secrets. Credentials come from the environment.",
         "BF241 jobs/triage/classify_tickets.yml:3:1: `ftp://` is not known",
     ),
@@ -816,8 +816,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF414": ErrorCode(
         "Many rows make the same request",
-        "The template says the same for many rows: a column that should be in it is not, or the input holds "
-        "rows twice.",
+        "The template says the same for many rows: a column that should be in it is not, or the input "
+        "holds rows twice.",
         "Nothing, if that is meant: equal requests are paid once, and every row gets the answer. Else put "
         "into the template what sets the rows apart.",
         "BF414 5,000 rows make only 37 distinct requests",
@@ -912,8 +912,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "BF435": ErrorCode(
         "A request comes near the end of the model's context window",
         "Prompt and answer together must fit into the window, and the largest row, as estimated, hardly leaves room.",
-        "Look at the longest rows, lower `max_tokens`, or take a model with a larger window. A request that "
-        "does not fit gets an error and is not billed.",
+        "Look at the longest rows, lower `max_tokens`, or take a model with a larger window. A request "
+        "that does not fit gets an error and is not billed.",
         "BF435 the largest request has about 188,000 tokens, with 8,000 for the answer; claude-haiku-4-5's "
         "context window holds 200,000",
     ),
@@ -963,8 +963,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF454": ErrorCode(
         "A document of a row is not what its name says",
-        'The ending promises another kind of file than the content is: often a page that says "not found", saved '
-        "as a PDF.",
+        'The ending promises another kind of file than the content is: often a page that says "not '
+        'found", saved as a PDF.',
         "Fetch the file again; if it is the right one, rename it.",
         "BF454 inbox/17.pdf: 'inbox/17.pdf' is named like a PDF, and its content is text",
     ),
@@ -972,13 +972,14 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "A document of a row is of a kind that the API does not take",
         "Claude reads PDF, JPEG, PNG, GIF, WebP and UTF-8 text; a block `image:` takes images only.",
         "Convert the file, e.g. a Word document to PDF.",
-        "BF455 inbox/17.docx: 'inbox/17.docx' is a ZIP file, as Word, Excel and PowerPoint write them; the API takes "
-        "PDF, JPEG, PNG, GIF, WebP and UTF-8 text",
+        "BF455 inbox/17.docx: 'inbox/17.docx' is a ZIP file, as Word, Excel and PowerPoint write them; the "
+        "API takes PDF, JPEG, PNG, GIF, WebP and UTF-8 text",
     ),
     "BF456": ErrorCode(
         "The documents of a row are too large or too many",
-        "The API takes 600 PDF pages and images in a request (100 for models with a small context), images of 8,000 "
-        "pixels a side (2,000 where there are more than 20) and 10 MB as base64, and files of 500 MB.",
+        "The API takes 600 PDF pages and images in a request (100 for models with a small context), images "
+        "of 8,000 pixels a side (2,000 where there are more than 20) and 10 MB as base64, and files of 500 "
+        "MB.",
         "Split the document into several rows, or scale the image down.",
         "BF456 inbox/17.pdf: the request has 614 PDF pages; this model takes 600 of them together",
     ),
@@ -1044,31 +1045,31 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "BF509": ErrorCode(
         "The state's database cannot be reached",
         "The server is down, the address or password is wrong, or the network is in the way.",
-        "Check the address in `state:`, the password and the network, then run again. Nothing that was paid is lost: "
-        "a batch that was being sent is found again by the next run.",
+        "Check the address in `state:`, the password and the network, then run again. Nothing that was "
+        "paid is lost: a batch that was being sent is found again by the next run.",
         "BF509 the state postgresql://me@127.0.0.1:5432/state cannot be reached: connection refused",
     ),
     "BF510": ErrorCode(
         "The state's address is not one of a PostgreSQL database",
         "The address names several hosts, holds a setting that it may not hold, or cannot be taken apart.",
-        "Write postgresql://user:{{ env_var('STATE_PASSWORD') }}@host:5432/database; special characters in a password "
-        "are written as %40.",
+        "Write postgresql://user:{{ env_var('STATE_PASSWORD') }}@host:5432/database; special characters in "
+        "a password are written as %40.",
         "BF510 the state's address is not one of a PostgreSQL database. `hostaddr` cannot be set in it.",
     ),
     "BF512": ErrorCode(
         "Another process has taken this one's place",
-        "This process showed no sign of life for longer than its lease (it was stopped, or its machine slept), or "
-        "somebody ran `batchforge state unlock`. What it still meant to write was refused.",
+        "This process showed no sign of life for longer than its lease (it was stopped, or its machine "
+        "slept), or somebody ran `batchforge state unlock`. What it still meant to write was refused.",
         "Run again: it goes on where the state is now. Nothing was lost, and nothing is paid twice.",
-        "BF512 this process held `submit` of the state for too long without a sign of life, and ci@runner (process 7) "
-        "has it now",
+        "BF512 this process held `submit` of the state for too long without a sign of life, and ci@runner "
+        "(process 7) has it now",
     ),
     "BF513": ErrorCode(
         "Another process is submitting",
-        "Plans and batches of one state are submitted by one process at a time, and it was at work for longer than "
-        "`--lock-timeout`.",
-        "Let it finish and run again, or give a longer --lock-timeout. `batchforge state locks` shows who it is; if it "
-        "is surely gone, `batchforge state unlock` ends its lease.",
+        "Plans and batches of one state are submitted by one process at a time, and it was at work for "
+        "longer than `--lock-timeout`.",
+        "Let it finish and run again, or give a longer --lock-timeout. `batchforge state locks` shows who "
+        "it is; if it is surely gone, `batchforge state unlock` ends its lease.",
         "BF513 the state is held by ci@runner (process 7) since 2026-11-24T09:00:00Z: submitting to prod",
     ),
     "BF514": ErrorCode(
@@ -1164,8 +1165,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF608": ErrorCode(
         "A document cannot be uploaded",
-        "The API's Files endpoint refuses the file or does not answer. Files that are large, or that many requests "
-        "share, are uploaded once instead of standing in each request.",
+        "The API's Files endpoint refuses the file or does not answer. Files that are large, or that many "
+        "requests share, are uploaded once instead of standing in each request.",
         "Run again later. If the server has no Files API (a gateway), keep documents below 3 MB and to one request.",
         "BF608 a document cannot be uploaded (manual.pdf): HTTP 404 not_found_error: Not found",
     ),
@@ -1174,8 +1175,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "A batch ended days ago, and nothing has read its results; the API deletes them 29 days after the "
         "batch was made.",
         "`batchforge collect` with the name of that job stores them.",
-        "BF609 the results of msgbatch_01... have not been fetched for 8 days; `batchforge collect about` can "
-        "until 2026-12-20",
+        "BF609 the results of msgbatch_01... have not been fetched for 8 days; `batchforge collect about` "
+        "can until 2026-12-20",
     ),
     "BF610": ErrorCode(
         "Results came twice",
@@ -1199,24 +1200,24 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "BF613": ErrorCode(
         "A batch is gone",
         "It was deleted by somebody, or is older than 29 days, before its results were stored.",
-        "Its rows are errors of type `result_gone`, which a plain run does not ask again; `batchforge retry` "
-        "does, and pays.",
-        "BF613 batch msgbatch_01... is gone before its results were stored: HTTP 404 not_found_error: Message "
-        "Batch msgbatch_01... not found.",
+        "Its rows are errors of type `result_gone`, which a plain run does not ask again; `batchforge "
+        "retry` does, and pays.",
+        "BF613 batch msgbatch_01... is gone before its results were stored: HTTP 404 not_found_error: "
+        "Message Batch msgbatch_01... not found.",
     ),
     "BF614": ErrorCode(
         "Answers came too late",
-        "This process had not been heard of for so long (a machine that slept, a disk that hung) that another "
-        "one took over its requests.",
+        "This process had not been heard of for so long (a machine that slept, a disk that hung) that "
+        "another one took over its requests.",
         "Nothing: the other process asks for these rows again. Their answers here were paid and are lost.",
         "BF614 2 answers came after another process had taken over; they are lost",
     ),
     "BF615": ErrorCode(
         "Lost answers cannot be looked for",
-        "A first run on an empty state looks for batches of this project that an earlier state paid for, and "
-        "the API gave no list of batches.",
-        "If there was an earlier state, stop the run, and try `batchforge state recover` when the API can be "
-        "reached. Else there is nothing to do.",
+        "A first run on an empty state looks for batches of this project that an earlier state paid for, "
+        "and the API gave no list of batches.",
+        "If there was an earlier state, stop the run, and try `batchforge state recover` when the API can "
+        "be reached. Else there is nothing to do.",
         "BF615 the API's batches cannot be listed, to look for lost answers: HTTP 500 api_error: Internal server error",
     ),
     "BF616": ErrorCode(
@@ -1227,11 +1228,12 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF617": ErrorCode(
         "Batches are in progress that the state does not know",
-        "The state has sent nothing yet, and the workspace has batches in progress. They are others', or this "
-        "project's from a state that was lost; their custom_ids can be read only when they have ended.",
+        "The state has sent nothing yet, and the workspace has batches in progress. They are others', or "
+        "this project's from a state that was lost; their custom_ids can be read only when they have "
+        "ended.",
         "If a state may have been lost, wait until they have ended and run again, or `batchforge state "
-        "recover`: their answers are read back. If they are surely others', `--yes` sends all the same. On a "
-        "terminal you are asked.",
+        "recover`: their answers are read back. If they are surely others', `--yes` sends all the same. On "
+        "a terminal you are asked.",
         "BF617 a batch is in progress in the workspace that this state does not know; nothing was sent",
     ),
     "BF618": ErrorCode(
@@ -1316,11 +1318,11 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF707": ErrorCode(
         "A table is not what the output needs",
-        "It lacks a column of the output, holds one of another type, or has one that must have a value and gets none. "
-        "It is asked before anything is sent, and again when the rows are written.",
+        "It lacks a column of the output, holds one of another type, or has one that must have a value and "
+        "gets none. It is asked before anything is sent, and again when the rows are written.",
         "Change the table with ALTER TABLE, or the output's `fields` or `columns`.",
-        "BF707 jobs/label.yml:4:1: the table reviews_labelled is not what the output needs: it has no column 'label' "
-        "(text)",
+        "BF707 jobs/label.yml:4:1: the table reviews_labelled is not what the output needs: it has no "
+        "column 'label' (text)",
     ),
     "BF708": ErrorCode(
         "A key does not name one row of a table",
@@ -1330,8 +1332,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF709": ErrorCode(
         "A table cannot be written with these settings",
-        "An upsert has no key, its key is no column of the output, or two targets would write one table: the answers "
-        "of one would replace those of the other.",
+        "An upsert has no key, its key is no column of the output, or two targets would write one table: "
+        "the answers of one would replace those of the other.",
         "Set `key`, or give each target a connection of its own.",
         "BF709 jobs/triage/classify_tickets.yml:7:1: the table labelled needs a `key`",
     ),
@@ -1339,15 +1341,15 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "A test asks for a column that the output does not have",
         "The name is misspelt, or `output: columns` leaves the column out. It is told before anything is sent.",
         "Correct the name, or carry the column into the output.",
-        "BF710 jobs/triage/classify_tickets.yml:12:5: The test not_null_reson asks for the column 'reson', which the "
-        "output does not have.",
+        "BF710 jobs/triage/classify_tickets.yml:12:5: The test not_null_reson asks for the column 'reson', "
+        "which the output does not have.",
     ),
     "BF711": ErrorCode(
         "The SQL of a test cannot be read",
         "`where`, `expression` or a file of tests/ is no SQL as DuckDB reads it, or names a column that is not there.",
         "Correct it at the place that is named. Texts stand in single quotes, names with spaces in double ones.",
-        "BF711 jobs/triage/classify_tickets.yml:12:5: The SQL of the test expression cannot be read: syntax error at "
-        'or near "FROM".',
+        "BF711 jobs/triage/classify_tickets.yml:12:5: The SQL of the test expression cannot be read: "
+        'syntax error at or near "FROM".',
     ),
     "BF801": ErrorCode(
         "Rows of a group share no block",
@@ -1423,8 +1425,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF812": ErrorCode(
         "The row that went first took too long",
-        "What it put into the prompt cache lives for an hour (or five minutes) from the start of its request, "
-        "and it ended too late for the others to find it.",
+        "What it put into the prompt cache lives for an hour (or five minutes) from the start of its "
+        "request, and it ended too late for the others to find it.",
         "Nothing: the others are sent without marks, which would cost more than they save. `cache: {prime: "
         "sync}` primes in seconds.",
         "BF812 the row that went first took 58 minutes, and what it put into the cache lives for 1h: the "
@@ -1461,6 +1463,12 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "--since and --until take a day, or how many days ago it was.",
         "Write 2026-11-01, or 7d.",
         "BF822 --since `last week` is not a day.",
+    ),
+    "BF830": ErrorCode(
+        "A change goes beyond a limit of its review",
+        "`review: fail_on:` in batchforge.yml, or --fail-on, sets a limit that the change does not keep.",
+        "Change less, or have the limit raised by a change of its own.",
+        "BF830 rows_rerun (limit 2): 3 rows are asked again",
     ),
     "BF901": ErrorCode(
         "--vars cannot be read",
@@ -1566,8 +1574,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF922": ErrorCode(
         "There is nothing to compare with",
-        "`state:` or `result:` is asked for, and --state is not given, is neither a folder with a manifest.json nor a "
-        "commit of this clone, or what it names cannot be read.",
+        "`state:` or `result:` is asked for, and --state is not given, is neither a folder with a "
+        "manifest.json nor a commit of this clone, or what it names cannot be read.",
         "Keep the folder target/ of the run to compare with, and name it with --state; or name a branch or commit.",
         "BF922 `state:` needs something to compare with.",
     ),
@@ -1582,6 +1590,12 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "--selector is given together with jobs, --select or --exclude.",
         "Write the selector as a word: --select selector:NAME --exclude OTHER.",
         "BF924 --selector stands alone: no other word is looked at.",
+    ),
+    "BF925": ErrorCode(
+        "--fail-on names no rule, or no limit",
+        "The rule does not exist, or its limit is missing or no number.",
+        "Write e.g. --fail-on rows_rerun=1000, or --fail-on unpriced_model.",
+        "BF925 There is no rule `rows`.",
     ),
     "BF930": ErrorCode(
         "Files are in the way of a new project",

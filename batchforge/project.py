@@ -53,6 +53,8 @@ class Project:
     """Model -> its own prices, for all targets."""
     target_prices: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     """Target -> model -> prices that hold there, e.g. a gateway's."""
+    fail_on: Mapping[str, float | bool] = field(default_factory=dict)
+    """Rules by which `diff` fails, with their limits."""
     sources: Mapping[str, SourceSpec] = field(default_factory=dict)
     exposures: Mapping[str, ExposureSpec] = field(default_factory=dict)
     connections: Mapping[str, Connection] = field(default_factory=dict)
@@ -170,6 +172,7 @@ def load_project(
         notices=tuple(_read_notice(child) for child in node["notify"].elements) if "notify" in node else (),
         confirm_above_usd=float(node["confirm_above_usd"].value) if "confirm_above_usd" in node.entries else 5.0,
         month_max_cost_usd=float(node["month_max_cost_usd"].value) if "month_max_cost_usd" in node.entries else None,
+        fail_on=node["review"].data.get("fail_on", {}) if "review" in node else {},
         prices=_read_prices(node, models, problems),
         target_prices={
             name: _read_prices(settings, models, problems) for name, settings in _entries(node, "targets").items()

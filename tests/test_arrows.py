@@ -62,7 +62,7 @@ FLOORS: Mapping[str, str] = {
     "review": """
         answer_values answer_pairs answers_diff answer_words
         text_diff readable_request neutral samples job_pairs diff_values
-        job_parts row_changes rendered cache_effect sides job_review diff_words diff_json diff_text diff_markdown
+        gates job_parts row_changes rendered cache_effect sides job_review diff_words diff_json diff_text diff_markdown
         prompt_pages findings html_report
     """,
     "order": """

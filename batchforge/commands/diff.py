@@ -67,6 +67,14 @@ _FORMATS = ("text", "json", "markdown", "sarif", "junit", "github")
 )
 @click.option("--max-cost", "max_cost_usd", type=click.FloatRange(min=0), metavar="USD", help="What --sample may cost.")
 @click.option("--yes", is_flag=True, help="Do not ask, whatever --sample costs.")
+@click.option(
+    "--fail-on",
+    "rules",
+    multiple=True,
+    metavar="RULE",
+    help="End with 5 where the change goes beyond a limit, e.g. rows_rerun=1000, cost_increase_percent=10, "
+    "unpriced_model; besides the rules of `review: fail_on:` in batchforge.yml. Can be given several times.",
+)
 @unknown_model_option
 def command(
     wanted: Wanted,
@@ -84,12 +92,14 @@ def command(
     html: Path | None,
     max_cost_usd: float | None,
     yes: bool,
+    rules: tuple[str, ...],
     allow_unknown_model: bool,
 ) -> None:
     """Compare the requests of two revisions: which rows ask something else, at what cost, with which words.
 
     Needs no network and no key, and writes nothing, unless --sample asks for answers. The older side is read from git.
     """
+    from batchforge.review.gates import gates_error, parse_rule
     from batchforge.review.reviewing import ReviewOptions
     from batchforge.terminal.problem_text import render_problems
     from batchforge.terminal.terminal import wants_color
@@ -111,6 +121,7 @@ def command(
         max_cost_usd=max_cost_usd,
         yes=yes,
         ask=asker(),
+        fail_on=tuple(map(parse_rule, rules)),
     )
     root = project_root(project_dir)
     if output in ("sarif", "junit", "github"):
@@ -120,6 +131,8 @@ def command(
     if diff.problems:
         click.echo(render_problems(diff.problems, color=wants_color(sys.stderr)) + "\n", err=True)
     click.echo(_rendered(diff, output))
+    if error := gates_error(diff.gates):
+        raise error
 
 
 def _labels(text: str | None) -> Labels | None:
@@ -155,12 +168,15 @@ def _tell_findings(root: Path, options: ReviewOptions, output: str) -> None:
     """Also what is wrong with the project is output then, and the exit code is that of the error."""
     from batchforge.errors import BatchForgeError, Problem
     from batchforge.review.findings import findings_of, to_annotations, to_junit, to_sarif
+    from batchforge.review.gates import gates_error
     from batchforge.review.git_objects import Repository
 
     diff, problems, exit_code = None, list[Problem](), 0
     try:
         diff = _reviewed(root, options)
         problems += diff.problems
+        if error := gates_error(diff.gates):
+            raise error
     except BatchForgeError as exc:
         problems += exc.problems
         exit_code = exc.exit_code

@@ -28,6 +28,7 @@ def diff_value(diff: ProjectDiff) -> dict[str, Any]:
         "jobs": [_job(job) for job in diff.jobs],
         "paid_usd": diff.paid_usd,
         "target_changes": list(diff.target_changes),
+        "gates": [asdict(gate) for gate in diff.gates],
         "notes": list(diff.notes),
         "problems": [_problem(problem) for problem in diff.problems],
     }

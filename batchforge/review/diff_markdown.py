@@ -19,6 +19,7 @@ from batchforge.review.diff_words import (
     row_words,
     status_words,
 )
+from batchforge.review.gates import gate_words
 from batchforge.review.neutral import code, fenced, prose, summary
 from batchforge.review.text_diff import DiffLine
 
@@ -47,6 +48,7 @@ def render_diff_markdown(diff: ProjectDiff, *, max_characters: int = MAX_CHARACT
         "### BatchForge: what this change asks",
         f"**{prose(headline(diff))}**",
         *_table(diff),
+        *_gates(diff),
         *more,
         *_notes(diff),
     ]
@@ -116,6 +118,13 @@ def _figures(job: JobDiff) -> Sequence[str]:
 
 def _ceiling(cost: Cost) -> str:
     return "no bound" if cost.ceiling_pico_usd is None else usd_words(cost.ceiling_pico_usd)
+
+
+def _gates(diff: ProjectDiff) -> Iterator[str]:
+    tripped = sorted(diff.gates, key=lambda gate: not gate.is_tripped)
+    lines = [f"- {'❌' if gate.is_tripped else '✅'} {prose(gate_words(gate))}" for gate in tripped]
+    if lines:
+        yield "\n".join(lines)
 
 
 def _notes(diff: ProjectDiff) -> Iterator[str]:

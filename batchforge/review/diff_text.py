@@ -15,6 +15,7 @@ from batchforge.review.diff_words import (
     row_words,
     status_words,
 )
+from batchforge.review.gates import gate_words
 from batchforge.review.text_diff import DiffLine, Span
 from batchforge.terminal.terminal_text import printable
 
@@ -42,6 +43,8 @@ def _lines(diff: ProjectDiff, color: bool) -> Iterator[str]:
         yield from (printable(f"  {job.job}: moved from {job.old_path} to {job.path}") for job in moved)
     yield from (printable(f"note: {note}") for note in diff.notes)
     yield from (printable(f"target changed: {words}") for words in diff.target_changes)
+    for gate in diff.gates:
+        yield printable(f"{'trips' if gate.is_tripped else 'passes'} {gate_words(gate)}")
     yield ""
     yield headline(diff)
     if diff.paid_usd:

@@ -202,6 +202,17 @@ class JobDiff:
 
 
 @dataclass(frozen=True, slots=True)
+class Gate:
+    """A rule of `review: fail_on:` that was checked."""
+
+    rule: str
+    limit: float | bool
+    is_tripped: bool
+    words: str
+    """What was found."""
+
+
+@dataclass(frozen=True, slots=True)
 class ProjectDiff:
     project: str
     target: str
@@ -218,6 +229,7 @@ class ProjectDiff:
     """Settings of batchforge.yml's targets that were edited: `prod: base_url`. Never their values."""
     paid_usd: float = 0.0
     """What was paid for answers to compare."""
+    gates: Sequence[Gate] = ()
 
     @property
     def changed_jobs(self) -> list[JobDiff]:

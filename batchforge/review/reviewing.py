@@ -19,6 +19,7 @@ from batchforge.requests.compiler import CompiledJob, PartHashes, RowReader, com
 from batchforge.review.answer_values import RowAnswers
 from batchforge.review.answers_diff import Labels
 from batchforge.review.diff_values import JobDiff, ProjectDiff
+from batchforge.review.gates import check_gates
 from batchforge.review.git_base import Revision, find_base, find_head
 from batchforge.review.git_objects import Repository
 from batchforge.review.job_pairs import renamed
@@ -61,6 +62,8 @@ class ReviewOptions:
     yes: bool = False
     ask: Callable[[str], bool] | None = None
     """Asks a person; None where nobody is there."""
+    fail_on: tuple[tuple[str, float | bool], ...] = ()
+    """Rules besides those of `review: fail_on:`, of which the older side's hold too."""
     listen: Listener = ignore
     each_answer: Callable[[str, RowAnswers], None] | None = None
     """Given the job and each row that has a result on both sides."""
@@ -81,10 +84,10 @@ def review(root: Path, options: ReviewOptions, environment: Mapping[str, str] = 
         old = stack.enter_context(open_base(root, repository, base, head, options.cli_vars, new.rows))
         compared = _Review(base, head, old, new, options)
         if options.sample is None:
-            return compared.compare()
+            return compared.with_gates(compared.compare())
         first = _Review(base, head, old, new, replace(options, each_answer=None)).compare()
         paid_usd = _ask(first, old, new, options)
-        return replace(compared.compare(), paid_usd=paid_usd)
+        return compared.with_gates(replace(compared.compare(), paid_usd=paid_usd))
 
 
 class _Review:
@@ -120,6 +123,12 @@ class _Review:
                 notes=self.notes,
                 target_changes=_target_changes(self.old.project, self.project),
             )
+
+    def with_gates(self, diff: ProjectDiff) -> ProjectDiff:
+        """A rule that the change itself relaxes or removes still holds for it."""
+        sides = [self.project.fail_on, self.old.project.fail_on if self.old.project else {}]
+        rules = [rule for rules in sides for rule in rules.items()]
+        return replace(diff, gates=check_gates(diff, [*rules, *self.options.fail_on]))
 
     def _settings(self, state: StateReader | None, prices: PriceTable) -> ReviewSettings:
         options = self.options
