@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from batchforge.config.yaml_nodes import ConfigNode
 from batchforge.errors import Location, ProblemList, ProjectError
+from batchforge.source_tree import SourceTree
 from batchforge.target import ENV_VAR, is_loopback, resolve_env
 
 EMBEDDED_URL = "duckdb://"
@@ -34,11 +36,11 @@ class Connection:
         """
         text = resolve_env(self.url, f"connections.{self.name}", self.location)
         parts = _split(text, self.location)
-        if not _is_from_environment(self.url):
-            for host in _hosts(parts):
-                _check_host(host, self.location)
+        is_owners = _is_from_environment(self.url)
+        if not is_owners:
+            _check_place(parts, self.location)
         password = resolve_env(self.password, f"connections.{self.name}", self.location) if self.password else None
-        return DatabaseUrl(parts.scheme, text, password or parts.password)
+        return DatabaseUrl(parts.scheme, text, password or parts.password, is_owners)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class DatabaseUrl:
     """The dialect, e.g. postgresql or mysql+pymysql."""
     text: str = field(repr=False)
     password: str | None = field(repr=False)
+    is_owners: bool = False
+    """Whether the whole URL comes from the environment, so that it may name any place."""
 
     @property
     def dialect(self) -> str:
@@ -58,6 +62,14 @@ class DatabaseUrl:
     def file(self) -> str:
         """Of sqlite and duckdb: the path behind the three slashes."""
         return unquote(urlsplit(self.text).path.removeprefix("/"))
+
+    def local_file(self, tree: SourceTree) -> Path:
+        """Of sqlite and duckdb: below the project, unless the URL comes from the environment.
+
+        Raises:
+            ProjectError: BF122, BF123 it lies elsewhere.
+        """
+        return Path(self.file) if self.is_owners and self.file.startswith("/") else tree.local_path(self.file)
 
     def without_secrets(self, message: str) -> str:
         """A driver's message, in which neither the URL nor the password stands any more."""
@@ -123,6 +135,20 @@ def _is_from_environment(template: str) -> bool:
     """Whether the whole URL comes from a variable: then the owner of this machine has chosen the host."""
     match = ENV_VAR.fullmatch(template.strip())
     return match is not None and match["default"] is None
+
+
+def _check_place(parts: SplitResult, location: Location | None) -> None:
+    """A URL that stands in the file leads to this project's files or to an allowed host, whatever its driver takes."""
+    dialect, _, driver = parts.scheme.partition("+")
+    hosts = list(_hosts(parts))
+    can_lead_anywhere = driver and dialect in FILE_SCHEMES
+    is_veiled = dialect not in {*FILE_SCHEMES, "postgresql", "postgres"} and (not hosts or parts.query)
+    if can_lead_anywhere or is_veiled:
+        hint = "Let the whole url come from your own environment: url: \"{{ env_var('NAME') }}\"."
+        message = "It cannot be told from this URL which file or host it leads to."
+        raise ProjectError("BF135", message, hint=hint, location=location)
+    for host in hosts:
+        _check_host(host, location)
 
 
 def _hosts(parts: SplitResult) -> Iterator[str]:

@@ -145,7 +145,7 @@ def _database(spec: JobSpec, project: Project, target: Target) -> tuple[Connecti
     url = connection.resolve()
     kinds = {"postgres": "postgresql", "postgresql+psycopg": "postgresql"}
     kind = kinds.get(url.scheme, url.scheme)
-    file = project.tree.local_path(url.file) if kind in ("sqlite", "duckdb") else project.root
+    file = url.local_file(project.tree) if kind in ("sqlite", "duckdb") else project.root
     if kind in ("sqlite", "duckdb"):
         file.parent.mkdir(parents=True, exist_ok=True)
     return connection, kind, file

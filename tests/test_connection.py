@@ -85,10 +85,14 @@ def test_a_host_of_the_file_must_be_allowed(monkeypatch: pytest.MonkeyPatch) -> 
         "postgresql:///shop?host=db.example",
         "postgresql://127.0.0.1/shop?hostaddr=10.0.0.7",
         "mysql+pymysql://db.example/shop",
+        "mssql+pyodbc:///?odbc_connect=SERVER%3Ddb.example",
+        "snowflake://",
+        "sqlite+pysqlite:////etc/other.db",
     ):
         assert code_of(url, "{{ env_var('SECRET') }}") == "BF135", url
     monkeypatch.setenv("BATCHFORGE_ALLOWED_HOSTS", "db.example")
     assert Connection("w", "postgresql://db.example/shop").resolve().dialect == "postgresql"
+    assert Connection("w", "mysql+pymysql://db.example/shop").resolve().dialect == "mysql"
 
 
 def test_a_url_that_comes_whole_from_the_environment_is_its_owners_choice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from batchforge.tables.json_text import encode_json
 
 ROW_GROUP_BYTES = 32 * 1024 * 1024
 MIN_ROW_GROUP_ROWS, MAX_ROW_GROUP_ROWS = 2048, 122_880
-MEMORY_BYTES = 512 * 1024 * 1024
+MEMORY_BYTES = 256 * 1024 * 1024
 """What sorting may take; the rest is spilled beside the file."""
 _EXACT_KINDS = {"date": "DATE", "timestamp": "TIMESTAMP", "instant": "TIMESTAMPTZ", "time": "TIME"}
 

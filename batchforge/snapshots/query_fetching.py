@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchforge.clock import iso
-from batchforge.connection import Connection
+from batchforge.connection import Connection, DatabaseUrl
 from batchforge.errors import BatchForgeError
 from batchforge.file_marks import mark_files
 from batchforge.inputs import input_paths
@@ -77,21 +77,21 @@ def _take_from(connection: Connection, asked: AskedQuery, folder: SnapshotFolder
     if url.scheme == "sqlite":
         from batchforge.databases import sqlite_file
 
-        return sqlite_file.take_snapshot(connection, asked, written_to, _database_file(url.file, connection, folder))
+        return sqlite_file.take_snapshot(connection, asked, written_to, _database_file(url, connection, folder))
     if url.scheme == "duckdb":
         from batchforge.databases import duck_files
 
-        with duck_files.open_file(connection, _database_file(url.file, connection, folder)) as database:
+        with duck_files.open_file(connection, _database_file(url, connection, folder)) as database:
             return duck_files.take_snapshot(database, asked, written_to)
     from batchforge.databases import alchemy
 
     return alchemy.take_snapshot(connection, asked, written_to)
 
 
-def _database_file(path: str, connection: Connection, folder: SnapshotFolder) -> Path:
-    local = folder.project.tree.local_path(path)
+def _database_file(url: DatabaseUrl, connection: Connection, folder: SnapshotFolder) -> Path:
+    local = url.local_file(folder.project.tree)
     if not local.is_file():
         hint = "The path starts at the project's folder."
-        message = f"the connection `{connection.name}`: there is no file '{path}'"
+        message = f"the connection `{connection.name}`: there is no file '{url.file}'"
         raise BatchForgeError("BF238", message, location=connection.location, hint=hint)
     return local

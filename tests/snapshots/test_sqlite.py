@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -10,14 +11,14 @@ import pytest
 from batchforge.errors import BatchForgeError
 from tests.snapshots.shop import fetched, fetched_rows, write_shop
 
-URLS = {"sqlite": "sqlite:///shop.db", "alchemy": "sqlite+pysqlite:///{root}/shop.db"}
+URLS = {"sqlite": "sqlite:///shop.db", "alchemy": "{{ env_var('SHOP_URL') }}"}
 JOB = "{sql: 'select * from sales order by id', connection: shop}"
 DRIVERS = pytest.mark.parametrize("driver", URLS)
 
 
 def write_database(root: Path, driver: str, job: str, script: str) -> Path:
-    url = URLS[driver].format(root=root)
-    write_shop(root, job, project=f'connections: {{shop: {{url: "{url}"}}}}\n')
+    os.environ["SHOP_URL"] = f"sqlite+pysqlite:///{root}/shop.db"
+    write_shop(root, job, project=f'connections: {{shop: {{url: "{URLS[driver]}"}}}}\n')
     with sqlite3.connect(root / "shop.db") as database:
         database.executescript(script)
     database.close()
@@ -25,6 +26,11 @@ def write_database(root: Path, driver: str, job: str, script: str) -> Path:
 
 
 SALES = "create table sales (id integer primary key, region text, amount, at); insert into sales values "
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_URL", "")  # what a test sets goes with it
 
 
 @DRIVERS
@@ -78,6 +84,13 @@ def test_a_file_that_lies_outside_of_the_project_is_refused(tmp_path: Path) -> N
     root = write_shop(tmp_path / "project", JOB, project=project)
     with pytest.raises(BatchForgeError, match="BF122"):
         fetched(root)
+
+
+def test_a_url_of_the_environment_may_name_any_file(tmp_path: Path) -> None:
+    root = write_database(tmp_path / "project", "alchemy", JOB, SALES + "(1, 'b', 1, 1);")
+    (root / "shop.db").rename(tmp_path / "shop.db")
+    os.environ["SHOP_URL"] = f"sqlite:///{tmp_path}/shop.db"
+    assert len(fetched_rows(root)) == 1
 
 
 def test_a_failed_fetch_leaves_the_snapshot_of_before(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ version: 1
 targets:
   local:
     type: emulator
-    connections: {warehouse: {url: "URL"}}
+    connections: {warehouse: {url: "{{ env_var('WAREHOUSE_URL') }}"}}
 defaults: {model: claude-haiku-5-5, max_tokens: 400, thinking: disabled}
 """
 JOB = """\
@@ -34,6 +35,11 @@ output:
 """
 REVIEWS = "id,text,stars\na,Fine.,5\nb,Bad.,\n"
 KINDS = ["postgresql", "sqlite", "duckdb", "alchemy"]
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAREHOUSE_URL", "")  # what a test sets goes with it
 
 
 @pytest.fixture(params=KINDS)
@@ -67,11 +73,12 @@ def _ask_file(kind: str, file: Path, text: str) -> list[tuple[Any, ...]]:
 
 def write_project(root: Path, url: str, *, table: str = "", files: Mapping[str, str] | None = None) -> None:
     """`table` are further settings of the output."""
+    os.environ["WAREHOUSE_URL"] = url
     lines = "".join(f"  {line}\n" for line in table.splitlines())
     write_files(
         root,
         {
-            "batchforge.yml": PROJECT.replace("URL", url),
+            "batchforge.yml": PROJECT,
             "jobs/label.yml": JOB + lines,
             "data/reviews.csv": REVIEWS,
             **(files or {}),

@@ -37,7 +37,13 @@ defaults: {model: claude-haiku-5-5, max_tokens: 4000, thinking: disabled}
 JOB = """\
 input: {sql: select * from given, connection: warehouse, key: id}
 user: "{{ row | json }}"
-output: {fields: {label: {one_of: [x, y]}}, file: outputs/out.parquet, table: taken, connection: warehouse, create: true, mode: replace}
+output:
+  fields: {label: {one_of: [x, y]}}
+  file: outputs/out.parquet
+  table: taken
+  connection: warehouse
+  create: true
+  mode: replace
 """
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
