@@ -417,7 +417,7 @@ def collect(
 
 
 def test_jobs(project: Project, jobs: Sequence[JobSpec], target: Target) -> RunSummary:
-    """The tests of these jobs on the outputs that are there. Sends nothing, asks nobody.
+    """The tests of these jobs on the outputs that are there, and of the sources that they read. Sends nothing.
 
     Raises:
         BatchForgeError: an output cannot be read.

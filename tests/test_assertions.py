@@ -301,6 +301,34 @@ def test_f1_is_what_its_definition_says(pairs: list[tuple[str, str]]) -> None:
     )
 
 
+SETS = [
+    ["aabbcc", "abbccc"],
+    ["aaaa", "aaab"],
+    ["abcabcabc", "bcabcabca"],
+    ["aabb", "ccdd"],
+    ["ab" * 20, "aabb" * 10],
+]
+
+
+@pytest.mark.parametrize(("labels", "answers"), SETS)
+def test_measures_agree_with_scikit_learn(labels: str, answers: str) -> None:
+    from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
+
+    right, said = list(labels), list(answers)
+    rows = [{"gold": a, "x": b} for a, b in zip(right, said, strict=True)]
+    base = {"column": "x", "label": "gold"}
+    assert run({"accuracy": {**base, "min": 0}}, rows).value == pytest.approx(accuracy_score(right, said))
+    for average in ("macro", "micro", "weighted"):
+        expected = f1_score(right, said, average=average, zero_division=0)
+        assert run({"f1": {**base, "min": 0, "average": average}}, rows).value == pytest.approx(expected)
+    names = sorted({*right, *said})
+    matrix = confusion_matrix(right, said, labels=names)
+    cells = run({"confusion": {**base, "max": 1}}, rows).details["confusions"]
+    found = {(cell["label"], cell["answer"]): cell["rows"] for cell in cells}
+    expected = {(a, b): matrix[i][j] for i, a in enumerate(names) for j, b in enumerate(names) if matrix[i][j]}
+    assert found == expected
+
+
 def spread(rows: Sequence[Row], before: Any = None) -> AssertionResult:
     return run({"drift": {"column": "x", "max": 0.1}}, rows, spread_before=lambda _name: before, labels=frozenset("ab"))
 

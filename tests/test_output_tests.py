@@ -276,6 +276,21 @@ def test_without_tests_there_is_nothing_to_do(project: ProjectFiles) -> None:
     assert (finished.exit_code, finished.stdout.startswith("Nothing to do")) == (0, True)
 
 
+def test_sources_that_the_jobs_read_are_tested(project: ProjectFiles) -> None:
+    settings = json.loads(project.path("batchforge.yml").read_text())
+    tests = [{"unique": "id"}, {"accepted_values": {"column": "text", "values": ["A red bicycle."]}}]
+    settings["sources"] = {"texts": {"file": "data/rows.jsonl", "key": "id", "tests": tests}}
+    project.write("batchforge.yml", json.dumps(settings))
+    assert retested(project).jobs == []
+    project.write_job(input={"source": "texts"})
+    (source,) = retested(project).jobs
+    assert source.job == "source:texts"
+    assert statuses(source) == {"unique_id": "pass", "accepted_values_text": "fail"}
+    assert len(project.rows_of("target/api/test_failures/sources/texts.accepted_values_text.jsonl")) == 2
+    project.path("data/rows.jsonl").unlink()
+    assert set(statuses(retested(project).jobs[0]).values()) == {"error"}
+
+
 ODD = 'a, "b"\n{{ c }} \t no'
 
 

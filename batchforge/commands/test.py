@@ -35,7 +35,9 @@ def command(
     output: str,
     junit_path: Path | None,
 ) -> None:
-    """Run the tests of jobs on the outputs that are there. Nothing is sent, and it costs nothing.
+    """Run the tests of jobs on the outputs that are there, and those of sources that they read.
+
+    Nothing is sent, and it costs nothing.
 
     Failing rows are stored in target/<target>/test_failures/.
     """
@@ -46,13 +48,12 @@ def command(
     from batchforge.terminal.test_text import lines_of_tests
 
     chosen = choose(wanted, project_dir, cli_vars, target_name)
-    tested = [job for job in chosen.jobs if job.tests]
-    summary = pipeline.test_jobs(chosen.project, tested, chosen.target)
+    summary = pipeline.test_jobs(chosen.project, chosen.jobs, chosen.target)
     if junit_path is not None:
         write_junit(junit_path, summary, chosen.project.name)
     if output == "json":
         click.echo(to_json(summary.to_json()))
-    elif not tested:
+    elif not summary.jobs:
         click.echo("Nothing to do: no job that was chosen has tests.")
     else:
         for line in lines_of_tests(summary.jobs, chosen.project.root, color=wants_color(sys.stdout)):

@@ -47,8 +47,8 @@ def identity_of(job: CompiledJob) -> str | None:
     if not job.is_told_by_its_input:
         return None
     texts = [template.texts for template in job.row_templates]
-    # Tests are asked of the answers, and where a setting stands changes none of them.
-    spec = replace(job.spec, tests=(), locations={}, parent_locations={})
+    # Tests are asked of the answers; where and in what words a setting stands changes none of them.
+    spec = replace(job.spec, tests=(), locations={}, parent_locations={}, config={})
     parts = (version("batchforge"), spec, job.parts, job.template.skeleton.text, texts)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 

@@ -14,7 +14,7 @@ from batchforge.git_commit import describe_commit
 from batchforge.outputs import candidate_path, output_path
 from batchforge.project import Project
 from batchforge.requests.artifacts import replace_file
-from batchforge.spec import JobSpec
+from batchforge.spec import JobSpec, SourceSpec
 from batchforge.state.holders import user_at_host
 from batchforge.state.records import RunRecord, StateReader, StateStore
 from batchforge.summaries import JobSummary, RunSummary, status_of
@@ -26,15 +26,18 @@ COMMAND = "test"
 
 
 def run_tests(project: Project, jobs: Sequence[JobSpec], target: Target, clock: Clock | None = None) -> RunSummary:
-    """All tests of these jobs, on the outputs as they are. Written to run_results.json, and to the state if there is
-    one. A job without an output has errors for tests."""
+    """All tests of these jobs and of the sources that they read, on the rows as they are. Written to run_results.json,
+    and to the state if there is one. A job without an output has errors for tests."""
     clock = clock or SystemClock()
     began = clock.now()
     run_id = f"{began:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     with _state(project, target) as state:
         if state is not None:
             state.begin_run(_record(run_id, iso(began), project, jobs, target))
-        summaries = [_tested(project, job, target, state) for job in jobs]
+        summaries = [_tested(project, job, target, state) for job in jobs if job.tests]
+        names = dict.fromkeys(name for job in jobs for name in job.input.sources)
+        sources = [source for name in names if (source := project.sources[name]).tests]
+        summaries = [*(_tested_source(project, each, target) for each in sources), *summaries]
         summary = RunSummary(
             run_id=run_id,
             target=target.name,
@@ -86,6 +89,11 @@ def _tested(project: Project, spec: JobSpec, target: Target, state: StateReader 
         return JobSummary(spec.name, rows, mode=mode, tests=tester.without_output(spec))
     tests_id = tester.tests_id(spec, manifest) if manifest else ""
     return JobSummary(spec.name, rows, mode=mode, tests=tester.test(spec, path, manifest), tests_id=tests_id)
+
+
+def _tested_source(project: Project, source: SourceSpec, target: Target) -> JobSummary:
+    tests = OutputTester(project, target, None).test_source(source)
+    return JobSummary(f"source:{source.name}", rows=max((result.rows for result in tests), default=0), tests=tests)
 
 
 def _tested_file(spec: JobSpec, project: Project, target: Target) -> Path | None:

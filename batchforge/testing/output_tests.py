@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from batchforge.answers import column_kinds
+from batchforge.errors import BatchForgeError
+from batchforge.inputs import read_input
 from batchforge.outputs import META_KINDS, answer_columns, output_path_of, shown_path
 from batchforge.project import Project
-from batchforge.spec import AssertionSpec, JobSpec, OutputSpec
+from batchforge.spec import AssertionSpec, JobSpec, OutputSpec, SourceSpec
 from batchforge.spill import SpillCounter
 from batchforge.state.records import Manifest, StateReader
 from batchforge.tables.options import TableOptions, format_of
@@ -51,10 +53,28 @@ class OutputTester:
             )
             return [self._with_shown_paths(result) for result in found]
 
+    def test_source(self, source: SourceSpec) -> list[AssertionResult]:
+        """The results of a declared source's tests, on its rows as they can be read without a network."""
+        name = f"source:{source.name}"
+
+        def failures_path(test: str) -> Path:
+            return failures_folder(self.project, self.target) / "sources" / f"{source.name}.{test}.jsonl"
+
+        for test in source.tests:
+            failures_path(test.name).unlink(missing_ok=True)
+        rows = read_input(source.input, self.project.tree, self.project.vars)
+        with open_tables() as tables:
+            try:
+                table = tables.add(source.name, (row.values for row in rows))
+            except BatchForgeError as exc:
+                return [_unasked(name, test, ERROR, str(exc)) for test in source.tests]
+            found = run_assertions(name, source.tests, tables, table, Surroundings(), failures_path)
+            return [self._with_shown_paths(result) for result in found]
+
     def without_output(self, spec: JobSpec, status: str = ERROR) -> list[AssertionResult]:
         """What the tests of a job come to that has written nothing yet."""
         message = "there is no output yet; run the job first"
-        return [_unasked(spec, test, status, message) for test in spec.tests]
+        return [_unasked(spec.name, test, status, message) for test in spec.tests]
 
     def _remove_failures(self, spec: JobSpec, tests: Sequence[AssertionSpec]) -> None:
         """Of the tests that are asked now, and of those that are none any more."""
@@ -175,12 +195,12 @@ def in_order(spec: JobSpec, results: Sequence[AssertionResult]) -> list[Assertio
 def skipped_late(spec: JobSpec) -> list[AssertionResult]:
     """Tests that wait for jobs after this one."""
     late = [test for test in spec.tests if test.is_late]
-    return [_unasked(spec, test, SKIPPED, f"waits for {', '.join(test.reads)}") for test in late]
+    return [_unasked(spec.name, test, SKIPPED, f"waits for {', '.join(test.reads)}") for test in late]
 
 
-def _unasked(spec: JobSpec, test: AssertionSpec, status: str, message: str) -> AssertionResult:
+def _unasked(job: str, test: AssertionSpec, status: str, message: str) -> AssertionResult:
     path = test.location.path if test.location else ""
-    return AssertionResult(spec.name, test.name, test.kind, test.severity, status, message=message, path=path)
+    return AssertionResult(job, test.name, test.kind, test.severity, status, message=message, path=path)
 
 
 def _add_output(
