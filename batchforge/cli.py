@@ -22,6 +22,7 @@ COMMANDS = {
     "cancel": "Cancel the batches that are in flight.",
     "clean": "Remove target/, which can be made again.",
     "collect": "Fetch what is in flight and write outputs; never sends.",
+    "compare": "Ask a sample in several ways, find the cheapest.",
     "compile": "Render all requests and check them; sends nothing.",
     "diff": "Show what a change asks anew, and what it costs.",
     "debug": "Show versions, project, target, state, and what is wrong.",

@@ -326,8 +326,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF160": ErrorCode(
         "The API does not take this JSON Schema",
-        "Structured outputs know a part of JSON Schema: no formats of your own, no keywords that are not of draft "
-        "2020-12; and an answer is an object.",
+        "Structured outputs know a part of JSON Schema: no formats of your own, no keywords that are not "
+        "of draft 2020-12; and an answer is an object.",
         "Remove what is named. Say it in a `description` instead, which Claude reads.",
         "BF160 jobs/triage/classify_tickets.yml:8:70: The API does not know the format `iban`.",
     ),
@@ -351,16 +351,16 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF164": ErrorCode(
         "The API does not take a rule of a schema",
-        "The API's part of JSON Schema has no such keyword. The rule holds all the same: answers are checked against "
-        "it once they are there, and Claude is not told of it.",
+        "The API's part of JSON Schema has no such keyword. The rule holds all the same: answers are "
+        "checked against it once they are there, and Claude is not told of it.",
         "Say it in the field's description as well, so that fewer answers break it.",
-        "BF164 jobs/triage/classify_tickets.yml:8:62: The API does not take this `maxLength`; it is checked once the "
-        "answer is there.",
+        "BF164 jobs/triage/classify_tickets.yml:8:62: The API does not take this `maxLength`; it is "
+        "checked once the answer is there.",
     ),
     "BF165": ErrorCode(
         "The source of an answer's fields cannot be as it is",
-        "`output: from` names a tool that the job does not have, or its pattern cannot be read or lacks a named group "
-        "for a field.",
+        "`output: from` names a tool that the job does not have, or its pattern cannot be read or lacks a "
+        "named group for a field.",
         "Correct the name or the pattern.",
         "BF165 jobs/triage/classify_tickets.yml:8:16: There is no tool `record`.",
     ),
@@ -1441,8 +1441,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF814": ErrorCode(
         "The row that went first failed for a time only",
-        "The row that was to write the shared prefix into the cache met an overloaded API, or expired. Nothing was "
-        "paid for it, and nothing is in the cache.",
+        "The row that was to write the shared prefix into the cache met an overloaded API, or expired. "
+        "Nothing was paid for it, and nothing is in the cache.",
         "Nothing: the others go on without cache marks, and the next run asks that row again.",
         "BF814 the row that went first failed for a time only: the others are sent without cache marks",
     ),
@@ -1610,22 +1610,22 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "BF931 There is no file tickets.cvs.",
     ),
     "BF940": ErrorCode(
-        "An id that nothing is known of",
-        "The id is cut or misspelt, belongs to another project, or its answers were pruned or erased.",
-        "Copy all of it: a custom_id is bf1_ and 43 characters, and perhaps an ordinal such as -001.",
-        "BF940 Nothing is known of `msgbatch_01` in the state of local, prod.",
+        "There is nothing to compare",
+        "Only one variant is named, so there is nothing that it could be held against.",
+        "Give two models, prompts, efforts or modes, or --aa.",
+        "BF940 there is only one variant, so nothing can be compared.",
     ),
     "BF941": ErrorCode(
-        "There is no such run",
-        "No run of this target has this id, or several begin with it.",
-        "`batchforge runs` lists the runs of a target.",
-        "BF941 There is no run `20261124T07`.",
+        "There is no such prompt",
+        "--prompts names a file that the project does not have.",
+        "Paths start at the project folder, e.g. prompts/short.j2.",
+        "BF941 there is no prompt prompts/shrot.j2.",
     ),
     "BF942": ErrorCode(
-        "A condition over rows cannot be worked out",
-        "It is no SQL, names a column that the rows do not have, or compares text with a number.",
-        "Write it as after WHERE, e.g. \"customer_id = '7' AND lang = 'en'\"; cells of CSV files are text.",
-        "BF942 the condition `customer_di = 7` cannot be worked out: Binder Error: Referenced column not found",
+        "There is nothing of this name to compare by",
+        "--label, --field or --reference names a field or a variant that is not there.",
+        "The message lists those that are.",
+        "BF942 there is no `categry` to compare by.",
     ),
     "BF943": ErrorCode(
         "Rows that are to be erased are in flight",

@@ -63,13 +63,14 @@ FLOORS: Mapping[str, str] = {
         answer_values answer_pairs answers_diff answer_words
         text_diff readable_request neutral samples job_pairs diff_values
         gates job_parts row_changes rendered cache_effect sides job_review diff_words diff_json diff_text diff_markdown
-        prompt_pages findings html_report
+        prompt_pages findings html_report comparison
+        variants comparison_text
     """,
     "order": """
         run_options token_counting schedule upstream known_columns compiling session delivery money work runner test_run
         pipeline api
     """,
-    "reviewing": "reviewing sample_writing asking",
+    "reviewing": "reviewing sample_writing asking asking_variants",
     "front": "commands cli",
 }
 WINGS = frozenset(

@@ -59,6 +59,9 @@ ONE_LIST = '{"id": 1, "found": [{"id": 2}], "text": "x"}\n{"id": 1, "found": [],
 
 
 EXAMPLES: dict[str, Example] = {
+    "BF940": Example("compare classify_tickets"),
+    "BF941": Example("compare classify_tickets --prompts a.j2,b.j2"),
+    "BF942": Example("compare classify_tickets --field categry --aa"),
     "BF226": Example("run second", {"jobs/second.yml": "input: {ref: classify_tickets}\nuser: x\n"}),
     "BF225": Example(
         "run",

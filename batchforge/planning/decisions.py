@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -106,6 +106,27 @@ def decide_answer(
     taken = [*counting, *(claim.ordinal for claim in record.claims)]
     reason = "full refresh" if resend is Resend.ALL else "new"
     return Decision(Action.SUBMIT, max(taken, default=-1) + 1 + number - len(held), reason)
+
+
+def decide_variant(
+    record: RequestRecord | None, variant: tuple[int, int], is_own_way: Callable[[StoredAnswer], bool]
+) -> Decision:
+    """For comparing: `variant` holds the number of one of several variants that ask the same, among those of its own
+    way of delivery and among all of them.
+
+    Whatever was paid for counts, failures too, if it was asked in the variant's own way. Nothing is asked twice.
+    """
+    number, number_of_all = variant
+    if record is None:
+        return Decision(Action.SUBMIT, number_of_all, "new")
+    counting = _counting_answers(record.answers)
+    paid = [ordinal for ordinal, each in sorted(counting.items()) if each.kind.is_billed and is_own_way(each)]
+    held = [Decision(Action.REUSE, ordinal, "answered before") for ordinal in paid]
+    held += [Decision(Action.WAIT, each.ordinal, each.batch_id or each.attempt_state.value) for each in record.claims]
+    if number < len(held):
+        return held[number]
+    taken = [*counting, *(claim.ordinal for claim in record.claims)]
+    return Decision(Action.SUBMIT, max(taken, default=-1) + 1 + number_of_all, "new")
 
 
 def _held_answers(

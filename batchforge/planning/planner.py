@@ -33,7 +33,7 @@ from batchforge.planning.caching import (
     decide_group_caching,
     group_note,
 )
-from batchforge.planning.decisions import Resend, decide_answer
+from batchforge.planning.decisions import Resend, decide_answer, decide_variant
 from batchforge.planning.estimate import (
     CANARY_FROM_ROWS,
     CANARY_ROWS,
@@ -50,7 +50,7 @@ from batchforge.requests.compiler import CompiledJob
 from batchforge.requests.request import BlockedRow, MessageRequest
 from batchforge.results import Learnt, ResultKind
 from batchforge.spill import SpillCounter
-from batchforge.state.records import IntendedRequest, Manifest, ManifestRow, RequestRecord, StateReader
+from batchforge.state.records import IntendedRequest, Manifest, ManifestRow, RequestRecord, StateReader, StoredAnswer
 from batchforge.streams import in_chunks
 
 _ROWS_PER_LOOKUP = 2_000
@@ -66,6 +66,8 @@ class PlanSettings:
     mode: Literal["batch", "sync"] = "batch"
     can_prime: bool = True
     """Whether a row may be sent ahead and waited for."""
+    variant: tuple[int, int] | None = None
+    """For a comparison: its number among the variants that ask the same in the same way of delivery, and among all."""
     prices: PriceTable | None = None
     """None: the table of this version."""
     counted_ratios: Mapping[str, float] = field(default_factory=dict)
@@ -269,6 +271,7 @@ class _Planner:
         self.offsets = array("Q")
         self.first_ordinal = spec.output.retries
         """The lowest of those that are to be sent, or the last that invalid answers are asked again under."""
+        self._modes: dict[int, str] = {}
 
     def plan(self) -> JobPlan:
         spool = RowSpool()
@@ -467,16 +470,19 @@ class _Planner:
                 continue
             record, settings = records.get(row.request_id), self.settings
             answers = self.compiled.spec.answers
-            decision = decide_answer(
-                record,
-                (row.position % answers, answers),
-                self.compiled.spec.max_tokens,
-                settings.resend,
-                settings.asked_after,
-                invalid.get(row.request_id, ()),
-                used.get(row.position),
-                retries,
-            )
+            if settings.variant is not None:
+                decision = decide_variant(record, settings.variant, self._is_own_way)
+            else:
+                decision = decide_answer(
+                    record,
+                    (row.position % answers, answers),
+                    self.compiled.spec.max_tokens,
+                    settings.resend,
+                    settings.asked_after,
+                    invalid.get(row.request_id, ()),
+                    used.get(row.position),
+                    retries,
+                )
             name = row.request_id if answers == 1 else row.request_id + decision.ordinal.to_bytes(4, "big")
             is_first = seen.add(name) == 0
             is_sent = decision.action is Action.SUBMIT and is_first
@@ -524,6 +530,13 @@ class _Planner:
             if reader.read(stored.result).status == INVALID:
                 found.setdefault(request, set()).add(ordinal)
         return found
+
+    def _is_own_way(self, answer: StoredAnswer) -> bool:
+        """Whether an answer came by batch, or by itself, as those that are compared are to come."""
+        if answer.attempt_id not in self._modes:
+            assert self.state is not None
+            self._modes[answer.attempt_id] = self.state.attempt(answer.attempt_id).mode
+        return self._modes[answer.attempt_id] == self.settings.mode
 
     def _used_ordinals(
         self, rows: Sequence[MessageRequest | BlockedRow], records: Mapping[bytes, RequestRecord]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from batchforge.clock import iso
@@ -266,6 +267,53 @@ class Runner:
                 if self.sender.send_all(plan):
                     return tried_rows(plan, self.run.state, self.run.run_id)
         raise _rows_taken()
+
+    def ask_variants(
+        self, variants: Sequence[tuple[CompiledJob, tuple[int, int]]]
+    ) -> list[tuple[list[TriedRow], float | None]]:
+        """The rows of each variant of a job with their answers, and how many seconds they took; None: nothing was
+        asked now. All variants are asked at once."""
+        names = [job.spec.name for job, _ in variants]
+        with self.run.recorded(names):
+            self._recover_at_first()
+            self.run.executor.collect(names, wait=False)
+            with ExitStack() as stack:
+                works = []
+                for job, variant in variants:
+                    plan = stack.enter_context(self.sender.plan(job, variant=variant))
+                    works.append(Work(job, plan, list(plan.phases)))
+                plans = [work.plan for work in works]
+                self.approval.check(plans, is_approved=False)
+                self.run.note(plans, is_approved=True)
+                for plan in plans:
+                    self.sender.remember_rows(plan)
+                seconds = self._send_variants(works)
+                found = [tried_rows(plan, self.run.state, self.run.run_id) for plan in plans]
+            cost_usd = round(sum(row.cost_usd or 0.0 for rows in found for row in rows if row.is_new), 9)
+            summary = {"status": "ok", "cost_usd": cost_usd, "exit_code": 0} | self.run.planned.summary()
+            self.run.state.end_run(self.run.run_id, "ok", summary)
+            return list(zip(found, seconds, strict=True))
+
+    def _send_variants(self, works: Sequence[Work]) -> list[float | None]:
+        began = {work.name: self.run.clock.now() for work in works if work.plan.requests_to_send}
+        ended: dict[str, datetime] = {}
+        for work in works:
+            if not self.sender.send_next(work):
+                raise _rows_taken()
+        while len(ended) < len(works):
+            for work in works:
+                if work.name in ended or self.run.executor.moving([work.name]):
+                    continue
+                if not work.left:
+                    ended[work.name] = self.run.clock.now()
+                    continue
+                self.sender.pass_gate(work)
+                if not self.sender.send_next(work):
+                    raise _rows_taken()
+            waiting = [work.name for work in works if work.name not in ended and self.run.executor.moving([work.name])]
+            if waiting:
+                self.run.executor.collect_one(waiting)
+        return [(ended[work.name] - began[work.name]).total_seconds() if work.name in began else None for work in works]
 
     def collect(self, jobs: Sequence[JobSpec], *, wait: bool, within_s: float | None = None) -> RunSummary:
         names = [job.name for job in jobs]

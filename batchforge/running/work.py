@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 
 from batchforge.clock import iso
@@ -138,8 +138,10 @@ class Sender:
             )
         return is_cold
 
-    def plan(self, job: CompiledJob, resumed: PlannedRun | None = None) -> JobPlan:
-        settings = in_mode(job, self._plan_settings())
+    def plan(
+        self, job: CompiledJob, resumed: PlannedRun | None = None, variant: tuple[int, int] | None = None
+    ) -> JobPlan:
+        settings = replace(in_mode(job, self._plan_settings()), variant=variant)
         tree, rows = self.run.project.tree, job.spec.input
         self.run.attempts_before.setdefault(job.spec.name, self.run.state.last_attempt_id())
         self.run.input_marks[job.spec.name] = mark_files(tree, input_paths(rows, tree))
