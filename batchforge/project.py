@@ -317,9 +317,15 @@ def _check_times(target: Target, settings: ConfigNode, problems: ProblemList) ->
 
 def _check_state(settings: ConfigNode, problems: ProblemList) -> None:
     state = settings.get("state")
-    if state is None or state.value.lstrip().startswith("{{"):
+    if state is None or ENV_VAR.fullmatch(state.value.strip()):
         return
     scheme, is_address, rest = state.value.partition("://")
+    # An address is shown, and names files: only its user and password, or the whole of it, come from the environment.
+    if "{{" in re.sub(r"^[^/@]*(\{\{[^@]*)?@", "", rest) or "{{" in scheme:
+        hint = "Let the whole address come from one variable, or only what stands before the @."
+        message = "A part of the state's address that would be shown comes from the environment."
+        problems.add("BF131", message, location=state.location, hint=hint)
+        return
     if not is_address or scheme not in STATE_SCHEMES or not _is_place(scheme, rest):
         hint = (
             "Write e.g. sqlite:///.batchforge/shared.db, relative to the project's folder, or "

@@ -79,8 +79,12 @@ class Target:
     def base_url(self) -> str:
         if self.type == "emulator":
             raise ValueError("an embedded emulator has an address only while it runs")
-        url = self._text("base_url") if "base_url" in self.settings else CLAUDE_URL
-        return checked_base_url(url, self.location)
+        if "base_url" not in self.settings:
+            return CLAUDE_URL
+        try:
+            return checked_base_url(self._text("base_url"), self.location)
+        except ProjectError as exc:
+            raise self._without_values(exc, "base_url") from None
 
     def origin(self) -> Origin:
         """Needs no key. Each emulator target is an origin of its own, since its scenario shapes the answers."""
@@ -177,6 +181,15 @@ class Target:
     def scenario(self) -> str | None:
         """Emulator: the project-relative path of the file that says how it behaves."""
         return self.settings.get("scenario")
+
+    def _without_values(self, exc: ProjectError, setting: str) -> ProjectError:
+        """What is wrong with a value, without what it takes from the environment: that may be a key."""
+        written, code = str(self.settings[setting]), exc.problems[0].code
+        if "{{" not in written or code == "BF132":
+            return exc
+        message = f"`{setting}: {written}`, with the environment as it is, is not an address that may be used."
+        hint = "It must be a plain https address, of a host that BATCHFORGE_ALLOWED_HOSTS names in your environment."
+        return ProjectError(code, message, hint=hint, location=self.location)
 
     def _text(self, setting: str) -> str:
         return self._resolved(self.settings[setting])
