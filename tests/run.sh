@@ -15,7 +15,7 @@ need python3 python3
 need git git
 need cc gcc
 need chromium chromium
-[ -d /usr/lib/postgresql ] || need initdb postgresql
+command -v initdb >/dev/null || need pg_lsclusters postgresql # Debian keeps the server out of the PATH
 [ -x .venv/bin/python ] || python3 -m venv .venv || { echo "The tests need Python's venv module (Debian package python3-venv)." >&2; exit 1; }
 .venv/bin/pip install --quiet --editable '.[dev]'
 
