@@ -20,6 +20,7 @@ import pytest
 
 from batchforge.errors import BatchForgeError
 from tests.builders import TREE
+from tests.peak_memory import peak_of
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.snapshots.shop import fetched, fetched_rows, rows, write_shop
 
@@ -267,3 +268,15 @@ def test_a_fetch_that_is_killed_leaves_the_snapshot_of_before(
     assert record["sha256"] == before.sha256
     assert fetched(root).snapshot.rows == 30_000
     assert not list(spools(".*"))
+
+
+def test_memory_does_not_grow_with_the_rows(tmp_path: Path, database: psycopg.Connection[Any]) -> None:
+    program = "import os, sys\nos.chdir(sys.argv[1])\nfrom batchforge.cli import run_command\nsys.stdout = sys.stderr\n"
+    program += "assert run_command(['fetch', '-q']) == 0\nsys.stdout = sys.__stdout__"
+    peaks = []
+    for number in (60_000, 240_000):
+        query = f"select g as id, repeat(md5(g::text), 20) as text from generate_series(1, {number}) g order by g"
+        root = write_query(tmp_path / str(number), query)
+        peaks.append(peak_of(program, str(root)))
+        assert len(list((root / "target/local/snapshots").glob("*.parquet"))) == 1
+    assert peaks[1] < 1.3 * peaks[0]  # four times as many rows
