@@ -27,6 +27,7 @@ WITH_A_TEST_OF_THEIR_OWN = {
     "docs/cost.md": "test_cost.py",
     "docs/costs-and-caching.md": "end_to_end/test_costs_docs.py",
     "docs/looking-and-erasing.md": "test_looking_docs.py",
+    "docs/selecting.md": "selection/test_selecting_docs.py",
 }
 GENERATED = {f"docs/{name}" for name in ("yaml.md", "commands.md", "errors.md", "log.md")}
 _ALL = {str(path.relative_to(TREE)) for path in DOCS.rglob("*.md")}
