@@ -51,7 +51,7 @@ def test_plans_are_as_described(project: ProjectFiles, words: tuple[str, ...]) -
 
 
 def test_plans_with_groups_without_prices_and_without_state_are_as_described(project: ProjectFiles) -> None:
-    rows = [{"id": str(n), "text": "A long document. " * 300, "question": f"Question {n}?"} for n in range(6)]
+    rows = [{"id": str(n), "text": "A long document. " * 3000, "question": f"Question {n}?"} for n in range(6)]
     project.write_rows(rows)
     user = [{"type": "text", "text": "{{ row.text }}"}, {"type": "text", "text": "{{ row.question }}"}]
     project.write_job(user=user, cache={"per": "text"})
