@@ -111,6 +111,7 @@ def test_ls_gives_json(tmp_path: Path) -> None:
         "group": None,
         "parents": [],
         "children": [],
+        "tests": [],
         "settings": job["settings"],
         "name": "classify_tickets",
         "path": PATH,

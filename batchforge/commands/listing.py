@@ -54,6 +54,7 @@ def _job(job: JobSpec, choice: Choice) -> Listed:
         "tags": list(job.tags),
         "group": job.group,
         "model": job.model,
+        "tests": [test.name for test in job.tests],
         "enabled": job.enabled,
         "output": job.output.file or f"outputs/{job.name}.jsonl",
     }
@@ -71,7 +72,7 @@ def _source(source: SourceSpec, choice: Choice) -> Listed:
         "description": source.description,
         "tags": list(source.tags),
         "file": file,
-        "tests": list(source.tests),
+        "tests": [test.name for test in source.tests],
     }
     about = source.description or file or ""
     children = choice.graph.children.get(source_id(source.name), ())

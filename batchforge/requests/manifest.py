@@ -20,7 +20,7 @@ from batchforge.selection.nodes import (
 
 if TYPE_CHECKING:
     from batchforge.project import Project
-    from batchforge.spec import ExposureSpec, JobSpec, SourceSpec
+    from batchforge.spec import AssertionSpec, ExposureSpec, JobSpec, SourceSpec
 
 MANIFEST_VERSION = 2
 
@@ -58,6 +58,7 @@ def _job(project: Project, job: JobSpec, graph: NodeGraph, facts: JobFacts | Non
         "model": job.model,
         "max_tokens": job.max_tokens,
         "betas": list(job.betas),
+        "tests": [_test(test) for test in job.tests],
         "output": job.output.file or f"outputs/{job.name}.jsonl",
         "parents": list(job_parents(job)),
         "children": list(graph.children.get(job_id(job.name), ())),
@@ -67,12 +68,16 @@ def _job(project: Project, job: JobSpec, graph: NodeGraph, facts: JobFacts | Non
     }
 
 
+def _test(test: AssertionSpec) -> dict[str, Any]:
+    return {"name": test.name, "kind": test.kind, "severity": test.severity, "description": test.description}
+
+
 def _source(source: SourceSpec, graph: NodeGraph) -> dict[str, Any]:
     return {
         "description": source.description,
         "tags": list(source.tags),
         "meta": dict(source.meta),
-        "tests": list(source.tests),
+        "tests": [_test(test) for test in source.tests],
         "file": source.input.files or source.input.text_files,
         "children": list(graph.children.get(source_id(source.name), ())),
     }

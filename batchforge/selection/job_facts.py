@@ -184,6 +184,7 @@ class _Reader:
         yield from templates.paths
         yield from templates.included
         yield from _queries(job.input)
+        yield from (test.location.path for test in job.tests if test.location is not None)
         config, used = job.config, {use for each in templates.all for use in (*each.used, *each.used_inside)}
         if config.get("model") in self.project.models or job.input.sources or _uses(used, "vars", self.project.vars):
             yield PROJECT_FILE
@@ -253,7 +254,7 @@ def _parts(job: JobSpec, templates: _JobTemplates, queries: Sequence[str]) -> di
         "caching": _plain(job.cache),
         "input": [_plain(job.input), queries, _values(job, templates.where)],
         "schema": _plain(job.output),
-        "tests": job.config.get("tests"),
+        "tests": _plain(job.tests),
         "meta": dict(job.meta),
         "run": _run_settings(job),
         "folder": job.path.split("/")[1:-1],

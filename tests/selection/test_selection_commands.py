@@ -6,15 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from batchforge.cli import run_command
+from batchforge.config.config_files import load_schema
 from batchforge.error_codes import ERROR_CODES
 from tests.project_files import PROJECT, write_files
 
 JOB = "input: {file: a.csv}\nuser: x\n"
 FILES = {
     "batchforge.yml": PROJECT
-    + "sources:\n  tickets: {file: a.csv, description: All tickets}\n"
+    + "sources:\n  tickets: {file: a.csv, description: All tickets, tests: [{not_null: text}]}\n"
     + "exposures:\n  board: {type: dashboard, depends_on: [report], owner: {name: Desk}}\n",
     "prompts/categories.yml": "a: b\n",
     "a.csv": "text\nx\n",
@@ -83,6 +85,7 @@ def test_ls_gives_sources_and_exposures_as_json(project: Path, capsys: pytest.Ca
     _, out, _ = run(capsys, "ls --select source:tickets exposure:board --output json")
     source, exposure = json.loads(out)
     assert (source["resource_type"], source["file"], source["children"]) == ("source", "a.csv", ["clean"])
+    assert source["tests"] == ["not_null_text"]
     assert (exposure["resource_type"], exposure["owner"], exposure["parents"]) == (
         "exposure",
         {"name": "Desk"},
@@ -126,3 +129,15 @@ def test_parse_reads_selectors_too(project: Path, capsys: pytest.CaptureFixture[
     code, _, err = run(capsys, "parse")
     assert code == 2
     assert "BF195 selectors/x.yml:1:43" in err
+
+
+def test_a_manifest_holds_lineage_and_is_as_its_schema_says(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "compile clean")[0] == 0
+    manifest = json.loads((project / "target/manifest.json").read_text())
+    assert list(Draft202012Validator(load_schema("manifest.schema.json")).iter_errors(manifest)) == []
+    clean = manifest["jobs"]["clean"]
+    assert (clean["parents"], clean["children"], clean["requests"]) == (["source:tickets"], ["report"], 1)
+    assert clean["files"] == ["a.csv", "batchforge.yml", "jobs/clean.yml"]
+    assert "requests" not in manifest["jobs"]["report"]
+    assert manifest["exposures"]["board"]["parents"] == ["report"]
+    assert manifest["sources"]["tickets"]["children"] == ["clean"]

@@ -103,6 +103,8 @@ def edit(name: str, old: str, new: str) -> dict[str, str | None]:
         (edit("prompts/labels.yml", "other:", "claim: damage\nother:"), {"schema": ["classify"]}),
         (edit("prompts/labels.yml", "money", "bills"), {}),
         (edit("jobs/alone.yml", "user: x", "user: x\nmeta: {owner: me}"), {"meta": ["alone"]}),
+        (edit("jobs/alone.yml", "user: x", "user: x\ntests: [{not_null: answer}]"), {"tests": ["alone"]}),
+        ({"tests/few.sql": "select * from {{ output('alone') }}\n"}, {"tests": ["alone"]}),
         (edit("jobs/alone.yml", "user: x", "user: x\nmin_success: 0.5\nmode: sync"), {"run": ["alone"]}),
         (edit("jobs/summary.yml", "user:", "depends_on: [alone]\nuser:"), {"run": ["summary"]}),
         (edit(JOB, "[nightly]", "[weekly]\ngroup: support"), {}),
