@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -273,3 +274,17 @@ def test_a_row_keeps_its_answer_when_another_job_asks_for_more_of_the_same(proje
     project.write_rows(["A red bicycle.", "A blue boat.", "A green train.", "A new row."])
     project.run("first")
     assert [row["_request_id"] for row in project.rows_of("outputs/first.jsonl")][:3] == before
+
+
+def test_a_source_whose_test_fails_keeps_a_build_from_asking_about_it(project: ProjectFiles) -> None:
+    settings = json.loads(project.path("batchforge.yml").read_text())
+    settings["sources"] = {"rows": {"file": "data/rows.jsonl", "key": "id", "tests": [{"unique": "text"}]}}
+    project.write("batchforge.yml", json.dumps(settings))
+    project.write_job("first", **{**FIRST, "input": {"source": "rows"}})
+    project.write_rows(["A red bicycle.", "A red bicycle."])
+    finished = project.cli("build")
+    assert finished.exit_code == 1
+    assert "FAIL source:rows" in finished.stdout
+    assert "SKIP first: source:rows failed" in finished.stdout
+    assert "SKIP second: source:rows failed" in finished.stdout
+    assert "OK other" in finished.stdout

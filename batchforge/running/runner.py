@@ -23,6 +23,7 @@ from batchforge.running.money import Approval
 from batchforge.running.run_options import RunOptions
 from batchforge.running.schedule import Schedule
 from batchforge.running.session import Session
+from batchforge.running.test_run import tested_source
 from batchforge.running.work import Sender, Work
 from batchforge.spec import JobSpec
 from batchforge.state.records import Manifest, StateReader
@@ -47,6 +48,8 @@ class Runner:
     works: dict[str, Work] = field(default_factory=dict)
     """Jobs that are planned and not done."""
     summaries: dict[str, JobSummary] = field(default_factory=dict)
+    sources: list[JobSummary] = field(default_factory=list)
+    """What the tests of sources came to."""
     errors: dict[str, BatchForgeError] = field(default_factory=dict)
     """Jobs that could not go on, and why."""
 
@@ -72,6 +75,8 @@ class Runner:
                 self._give_up_uncertain(list(jobs))
             self.run.executor.collect(list(jobs), wait=False)
             schedule = Schedule(needs, self.run.options.threads)
+            if self.run.options.command == "build":
+                self._test_sources(jobs, schedule)
             try:
                 self._go(jobs, schedule, resumed)
             finally:
@@ -81,7 +86,22 @@ class Runner:
                 for error in self.errors.values():
                     raise error
             delivered = (self.summaries[name] for name in needs)
-            return self.run.finish([self.delivery.test_late(each, jobs[each.job].spec) for each in delivered])
+            tested = [self.delivery.test_late(each, jobs[each.job].spec) for each in delivered]
+            return self.run.finish([*self.sources, *tested])
+
+    def _test_sources(self, jobs: Mapping[str, CompiledJob], schedule: Schedule) -> None:
+        """Before anything is sent: where a test of a source fails, the jobs that read it do not begin."""
+        declared = self.run.project.sources
+        for name in dict.fromkeys(name for job in jobs.values() for name in job.spec.input.sources):
+            if not declared[name].tests:
+                continue
+            tested = tested_source(self.run.project, declared[name], self.run.target)
+            self.sources.append(tested)
+            readers = [job for job in jobs if name in jobs[job].spec.input.sources] if tested.is_failed else []
+            for job in readers:
+                for each in [job, *schedule.block(job)]:
+                    if each not in self.summaries:
+                        self._end_without(JobSummary(each, skipped_because=f"{tested.job} failed"))
 
     def _go(self, jobs: Mapping[str, CompiledJob], schedule: Schedule, resumed: PlannedRun | None) -> None:
         while len(self.summaries) < len(jobs):

@@ -37,7 +37,7 @@ def run_tests(project: Project, jobs: Sequence[JobSpec], target: Target, clock: 
         summaries = [_tested(project, job, target, state) for job in jobs if job.tests]
         names = dict.fromkeys(name for job in jobs for name in job.input.sources)
         sources = [source for name in names if (source := project.sources[name]).tests]
-        summaries = [*(_tested_source(project, each, target) for each in sources), *summaries]
+        summaries = [*(tested_source(project, each, target) for each in sources), *summaries]
         summary = RunSummary(
             run_id=run_id,
             target=target.name,
@@ -91,7 +91,8 @@ def _tested(project: Project, spec: JobSpec, target: Target, state: StateReader 
     return JobSummary(spec.name, rows, mode=mode, tests=tester.test(spec, path, manifest), tests_id=tests_id)
 
 
-def _tested_source(project: Project, source: SourceSpec, target: Target) -> JobSummary:
+def tested_source(project: Project, source: SourceSpec, target: Target) -> JobSummary:
+    """What the tests of a declared source come to, as if it were a job."""
     tests = OutputTester(project, target, None).test_source(source)
     return JobSummary(f"source:{source.name}", rows=max((result.rows for result in tests), default=0), tests=tests)
 

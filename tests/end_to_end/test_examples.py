@@ -77,10 +77,11 @@ def test_the_support_desk_is_built_in_three_waves_with_its_tests(tmp_path: Path)
     begun = [line.partition(":")[0] for line in first.stderr.splitlines() if " to submit" in line]
     assert set(begun[:3]) == {"classify", "wishes", "histories"}
     assert begun.index("judge_briefs") > begun.index("briefs")
-    assert "7 of 7 OK" in first.stdout
+    assert "8 of 8 OK" in first.stdout
+    assert first.stdout.startswith("1 of 8 OK source:tickets: 40 rows, 0 requests")
     assert "FAIL=0 ERROR=0 SKIP=0 WAIT=0" in first.stdout
     second = run_cli(folder, "build", "--output", "json").json()
-    assert [job["requests_sent"] for job in second["jobs"]] == [0] * 7
+    assert [job["requests_sent"] for job in second["jobs"]] == [0] * 8
 
 
 def _summaries(folder: Path, target: str) -> list[dict[str, Any]]:
