@@ -21,6 +21,7 @@ COMMANDS = {
     "build": "Run jobs and test their outputs, in their order.",
     "cancel": "Cancel the batches that are in flight.",
     "clean": "Remove target/, which can be made again.",
+    "ci": "Review, submit and collect in a pipeline.",
     "collect": "Fetch what is in flight and write outputs; never sends.",
     "compare": "Ask a sample in several ways, find the cheapest.",
     "compile": "Render all requests and check them; sends nothing.",

@@ -366,8 +366,8 @@ ERROR_CODES: dict[str, ErrorCode] = {
     ),
     "BF170": ErrorCode(
         "There is no git repository to read the older side from",
-        "`diff` compares with a commit, and the project is in no git repository, git is not installed, or refuses a "
-        "repository that belongs to another user.",
+        "`diff` compares with a commit, and the project is in no git repository, git is not installed, or "
+        "refuses a repository that belongs to another user.",
         "Run it in a clone of the repository. Of another user's: `git config --global --add safe.directory FOLDER`.",
         "BF170 `/home/me/project` is not in a git repository: not a git repository (or any of the parent "
         "directories): .git.",
@@ -1644,6 +1644,20 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "The URL of `notify:` did not answer in time or refused, or its command could not be run or failed.",
         "Try the URL or command by hand. The run itself is not affected.",
         "BF950 batchforge.yml:9:5: the URL of `notify:` was not reached: HTTP 404",
+    ),
+    "BF960": ErrorCode(
+        "A comment of another workflow cannot be posted",
+        "The file that the review left behind is missing, damaged, or about another pull request than the "
+        "run it comes from.",
+        "Download the artifact of the review's own run, as the workflow that `init --ci github` writes does.",
+        "BF960 comment.json is not what a review left behind.",
+    ),
+    "BF961": ErrorCode(
+        "A submit finds no reviewed plan",
+        "The commit comes from no merged review whose comment carries a plan, or the plan is not kept any more.",
+        "Merge a reviewed change, name a plan file with --plan, or approve the run itself with --plan none "
+        "and --max-cost.",
+        "BF961 Nothing was sent: this commit comes from no review with a plan.",
     ),
     "BF971": ErrorCode(
         "The emulator cannot listen",

@@ -71,6 +71,9 @@ FLOORS: Mapping[str, str] = {
         pipeline api
     """,
     "reviewing": "reviewing sample_writing asking asking_variants",
+    "pipelines": """
+        forge_http step_files sticky github gitlab children posting change_review parsing approved sending
+    """,
     "front": "commands cli",
 }
 WINGS = frozenset(
@@ -78,6 +81,7 @@ WINGS = frozenset(
         *("config", "documents", "requests", "planning", "execution", "ledger", "lookup", "review", "running"),
         *("selection", "snapshots", "terminal", "testing"),
         "evaluation",
+        "ci",
     }
 )
 PLACES = frozenset({"batchforge", *(f"batchforge.{wing}" for wing in WINGS)})

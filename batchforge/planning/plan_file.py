@@ -72,10 +72,6 @@ def plan_document(
 ) -> dict[str, Any]:
     """The JSON value of a plan; `bodies` puts every request into it, prompts and rows included."""
     jobs = {plan.job: _job_entry(plan, notes.get(plan.job, ()), bodies) for plan in plans}
-    bound = {
-        **asdict(binding),
-        "jobs": {name: [job["requests"], job["ceiling_pico_usd"]] for name, job in jobs.items()},
-    }
     return {
         "plan_version": PLAN_VERSION,
         "batchforge_version": version("batchforge"),
@@ -85,7 +81,7 @@ def plan_document(
         "prices_as_of": prices_as_of,
         **asdict(binding),
         "options": asdict(options),
-        "plan_hash": hashlib.sha256(msgspec.json.encode(bound, order="deterministic")).hexdigest(),
+        "plan_hash": _plan_hash(binding, jobs),
         "jobs": jobs,
         "waiting": waiting_value(waiting),
     }
@@ -102,11 +98,22 @@ def read_plan(path: Path) -> SavedPlan:
             raise ValueError(f"its version is {value['plan_version']}, this one reads {PLAN_VERSION}")
         binding = Binding(value["target"], value["origin"], dict(value["prices"]))
         options = PlannedOptions(**value["options"])
+        if value["plan_hash"] != _plan_hash(binding, value["jobs"]):
+            raise ValueError("it was edited, so that its hash is another")
         return SavedPlan(
             value["plan_hash"], binding, options, dict(value["jobs"]), value["commit"], value["state_serial"]
         )
     except (OSError, ValueError, KeyError, TypeError, msgspec.DecodeError) as exc:
         raise UsageError("BF808", f"{path} is not a plan: {exc}", hint="Make it with `batchforge plan --out`.") from exc
+
+
+def _plan_hash(binding: Binding, jobs: Mapping[str, Mapping[str, Any]]) -> str:
+    """Of everything that a run is held to."""
+    bound = {
+        **asdict(binding),
+        "jobs": {name: [job["requests"], job["ceiling_pico_usd"]] for name, job in jobs.items()},
+    }
+    return hashlib.sha256(msgspec.json.encode(bound, order="deterministic")).hexdigest()
 
 
 def moved_since(saved: SavedPlan, commit: str, state_serial: int) -> list[str]:

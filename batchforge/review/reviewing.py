@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -60,6 +60,8 @@ class ReviewOptions:
     """Whether the older side is asked a second time, to see what changes by chance."""
     max_cost_usd: float | None = None
     yes: bool = False
+    uses_state: bool = True
+    """False: as where there is none, since what is there cannot be reached."""
     ask: Callable[[str], bool] | None = None
     """Asks a person; None where nobody is there."""
     fail_on: tuple[tuple[str, float | bool], ...] = ()
@@ -103,7 +105,7 @@ class _Review:
     def compare(self) -> ProjectDiff:
         chosen = self._chosen()
         prices = self.project.price_table(self.target)
-        with read_state(self.project, self.target) as state:
+        with read_state(self.project, self.target) if self.options.uses_state else nullcontext() as state:
             self.upstream = Upstream({**self.old.jobs, **self.new.jobs}, self.target.name, state=state)
             pairs = self._pairs(chosen)
             self.problems.raise_if_any()

@@ -1,0 +1,151 @@
+"""Submit, collect, resume and plan as steps of a pipeline: what is still in flight is an output, and a success."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from batchforge.ci import approved
+from batchforge.ci.change_review import PLAN_FILE, repository_prefix, review_key
+from batchforge.ci.children import Ended, call, selection_words
+from batchforge.ci.step_files import Step
+from batchforge.review.neutral import code
+
+EXIT_PENDING, EXIT_CHANGES = 3, 10
+
+
+@dataclass(frozen=True, slots=True)
+class SendOptions:
+    target: str | None = None
+    select: Sequence[str] = ()
+    plan: str = "reviewed"
+    """reviewed, none, or the path of a plan."""
+    max_cost_usd: float | None = None
+
+    @property
+    def words(self) -> list[str]:
+        return selection_words(self.select, self.target)
+
+    @property
+    def limit_words(self) -> list[str]:
+        return [] if self.max_cost_usd is None else ["--max-cost", f"{self.max_cost_usd:g}"]
+
+
+def submit(step: Step, root: Path, options: SendOptions) -> int:
+    """Send what was approved, and end.
+
+    Raises:
+        UsageError: BF961 something would be sent, and no reviewed plan is found for it.
+    """
+    words = ["run", "--no-wait", "--output", "json", *options.words, *options.limit_words]
+    if options.plan == "none":
+        return _end(step, call(step, root, *words), "run")
+    path = Path(options.plan) if options.plan != "reviewed" else _approved(step, root, options)
+    if path is None:
+        if _has_changes(step, root, options):
+            raise approved.none_approved()
+        step.note("Nothing to send: everything was answered before, or is in flight.")
+        step.output({"pending": "false", "run_id": "", "rows": "0", "cost": "0", "changed": "false"})
+        return 0
+    return _end(step, call(step, root, *words, "--plan", str(path), "--yes"), "run")
+
+
+def _approved(step: Step, root: Path, options: SendOptions) -> Path | None:
+    prefix = repository_prefix(root)
+    kept = step.folder.relative_to(root) / PLAN_FILE if step.folder.is_relative_to(root) else Path(PLAN_FILE)
+    return approved.find_approved(step, review_key(root, options.target), (Path(prefix) / kept).as_posix())
+
+
+def _has_changes(step: Step, root: Path, options: SendOptions) -> bool:
+    return call(step, root, "plan", "--no-wait", "--detailed-exitcode", *options.words).exit_code != 0
+
+
+def collect(step: Step, root: Path, options: SendOptions) -> int:
+    """Fetch what has ended and write outputs; sends nothing that costs."""
+    return _end(step, call(step, root, "collect", "--output", "json", *options.words), "collect")
+
+
+def resume(step: Step, root: Path, options: SendOptions) -> int:
+    """Go on with runs that broke off, within what was approved for them."""
+    words = ["resume", "--all", "--no-wait", "--yes", "--output", "json", *options.words, *options.limit_words]
+    return _end(step, call(step, root, *words), "resume")
+
+
+def plan(step: Step, root: Path, options: SendOptions) -> int:
+    """What a run would send, as outputs and a file."""
+    path = step.folder / PLAN_FILE
+    step.folder.mkdir(parents=True, exist_ok=True)
+    ended = call(step, root, "plan", "--no-wait", "--output", "json", "--out", str(path), *options.words)
+    if ended.exit_code:
+        return _failed(step, ended, "plan")
+    jobs = ended.value["jobs"].values()
+    rows = sum(job["requests_to_send"] for job in jobs)
+    step.output(
+        {
+            "changed": str(bool(rows)).lower(),
+            "rows": str(rows),
+            "cost": _sum(job["expected_usd"] for job in jobs),
+            "cost_at_most": _sum(job["ceiling_usd"] for job in jobs),
+            "plan_hash": ended.value["plan_hash"],
+            "plan_file": str(path),
+            "pending": "false",
+        }
+    )
+    words = call(step, root, "plan", "--no-wait", "--output", "markdown", *options.words).stdout
+    step.summarize(lambda most: words if len(words) <= most else f"{rows:,} requests to send; the log tells more.")
+    return 0
+
+
+def _sum(values: Iterable[float | None]) -> str:
+    """Empty where one of them is not known."""
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return f"{sum(known):g}" if len(known) == len(found) else ""
+
+
+# ---- the end of a run
+
+
+def _end(step: Step, ended: Ended, command: str) -> int:
+    value = ended.value
+    if not value or ended.exit_code not in (0, 1, EXIT_PENDING):
+        return _failed(step, ended, command)
+    runs = value.get("runs", [value])
+    jobs = [job for run in runs for job in run["jobs"]]
+    is_pending = any(job["batches_in_flight"] or job["waiting_for"] for job in jobs)
+    step.output(
+        {
+            "changed": str(any(job["requests_sent"] or job["results"] for job in jobs)).lower(),
+            "rows": str(sum(job["requests_sent"] for job in jobs)),
+            "cost": f"{sum(run.get('cost_usd', 0) for run in runs):g}",
+            "run_id": " ".join(run.get("run_id", "") for run in runs),
+            "pending": str(is_pending).lower(),
+        }
+    )
+    step.summarize(lambda most: "\n".join(_table(command, jobs, is_pending))[:most])
+    if ended.exit_code in (0, EXIT_PENDING):
+        return 0
+    failed = [job["job"] for job in jobs if job["is_failed"]]
+    step.note(f"{command} failed for {', '.join(failed)}: too few rows were answered, or a test failed.", "error")
+    return ended.exit_code
+
+
+def _failed(step: Step, ended: Ended, command: str) -> int:
+    step.annotate(ended.problems)
+    step.note(f"batchforge {command} ended with exit code {ended.exit_code}; the log says why.", "error")
+    step.output({"pending": "false"})
+    lines = [f"- {code(f'{problem.code} {problem.message}')}" for problem in ended.problems]
+    step.summarize(lambda most: "\n".join([f"### BatchForge: {command} failed", "", *lines])[:most])
+    return ended.exit_code or 1
+
+
+def _table(command: str, jobs: Sequence[Mapping[str, Any]], is_pending: bool) -> Iterable[str]:
+    yield f"### BatchForge: {command}, {'still in flight' if is_pending else 'done'}\n"
+    yield "| job | rows | sent | results | batches in flight | cost |"
+    yield "|---|--:|--:|--:|--:|--:|"
+    for job in jobs:
+        figures = [job["rows"], job["requests_sent"], job["results"], len(job["batches_in_flight"])]
+        cells = [code(job["job"], in_table=True), *(f"{figure:,}" for figure in figures), f"${job['cost_usd']:,.4f}"]
+        yield f"| {' | '.join(cells)} |"

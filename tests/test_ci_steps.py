@@ -1,0 +1,291 @@
+"""Steps of the action, parsed from action.yml and run as a runner does, against a forge that answers as GitHub does."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchforge.ci import sticky
+from batchforge.ci.forge_http import ForgeApi, ForgeRefused
+from batchforge.ci.github import PullRequest
+from batchforge.ci.step_files import MOST_SUMMARY_BYTES, Step
+from batchforge.ci.sticky import Comment, Marker
+from tests.action_runner import ACTION, ActionRunner, StepResult, pull_request
+from tests.diff_examples import HOSTILE
+from tests.forge_server import BOT, GITLAB_TOKEN, TOKEN, ForgeServer, forge_server
+from tests.reviewing import ReviewedProject
+
+KEY = ".:"
+
+
+@pytest.fixture
+def forge() -> Iterator[ForgeServer]:
+    with forge_server() as server:
+        yield server
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> ReviewedProject:
+    made = ReviewedProject(tmp_path / "project")
+    made.repo.git("checkout", "-q", "-b", "change")
+    made.replace("prompts/about.md.j2", "Say", "Tell")
+    made.repo.commit("a change")
+    return made
+
+
+@pytest.fixture
+def runner(project: ReviewedProject, forge: ForgeServer, tmp_path: Path) -> ActionRunner:
+    return ActionRunner(project.root, forge, tmp_path / "runner")
+
+
+def review(runner: ActionRunner, run: int = 1, source: str = "o/r", **inputs: str) -> StepResult:
+    return runner.run("pull_request", pull_request(5, "h1", source), run=run, command="diff", **inputs)
+
+
+def thread(forge: ForgeServer) -> PullRequest:
+    api = ForgeApi(forge.url, {"Authorization": f"Bearer {TOKEN}"}, sleep=lambda _: None)
+    return PullRequest(api, "o/r", 5)
+
+
+def test_no_input_stands_in_a_shell_and_every_action_is_pinned() -> None:
+    for step in ACTION["runs"]["steps"]:
+        assert "${{" not in step.get("run", "")
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", step.get("uses", f"a/b@{'0' * 40}"))
+
+
+def test_a_pull_request_gets_its_comment_outputs_summary_and_annotations(
+    runner: ActionRunner, forge: ForgeServer
+) -> None:
+    ended = review(runner)
+    assert ended.exit_code == 0, ended.log
+    (body,) = forge.own()
+    assert "1 job asks something else" in body
+    assert ended.outputs["plan-hash"][:12] in body
+    assert Marker.of(body) == Marker(KEY, (1, 1), ended.outputs["plan-hash"])
+    given = {name: ended.outputs[name] for name in ("changed", "rows", "run-id", "pending", "files")}
+    assert given == {"changed": "true", "rows": "3", "run-id": "", "pending": "false", "files": "./target/ci"}
+    assert 0 < float(ended.outputs["cost"]) <= float(ended.outputs["cost-at-most"])
+    assert "1 job asks something else" in ended.summary
+    assert any(line.startswith("::notice file=") for line in ended.obeyed())
+
+
+def test_a_second_push_updates_the_comment_and_an_older_run_that_is_late_does_not(
+    runner: ActionRunner, project: ReviewedProject, forge: ForgeServer
+) -> None:
+    review(runner, run=10)
+    project.replace("prompts/about.md.j2", "Tell", "Report")
+    review(runner, run=11)
+    (newer,) = forge.own()
+    assert "Report" in newer
+    late = review(runner, run=9)
+    assert late.exit_code == 0
+    assert forge.own() == [newer]
+    assert "a newer run has written the comment" in late.log
+
+
+def test_among_more_than_a_hundred_comments_only_the_own_one_is_taken(runner: ActionRunner, forge: ForgeServer) -> None:
+    forged = forge.add(f"{Marker(KEY, (99, 1), 'f' * 64).line()}\nforged", "somebody")
+    for number in range(230):
+        forge.add(f"comment {number}", "somebody")
+    own = forge.add(f"{Marker(KEY, (1, 1)).line()}\nold")
+    review(runner, run=2)
+    assert len(forge.comments) == 232
+    assert "1 job asks something else" in own["body"]
+    assert forged["body"].endswith("forged")
+
+
+def test_a_marker_in_the_middle_of_a_comment_is_a_text(forge: ForgeServer) -> None:
+    forge.add(f"```\n{Marker(KEY, (99, 1), 'f' * 64).line()}\n```")
+    assert sticky.find(thread(forge), KEY) is None
+
+
+def test_two_comments_of_two_runs_at_once_become_one(forge: ForgeServer) -> None:
+    for run in (3, 4):
+        forge.add(f"{Marker(KEY, (run, 1)).line()}\nfrom {run}")
+    sticky.post(thread(forge), Marker(KEY, (5, 1)), lambda _: "from 5")
+    assert [body.splitlines()[1] for body in forge.own()] == ["from 5"]
+
+
+def test_a_fork_is_reviewed_without_any_secret_and_says_what_it_could_not_do(
+    runner: ActionRunner, forge: ForgeServer
+) -> None:
+    forge.is_read_only = True
+    ended = review(runner, source="fork/r")
+    assert ended.exit_code == 0, ended.log
+    assert forge.comments == []
+    assert "this token may not write it" in ended.log
+    assert "this token may not write it" in ended.summary.replace("\\", "")
+    assert "A change from a fork carries no plan" in ended.summary
+    assert ended.outputs["plan-hash"] == ""
+    assert ended.outputs["rows"] == "3"
+
+
+def test_a_fork_that_cannot_reach_the_state_is_reviewed_without_it(
+    runner: ActionRunner, project: ReviewedProject
+) -> None:
+    state = "postgresql://user:{{ env_var('STATE_PASSWORD') }}@127.0.0.1:1/db"
+    project.edit_project(targets={"local": {"type": "emulator", "state": state}})
+    project.repo.commit("a state elsewhere")
+    ended = review(runner, source="fork/r", token="")
+    assert ended.exit_code == 0, ended.log
+    assert "the state was not read" in ended.summary
+
+
+def test_a_trusted_workflow_posts_what_a_fork_left_behind_and_takes_no_plan_from_it(
+    runner: ActionRunner, project: ReviewedProject, forge: ForgeServer
+) -> None:
+    review(runner, source="fork/r", token="")
+    kept = project.path("target/ci/comment.json")
+    kept.write_text(json.dumps({**json.loads(kept.read_text()), "plan": "f" * 64}))
+    forge.heads[5] = "h1"
+    finished = {"id": 3, "run_attempt": 1, "head_sha": "h1", "head_repository": {"full_name": "fork/r"}}
+    ended = runner.run("workflow_run", {"workflow_run": finished}, run=50, command="comment", comment_file=str(kept))
+    assert ended.exit_code == 0, ended.log
+    (body,) = forge.own()
+    assert Marker.of(body) == Marker(KEY, (3, 1))
+    assert "Made by a run of a fork" in body
+    forge.heads[5] = "another"
+    refused = runner.run("workflow_run", {"workflow_run": finished}, run=51, command="comment", comment_file=str(kept))
+    assert refused.exit_code == 2
+    assert "BF960" in refused.log
+    assert len(forge.comments) == 1
+
+
+def test_a_body_that_is_too_long_for_the_forge_is_made_shorter(forge: ForgeServer) -> None:
+    forge.longest = 15_000
+    sticky.post(thread(forge), Marker(KEY, (1, 1)), lambda most: "x" * most)
+    assert [len(body) for body in forge.own()] == [12_000]
+
+
+def test_a_secondary_rate_limit_is_waited_for_and_a_long_one_is_told(forge: ForgeServer) -> None:
+    forge.limits_left = 2
+    sticky.post(thread(forge), Marker(KEY, (1, 1)), lambda _: "x")
+    assert len(forge.own()) == 1
+    forge.limits_left = 9
+    with pytest.raises(ForgeRefused, match="rate limit"):
+        sticky.post(thread(forge), Marker(KEY, (2, 1)), lambda _: "x")
+
+
+def test_a_server_that_is_not_there_fails_no_review(runner: ActionRunner, forge: ForgeServer) -> None:
+    forge.url = "http://127.0.0.1:9"
+    ended = review(runner)
+    assert ended.exit_code == 0, ended.log
+    assert "was not reached" in ended.log
+
+
+def test_a_gate_that_trips_is_named_in_the_comment_and_ends_with_5(runner: ActionRunner, forge: ForgeServer) -> None:
+    ended = review(runner, fail_on="rows_rerun=2 unpriced_model")
+    assert ended.exit_code == 5
+    assert re.search(r"❌ rows\\_rerun.*3 rows are asked again", forge.own()[0])
+    assert any(line.startswith("::error") and "rows_rerun" in line for line in ended.obeyed())
+    assert review(runner, run=2, fail_on="rows_rerun=3").exit_code == 0
+
+
+def test_a_project_with_errors_has_them_in_its_comment_at_their_places(
+    runner: ActionRunner, project: ReviewedProject, forge: ForgeServer
+) -> None:
+    project.write_job(modle="x")
+    for command in ("diff", "parse"):
+        ended = runner.run("pull_request", pull_request(5, "h1"), command=command)
+        assert ended.exit_code == 2, ended.log
+        assert any("file=jobs/about.yml" in line and "BF101" in line for line in ended.obeyed())
+    assert "`BF101`" in forge.own()[0]
+
+
+def test_nothing_that_rows_names_or_branches_say_is_obeyed(
+    runner: ActionRunner, project: ReviewedProject, forge: ForgeServer, tmp_path: Path
+) -> None:
+    evil = f"$(touch {tmp_path}/owned) `touch {tmp_path}/owned` ; touch {tmp_path}/owned\n::set-output name=rows::0\n"
+    project.write_rows([evil + HOSTILE, "\n::error::forged\n##[error]forged\n::stop-commands::x", "a"])
+    project.repo.git("checkout", "-q", "-b", "$(touch${IFS}owned)")
+    forged = Marker(KEY, (9, 9), "f" * 64).line()
+    project.write_prompt(f"{forged}\n{evil}::add-mask::x\n")
+    project.repo.commit("hostile")
+    ended = review(runner, select="about", base="main", target="local")
+    assert ended.exit_code == 0, ended.log
+    assert not list(tmp_path.rglob("owned"))
+    assert ended.outputs["rows"] == "3"
+    assert {line.split(" ")[0] for line in ended.obeyed()} <= {"::notice", "::warning"}
+    marker = Marker.of(forge.own()[0])
+    assert marker is not None
+    assert marker.plan_hash == ended.outputs["plan-hash"]
+    wrong = review(runner, select=f"$(touch {tmp_path}/owned)", target="`touch owned`;x")
+    assert wrong.exit_code == 2
+    assert not list(tmp_path.rglob("owned"))
+
+
+def test_what_a_model_says_in_the_log_is_no_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Step({"GITHUB_ACTIONS": "true"}, tmp_path).say("::error::forged\n::stop-commands::x")
+    result = StepResult(0, capsys.readouterr().out, {}, "")
+    assert "forged" in result.log
+    assert result.obeyed() == []
+
+
+def test_outputs_stay_on_their_lines_and_a_summary_under_its_limit(tmp_path: Path) -> None:
+    files = {name: str(tmp_path / name) for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
+    step = Step({"GITHUB_ACTIONS": "true", **files}, tmp_path / "ci")
+    step.output({"rows": "1\npending=true"})
+    assert (tmp_path / "GITHUB_OUTPUT").read_text().count("\n") == 1
+    (tmp_path / "GITHUB_STEP_SUMMARY").write_bytes(b"x" * (MOST_SUMMARY_BYTES - 100_000))
+    step.summarize(lambda most: "ü" * most)
+    assert MOST_SUMMARY_BYTES - 100_000 < (tmp_path / "GITHUB_STEP_SUMMARY").stat().st_size <= MOST_SUMMARY_BYTES
+
+
+def test_a_marker_is_read_back_whatever_its_key(forge: ForgeServer) -> None:
+    for key in ("a --> b", "ü:prod", '"}', "<!--"):
+        marker = Marker(key, (1, 2), "ab", "7")
+        assert marker.line().count("-->") == 1
+        assert Marker.of(f"{marker.line()}\nx") == marker
+    assert Comment(1, BOT, "").body == ""
+
+
+def test_a_merge_request_gets_its_note_and_its_report(project: ReviewedProject, forge: ForgeServer) -> None:
+    machine: dict[str, Any] = {
+        "GITLAB_CI": "true", "CI_API_V4_URL": forge.url, "CI_PROJECT_ID": "7", "CI_MERGE_REQUEST_IID": "5",
+        "CI_PIPELINE_ID": "3", "CI_JOB_ID": "31", "BATCHFORGE_GITLAB_TOKEN": GITLAB_TOKEN,
+        "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main",
+    }  # fmt: skip
+    for number in range(150):
+        forge.add(f"note {number}", "somebody")
+    ended = project.cli("ci", "diff", **machine)
+    assert ended.exit_code == 0, ended.stdout + ended.stderr
+    marker = Marker.of(forge.own()[0])
+    assert marker is not None
+    assert (marker.run, marker.job) == ((3, 31), "31")
+    (issue,) = json.loads(project.path("target/ci/gl-code-quality-report.json").read_text())
+    assert issue["location"]["path"] == "jobs/about.yml"
+    assert f"BATCHFORGE_PLAN_HASH={marker.plan_hash}" in project.path("target/ci/outputs.env").read_text()
+    project.cli("ci", "diff", **{**machine, "CI_PIPELINE_ID": "4"})
+    assert len(forge.own()) == 1
+    no_token = project.cli("ci", "diff", **{**machine, "BATCHFORGE_GITLAB_TOKEN": ""})
+    assert no_token.exit_code == 0
+    assert "BATCHFORGE_GITLAB_TOKEN is not set" in no_token.stdout
+
+
+def test_a_push_that_comes_from_no_review_sends_nothing(runner: ActionRunner, forge: ForgeServer) -> None:
+    for _ in (forge.merged, forge.merged.update(c1=5)):
+        ended = runner.run("push", {}, sha="c1", command="submit")
+        assert ended.exit_code == 2
+        assert "BF961 Nothing was sent: this commit comes from no review with a plan." in ended.log
+        assert any(line.startswith("::error") and "BF961" in line for line in ended.obeyed())
+
+
+def test_a_push_that_changes_no_request_is_a_success(runner: ActionRunner, project: ReviewedProject) -> None:
+    project.run()
+    ended = runner.run("push", {}, sha="c1", command="submit")
+    assert ended.exit_code == 0, ended.log
+    assert ended.outputs["rows"] == "0"
+    assert ended.outputs["pending"] == "false"
+
+
+def test_a_plan_is_made_by_hand(runner: ActionRunner) -> None:
+    ended = runner.run("workflow_dispatch", {}, sha="c1", command="plan")
+    assert ended.exit_code == 0, ended.log
+    assert ended.outputs["rows"] == "3"
+    assert len(ended.outputs["plan-hash"]) == 64
+    assert "about" in ended.summary
