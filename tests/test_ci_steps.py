@@ -43,7 +43,7 @@ def runner(project: ReviewedProject, forge: ForgeServer, tmp_path: Path) -> Acti
     return ActionRunner(project.root, forge, tmp_path / "runner")
 
 
-def review(runner: ActionRunner, run: int = 1, source: str = "o/r", **inputs: str) -> StepResult:
+def review(runner: ActionRunner, run: int = 1, source: str = "o/r", **inputs: Any) -> StepResult:
     return runner.run("pull_request", pull_request(5, "h1", source), run=run, command="diff", **inputs)
 
 
