@@ -17,7 +17,7 @@ from batchforge.errors import BudgetExceeded, UsageError
 from batchforge.planning.decisions import Resend
 from batchforge.planning.plan_rows import Action
 from batchforge.requests.fingerprint import custom_id
-from tests.builders import JOB_NAME, OUTPUT, ProjectFiles, copy_example, run_cli
+from tests.builders import JOB_NAME, OUTPUT, TREE, ProjectFiles, copy_example, run_cli
 from tests.conftest import StartEmulator
 from tests.planning import planned
 
@@ -336,6 +336,22 @@ def test_input_tokens_of_the_examples_are_within_10_percent_once_learnt(tmp_path
     assert estimate["learnt_from_results"] == rows
     (job,) = run_cli(root, "run", "--quiet", "--output", "json").json()["jobs"]
     assert estimate["input_tokens"] == pytest.approx(prompt_tokens(job["usage"]), rel=0.1)
+
+
+@pytest.mark.parametrize("model", ["claude-haiku-4-5", "claude-sonnet-5-5"])
+def test_input_tokens_of_long_documents_are_within_10_percent_once_learnt(project: ProjectFiles, model: str) -> None:
+    """Parts of a real lease, of 8 to 56 kB; counted by the emulator, since nobody has published real counts of it."""
+    lease = (TREE / "projects/leases/data/leases/potrero-avenue.txt").read_text("utf-8")
+    parts = [lease[start : start + 8_000 * size] for size in range(1, 8) for start in (0, 400, 900)]
+    project.write_rows(parts[::2] + parts[1::2])
+    project.write_job(model=model, thinking=None)
+    project.run(limit=6)
+    with planned(project) as (plan,):
+        assert plan.estimate.learnt_from == 6
+        expected = plan.estimate.input_tokens
+    usage = project.run().jobs[0].brought.usage
+    assert usage.prompt_tokens > 100_000
+    assert expected == pytest.approx(usage.prompt_tokens, rel=0.1)
 
 
 def test_exact_counts_a_sample_through_the_api(project: ProjectFiles, emulator: EmulatorServer) -> None:
