@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -97,8 +98,8 @@ def batchforge() -> None:
 def main() -> None:
     """The console script."""
     signal.signal(signal.SIGTERM, _interrupt)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, _interrupt)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
+        signal.signal(signal.SIGHUP, _hang_up)
     sys.exit(run_command(sys.argv[1:]))
 
 
@@ -127,6 +128,8 @@ def run_command(args: list[str]) -> int:
         return 0
     except OSError as exc:
         return _disk_or_bug(exc, args, is_debug)
+    except MemoryError:
+        return _no_memory(args)
     except Exception as exc:
         return _our_bug(exc, is_debug)
 
@@ -153,7 +156,12 @@ def _show(exc: BatchForgeError) -> None:
 
 def _disk_or_bug(exc: OSError, args: list[str], is_debug: bool) -> int:
     from batchforge.execution.disk_room import disk_error
+    from batchforge.terminal.terminal import let_go_of_closed_terminal
 
+    if let_go_of_closed_terminal():
+        return EXIT_INTERRUPTED
+    if exc.errno == errno.ENOMEM:
+        return _no_memory(args)
     error = disk_error(exc)
     if error is None:
         return _our_bug(exc, is_debug)
@@ -163,12 +171,29 @@ def _disk_or_bug(exc: OSError, args: list[str], is_debug: bool) -> int:
     return error.exit_code
 
 
+def _no_memory(args: list[str]) -> int:
+    error = BatchForgeError(
+        "BF511",
+        "there is not enough memory",
+        hint="Nothing that was paid is lost. Run again with more memory, or with fewer `--threads`.",
+    )
+    _log(error) if _logs_json(args) else _show(error)
+    return error.exit_code
+
+
 def _our_bug(exc: Exception, is_debug: bool) -> int:
     if is_debug:
         traceback.print_exc()
     click.echo(f"BatchForge has a bug: {type(exc).__name__}: {exc}", err=True)
     click.echo("Please report it with the output of the same command with --debug before the command's name.", err=True)
     return EXIT_OUR_BUG
+
+
+def _hang_up(number: int, frame: FrameType | None) -> None:
+    from batchforge.terminal.terminal import let_go_of_closed_terminal
+
+    let_go_of_closed_terminal()
+    raise KeyboardInterrupt
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -1056,6 +1056,13 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "a password are written as %40.",
         "BF510 the state's address is not one of a PostgreSQL database. `hostaddr` cannot be set in it.",
     ),
+    "BF511": ErrorCode(
+        "There is not enough memory",
+        "The machine, or the limit that a container or `ulimit -v` sets, has no more.",
+        "Run again with more memory: what was accepted or answered is in the state, and is not paid again. Fewer "
+        "`--threads` and less `concurrency` need less, and so do smaller batches (`batch: {max_bytes: ...}`).",
+        "BF511 there is not enough memory",
+    ),
     "BF512": ErrorCode(
         "Another process has taken this one's place",
         "This process showed no sign of life for longer than its lease (it was stopped, or its machine "

@@ -220,6 +220,7 @@ ELSEWHERE: dict[str, str] = {
     "BF508": "end_to_end/test_lying_store.py::test_a_sync_that_fails_costs_nothing",
     "BF509": "state/test_postgres.py::test_a_server_that_is_not_there_is_named",
     "BF510": "state/test_postgres.py::test_an_address_that_may_lead_elsewhere_is_refused_without_its_password",
+    "BF511": "end_to_end/test_closed_terminal.py::test_a_command_without_memory_says_so",
     "BF512": "state/test_leases.py::test_a_fenced_off_writer_is_refused_by_the_store",
     "BF513": "state/test_leases.py::test_who_waits_in_vain_is_told_who_is_at_work",
     "BF915": "test_pipeline_commands.py::test_cancel_takes_one_batch_one_run_or_one_job",

@@ -106,6 +106,10 @@ class Session:
         except BatchForgeError as exc:
             self._break_off(names, "error", exc.exit_code, [problem.code for problem in exc.problems])
             raise
+        except MemoryError:
+            with suppress(Exception):  # what ended it may keep us from saying so
+                self._break_off(names, "error", BatchForgeError.exit_code)
+            raise
         except OSError as exc:
             error = disk_error(exc)
             self._break_off(names, "error", error.exit_code if error else EXIT_OUR_BUG)
