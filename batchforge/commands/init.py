@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -34,8 +34,24 @@ _OWN_FOLDERS = ("target", ".batchforge", "outputs")
     help="Your rows: a CSV, TSV, JSONL, JSON or Parquet file.",
 )
 @click.option("--yes", is_flag=True, help="Ask nothing.")
+@click.option(
+    "--ci",
+    "forge",
+    type=click.Choice(["github", "gitlab"]),
+    help="Write the workflow files of a project that is there: review, submit, collect.",
+)
+@click.option(
+    "--action", metavar="OWNER/REPO@REF", help="With --ci github: where the action is. Default: that of this version."
+)
 @output_option
-def command(folder: Path, source: Path | None, yes: bool, output: str) -> None:
+def command(
+    folder: Path,
+    source: Path | None,
+    yes: bool,
+    forge: Literal["github", "gitlab"] | None,
+    action: str | None,
+    output: str,
+) -> None:
     """Make a project in DIR that runs at once: one job, its prompt, and comments that explain them.
 
     With --from, the job is about your own file. Nothing that is there is overwritten.
@@ -46,6 +62,9 @@ def command(folder: Path, source: Path | None, yes: bool, output: str) -> None:
     from batchforge.table_survey import survey_table
     from batchforge.terminal.report import to_json
 
+    if forge is not None:
+        _write_workflows(folder, forge, action, output)
+        return
     may_ask = not yes and output == "text" and sys.stdin.isatty()
     if source is None and may_ask:
         source = _ask_for_file()
@@ -60,6 +79,25 @@ def command(folder: Path, source: Path | None, yes: bool, output: str) -> None:
         made = _Made(folder, starter_for(name, file, survey), file, survey, copy_of)
     _write(made)
     click.echo(to_json(_value(made)) if output == "json" else "\n".join(_told(made)))
+
+
+def _write_workflows(folder: Path, forge: Literal["github", "gitlab"], action: str | None, output: str) -> None:
+    from batchforge.ci.workflow_files import repository_root, workflow_files
+    from batchforge.commands.options import load_files
+    from batchforge.terminal.report import to_json
+
+    project, _, problems = load_files(folder, {})
+    problems.raise_if_any()
+    files, root = workflow_files(forge, project, action), repository_root(project.root)
+    _check_free(root, list(files))
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, "utf-8")
+    if output == "json":
+        click.echo(to_json({"folder": str(root), "files": list(files)}))
+        return
+    click.echo("\n".join([f"Written in {root}:", *(f"  {name}" for name in files)]))
+    click.echo("\nNext: commit them; the key, the state and who approves are told in docs/ci.md.")
 
 
 @dataclass(frozen=True)
@@ -126,14 +164,7 @@ def _place_in_project(source: Path, folder: Path) -> tuple[str, Path | None]:
 def _write(made: _Made) -> None:
     """All or nothing."""
     names = [*made.new_files, *([made.file] if made.copy_of else [])]
-    in_the_way = list(dict.fromkeys(found for name in names if (found := _in_the_way(made.folder, name))))
-    if in_the_way:
-        are = "is" if len(in_the_way) == 1 else "are"
-        raise UsageError(
-            "BF930",
-            f"{', '.join(in_the_way)} {are} there already; nothing was written.",
-            hint="Name another folder, e.g. `batchforge init my_project`, or move away what is in the way.",
-        )
+    _check_free(made.folder, names)
     for name in names:
         (made.folder / name).parent.mkdir(parents=True, exist_ok=True)
     for name, text in made.new_files.items():
@@ -141,6 +172,21 @@ def _write(made: _Made) -> None:
             file.write(text)
     if made.copy_of:
         shutil.copyfile(made.copy_of, made.folder / made.file)
+
+
+def _check_free(folder: Path, names: Sequence[str]) -> None:
+    """
+    Raises:
+        UsageError: BF930 one of the files is there already.
+    """
+    in_the_way = list(dict.fromkeys(found for name in names if (found := _in_the_way(folder, name))))
+    if in_the_way:
+        are = "is" if len(in_the_way) == 1 else "are"
+        raise UsageError(
+            "BF930",
+            f"{', '.join(in_the_way)} {are} there already; nothing was written.",
+            hint="Name another folder, e.g. `batchforge init my_project`, or move away what is in the way.",
+        )
 
 
 def _in_the_way(folder: Path, name: str) -> str | None:

@@ -1,0 +1,93 @@
+"""Workflow files of `init --ci`: whole, pinned, without inputs in a shell, and filled in from the project."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from batchforge.cli import COMMANDS
+from batchforge.commands import ci
+from tests.action_runner import ACTION
+from tests.builders import TREE
+from tests.git_repository import GitRepository, run_git
+from tests.project_files import FILES
+
+GITHUB = sorted((TREE / "projects/ci/github").glob("*.yml"))
+ROWS = {"data/tickets.tsv": "id\ttext\n1\tx\n"}
+
+
+def steps(path: Path) -> list[dict[str, Any]]:
+    return [step for job in yaml.safe_load(path.read_text())["jobs"].values() for step in job["steps"]]
+
+
+@pytest.mark.parametrize("path", GITHUB, ids=lambda path: path.stem)
+def test_a_workflow_calls_what_is_there_and_pins_what_is_not_ours(path: Path) -> None:
+    for step in steps(path):
+        name, _, ref = step["uses"].partition("@")
+        if name == "batchforge/batchforge":
+            assert step["with"].keys() <= ACTION["inputs"].keys()
+            assert step["with"]["command"] in ci._COMMANDS
+        else:
+            assert re.fullmatch("[0-9a-f]{40}", ref)
+    workflow = yaml.safe_load(path.read_text())
+    assert workflow["permissions"]
+    assert all("timeout-minutes" in job for job in workflow["jobs"].values())
+    assert "pull_request_target" not in path.read_text()
+
+
+def test_only_workflows_that_need_it_see_the_key() -> None:
+    with_key = {path.stem for path in GITHUB if "ANTHROPIC_API_KEY" in path.read_text()}
+    assert with_key == {"batchforge-submit", "batchforge-collect"}
+    comment = yaml.safe_load((TREE / "projects/ci/github/batchforge-comment.yml").read_text())
+    assert not [step for step in comment["jobs"]["comment"]["steps"] if "checkout" in step["uses"]]
+
+
+def test_actionlint_finds_nothing_where_it_is_installed() -> None:
+    tool = shutil.which("actionlint")
+    done = subprocess.run([tool, *map(str, GITHUB)], capture_output=True, text=True) if tool else None
+    assert done is None or done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("forge", ["github", "gitlab"])
+def test_init_ci_finds_out_what_it_can_and_overwrites_nothing(forge: str, tmp_path: Path) -> None:
+    from batchforge.cli import run_command
+
+    target = "  local: {type: emulator}\n"
+    project = str(FILES["batchforge.yml"]).replace(target, f"{target}  live: {{type: claude}}\n")
+    files = {**FILES, **ROWS, "batchforge.yml": project}
+    repo = GitRepository(tmp_path, {f"data jobs/{name}": text for name, text in files.items()})
+    run_git(tmp_path, "branch", "-m", "main", "trunk")
+    words = ["init", str(repo.root / "data jobs"), "--ci", forge]
+    assert run_command(words) == 0
+    text = "".join(
+        path.read_text() for path in tmp_path.rglob("*.yml") if "batchforge-" in path.name or forge == "gitlab"
+    )
+    assert "live" in text
+    assert '"data jobs"' in text
+    assert "./data jobs/target/ci" in text
+    if forge == "github":
+        assert "branches: [trunk]" in text
+        assert len(list((tmp_path / ".github/workflows").iterdir())) == len(GITHUB)
+    assert run_command(words) == 2
+
+
+def test_hooks_of_pre_commit_call_commands_that_are_there() -> None:
+    hooks = yaml.safe_load((TREE / ".pre-commit-hooks.yaml").read_text())
+    for hook in hooks:
+        assert hook["entry"].split()[1] in COMMANDS
+        assert re.search(hook["files"], "sub/prompts/a.md.j2")
+        assert hook["pass_filenames"] is False
+
+
+def test_jobs_of_gitlab_call_steps_that_are_there() -> None:
+    pipeline = yaml.safe_load((TREE / "projects/ci/gitlab/batchforge.gitlab-ci.yml").read_text())
+    called = [line.split()[2] for job in pipeline.values() for line in job.get("script", []) if "batchforge ci" in line]
+    assert called == ["diff", "submit", "collect"]
+    reports = pipeline["batchforge-review"]["artifacts"]["reports"]
+    assert reports["codequality"].endswith("target/ci/gl-code-quality-report.json")
