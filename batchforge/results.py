@@ -86,6 +86,8 @@ class RequestResult(msgspec.Struct, frozen=True):
     inference_geo: str | None = None
     cost_pico_usd: int | None = None
     """Price in 10⁻¹² USD, a whole number for every price there is; None where the model has no known price."""
+    api_request_id: str | None = None
+    """What the API calls the HTTP request, or the line of a batch, that it came with; where it says so."""
     standard_pico_usd: int | None = None
     """What its tokens would have cost one by one, at no discount; not stored."""
     uncached_pico_usd: int | None = None

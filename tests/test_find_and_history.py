@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from batchforge.commands import find, history
+from batchforge.emulator import EmulatorServer
+from batchforge.emulator.scenario import Fault
 from batchforge.requests.fingerprint import parse_custom_id
 from tests.builders import JOB_NAME, ProjectFiles
 from tests.conftest import StartEmulator
@@ -44,6 +46,23 @@ def test_every_spelling_of_an_id_leads_to_the_same_request(project: ProjectFiles
     message_id = found(project, custom_id)["answers"][0]["message_id"]
     for spelling in (custom_id.removeprefix("bf1_"), name[0].hex(), name[0].hex().upper(), message_id):
         assert found(project, spelling)["found_id"] == custom_id
+
+
+def test_a_request_as_the_api_calls_it_leads_to_its_row(project: ProjectFiles, emulator: EmulatorServer) -> None:
+    project.run(mode="sync")
+    answer = past(project, "1")[0]["answer"]
+    assert answer["api_request_id"].startswith("req_")
+    value = found(project, answer["api_request_id"])
+    assert [row["key"] for row in value["rows"]] == ["1"]
+    assert answer["api_request_id"] in printed(find.command, project, answer["api_request_id"])
+
+
+def test_a_request_that_the_api_refused_is_found_too(tmp_path: Path, start_emulator: StartEmulator) -> None:
+    fault = Fault(kind="status", on="messages", status=400, message="prompt is too long", times=None)
+    project = ProjectFiles(tmp_path / "p", start_emulator(faults=(fault,)), mode="sync")
+    project.run()
+    refused_id = past(project, "0")[0]["answer"]["api_request_id"]
+    assert found(project, refused_id)["status"] == "errored"
 
 
 def test_a_batch_leads_to_its_rows_and_its_run(project: ProjectFiles) -> None:

@@ -57,6 +57,7 @@ class _ErrorResponse(msgspec.Struct):
     error: _Error | None = None
     type: str = "api_error"
     message: str = ""
+    request_id: str | None = None
 
 
 class _Result(msgspec.Struct):
@@ -138,7 +139,13 @@ def message_result(custom_id: str, message: bytes) -> RequestResult:
 def _errored(custom_id: str, result: _Result) -> RequestResult:
     response = result.error or _ErrorResponse(message=f"result of unknown type {result.type!r}")
     error: Any = response.error or response
-    return RequestResult(custom_id, ResultKind.ERRORED, error_type=error.type, error_message=error.message)
+    return RequestResult(
+        custom_id,
+        ResultKind.ERRORED,
+        error_type=error.type,
+        error_message=error.message,
+        api_request_id=response.request_id,
+    )
 
 
 def _kind(message: _Message) -> ResultKind:

@@ -53,10 +53,15 @@ class MessagesApi:
         except (anthropic.AnthropicError, httpx2.HTTPError, httpx2.StreamError, ValueError) as exc:
             reason = f"the answer cannot be read: {type(exc).__name__}: {exc}"
             return Reply(ReplyKind.FAILED, _errored(custom_id, "api_error", reason))
-        return Reply(ReplyKind.RESULT, _answered(custom_id, response.content), _pace(response.headers))
+        result = _with_request_id(_answered(custom_id, response.content), response.headers)
+        return Reply(ReplyKind.RESULT, result, _pace(response.headers))
 
     def close(self) -> None:
         self._client.close()
+
+
+def _with_request_id(result: RequestResult, headers: Mapping[str, str]) -> RequestResult:
+    return msgspec.structs.replace(result, api_request_id=headers.get("request-id"))
 
 
 def _answered(custom_id: str, content: bytes) -> RequestResult:
@@ -86,6 +91,7 @@ def _refused(custom_id: str, exc: anthropic.APIStatusError) -> Reply:
     pace = _pace(exc.response.headers)
     error_type = str((error or {}).get("type") or _type_of_status(status))
     result = _errored(custom_id, error_type, str((error or {}).get("message") or describe(exc)))
+    result = _with_request_id(result, exc.response.headers)
     if _holds_for_all(exc, error_type, error):
         raise _refused_for_all(exc)
     if error_type in _SLOW_DOWN_TYPES or status in {429, 529}:

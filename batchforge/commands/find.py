@@ -28,7 +28,7 @@ def command(
     cli_vars: dict[str, Any],
     output: str,
 ) -> None:
-    """Find a custom_id, batch, message or run: its job, rows, run, commit and result.
+    """Find a custom_id, batch, message, API request or run: its job, rows, run, commit and result.
 
     Looks into the states of all targets, or of the one that --target names. Asks nobody.
     """

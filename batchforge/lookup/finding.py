@@ -67,6 +67,8 @@ class AnswerView:
     prompt_hash: str | None
     """Of what all rows of the job shared when it was asked; None where the request is not kept."""
     message_id: str | None
+    api_request_id: str | None
+    """As the API names it to its operators."""
     attempt_id: int
     mode: str
     batch_id: str | None
@@ -238,6 +240,7 @@ class StateLooker:
             cost_usd=None if result.cost_pico_usd is None else result.cost_pico_usd / 1e12,
             prompt_hash=asked.skeleton_id.hex() if asked else None,
             message_id=result.message_id,
+            api_request_id=result.api_request_id,
             attempt_id=stored.attempt_id,
             mode=attempt.mode,
             batch_id=stored.batch_id,
@@ -277,12 +280,12 @@ class StateLooker:
     # ---- ids
 
     def find(self, text: str, limit: int) -> Found | None:
-        """Whose an id is: a custom_id, request hash, batch, message or run."""
+        """Whose an id is: a custom_id, request hash, batch, message, run, or request of the API."""
         if text.startswith("msgbatch_") or self.state.attempt_of_batch(text):
             return self._found_batch(text, limit)
         if (run := self.state.run(text)) is not None:
             return self._found_run(run)
-        name = _request_name(text) or self.state.name_of_message(text)
+        name = _request_name(text) or self.state.name_of_answer(text)
         return self._found_request(*name, limit) if name else None
 
     def _found_request(self, request_id: bytes, ordinal: int, limit: int) -> Found | None:

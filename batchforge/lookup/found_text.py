@@ -90,7 +90,8 @@ def _money(answer: AnswerView) -> list[str]:
 def _whence(answer: AnswerView) -> list[str]:
     how = f"batch {answer.batch_id}" if answer.batch_id else answer.mode
     message = f"message {answer.message_id}" if answer.message_id else ""
-    return [how, message, f"attempt {answer.attempt_id}", f"stored {_minute(answer.stored_at)}"]
+    asked = f"request {answer.api_request_id}" if answer.api_request_id else ""
+    return [how, message, asked, f"attempt {answer.attempt_id}", f"stored {_minute(answer.stored_at)}"]
 
 
 def _run_words(run: RunView) -> list[str]:

@@ -30,7 +30,8 @@ def export_answers(state: SqlState) -> Iterator[dict[str, Any]]:
     skeletons = {row[0]: Skeleton(zlib.decompress(row[1])) for row in state.query("SELECT * FROM skeletons")}
     rows = state.query(
         "SELECT r.request_id, r.ordinal, r.kind, r.model, r.max_tokens, r.stored_at, r.error_type, r.error_message, "
-        "r.cost_pico_usd, a.job, a.run_id, a.batch_id, q.skeleton_id, q.pieces, m.body FROM results r "
+        "r.cost_pico_usd, a.job, a.run_id, a.batch_id, q.skeleton_id, q.pieces, m.body, "
+        "r.message_id, r.api_request_id FROM results r "
         "JOIN attempts a USING (attempt_id) LEFT JOIN requests q ON q.request_id = r.request_id "
         "LEFT JOIN messages m ON m.message_rowid = r.message_rowid ORDER BY r.request_id, r.ordinal, r.attempt_id"
     )
@@ -48,6 +49,8 @@ def export_answers(state: SqlState) -> Iterator[dict[str, Any]]:
             "job": row[9],
             "run_id": row[10],
             "batch_id": row[11],
+            "message_id": row[15],
+            "api_request_id": row[16],
             "params": msgspec.json.decode(skeleton.fill(row[13].split(b"\0"))) if skeleton else None,
             "message": _message(row[14]),
         }

@@ -352,8 +352,8 @@ class StateReader(Protocol):
         """In the order in which they were asked for."""
         ...
 
-    def name_of_message(self, message_id: str) -> tuple[bytes, int] | None:
-        """(request_id, ordinal) of the request that a message answers."""
+    def name_of_answer(self, text: str) -> tuple[bytes, int] | None:
+        """(request_id, ordinal) of the request whose answer has this message id, or came with this request of the API."""
         ...
 
     def leases(self) -> list[Lease]:

@@ -80,6 +80,7 @@ def _row(attempt_id: int, named: NamedResult, message_rowid: int | None, stored_
         result.error_type,
         result.error_message,
         result.cost_pico_usd,
+        result.api_request_id,
         message_rowid,
         stored_at,
     )

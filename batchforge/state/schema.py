@@ -115,4 +115,8 @@ MIGRATIONS: tuple[str, ...] = (
     ) numbered WHERE numbered.id = runs.run_id;
     CREATE INDEX runs_by_serial ON runs (serial);
     """,
+    """
+    -- What the API calls the request that a result came with, for its operators: where it says so.
+    ALTER TABLE results ADD COLUMN api_request_id TEXT;
+    """,
 )

@@ -100,6 +100,7 @@ class SqlFinding(SqlLeases):
         )
         return [stored_result_of(row) for row in rows]
 
-    def name_of_message(self, message_id: str) -> tuple[bytes, int] | None:
-        row = self._db.one("SELECT request_id, ordinal FROM results WHERE message_id = ?", (message_id,))
+    def name_of_answer(self, text: str) -> tuple[bytes, int] | None:
+        sql = "SELECT request_id, ordinal FROM results WHERE message_id = ? OR api_request_id = ? LIMIT 1"
+        row = self._db.one(sql, (text, text))
         return (row[0], row[1]) if row else None

@@ -15,7 +15,7 @@ from batchforge.state.records import AttemptRecord, Manifest, RunRecord, StoredR
 RESULT_COLUMNS = (
     "request_id, ordinal, attempt_id, kind, max_tokens, input_tokens, output_tokens, cache_read_tokens, "
     "cache_write_5m_tokens, cache_write_1h_tokens, web_searches, inference_geo, model, message_id, "
-    "stop_reason, error_type, error_message, cost_pico_usd, message_rowid, stored_at"
+    "stop_reason, error_type, error_message, cost_pico_usd, api_request_id, message_rowid, stored_at"
 )
 _KINDS = {kind.value: kind for kind in ResultKind}
 MANIFEST_COLUMNS = (
@@ -68,8 +68,10 @@ def run_of(row: Sequence[Any]) -> RunRecord:
 def stored_result_of(row: Sequence[Any]) -> StoredResult:
     """Of RESULT_COLUMNS, the message, batch_id and run_id. Once for every row of an output, so it names no columns."""
     request_id, ordinal, attempt_id, kind, _, *usage = row[:11]
-    inference_geo, model, message_id, stop_reason, error_type, error_message, cost, _, stored_at = row[11:20]
-    message, batch_id, run_id = row[20:]
+    inference_geo, model, message_id, stop_reason, error_type, error_message, cost, api_request_id, _, stored_at = row[
+        11:21
+    ]
+    message, batch_id, run_id = row[21:]
     result = RequestResult(
         custom_id(request_id, ordinal),
         _KINDS[kind],
@@ -82,6 +84,7 @@ def stored_result_of(row: Sequence[Any]) -> StoredResult:
         error_message,
         inference_geo,
         cost,
+        api_request_id,
     )
     return StoredResult(result, attempt_id, batch_id, run_id, stored_at)
 

@@ -178,6 +178,16 @@ class SqliteDatabase:
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_PER_CHECKPOINT}")
             self._migrate(version)
+        elif has_tables and version < len(MIGRATIONS):
+            self._read_a_copy()
+            self._migrate(version)
+
+    def _read_a_copy(self) -> None:
+        """A reader changes nothing: of an older state it reads a copy in a temporary file, brought up to date."""
+        copy = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._db.backup(copy)
+        self._db.close()
+        self._db = copy
 
     def _migrate(self, version: int) -> None:
         for number, script in enumerate(MIGRATIONS[version:], version + 1):

@@ -449,6 +449,22 @@ def test_a_state_that_is_held_by_another_is_told_from_a_broken_one(file: Path) -
     store.close()
 
 
+def test_an_older_state_is_read_without_being_changed(tmp_path: Path) -> None:
+    for version in range(1, len(MIGRATIONS)):
+        path = tmp_path / f"{version}.db"
+        with sqlite3.connect(path) as db:
+            for script in MIGRATIONS[:version]:
+                db.executescript(script)
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version = {version}")
+        db.close()
+        before = path.read_bytes()
+        reader = SqliteState(path, read_only=True)
+        assert (reader.runs(1), reader.name_of_answer("req_1")) == ([], None)
+        reader.close()
+        assert path.read_bytes() == before
+
+
 def test_every_version_of_the_schema_is_brought_up_to_the_present_one(tmp_path: Path) -> None:
     for version in range(len(MIGRATIONS) + 1):
         path = tmp_path / f"{version}.db"
