@@ -23,6 +23,8 @@ STATE_SCHEMES = ("sqlite", "postgresql", "file", "s3", "gs", "az")
 CLAUDE_URL = "https://api.anthropic.com"
 CLAUDE_HOST = "api.anthropic.com"
 ANTHROPIC_VERSION = "2026-10-21"
+FEDERATION = ("ANTHROPIC_FEDERATION_RULE_ID", "ANTHROPIC_ORGANIZATION_ID")
+"""Variables by which the SDK exchanges the runner's own identity for a token that soon ends."""
 KEY_HEADERS = frozenset({"authorization", "x-api-key"})
 
 ENV_VAR = re.compile(
@@ -70,10 +72,15 @@ class Target:
     location: Location | None = None
 
     def api_key(self) -> str:
-        """The key. The address is checked first: a key goes only where this machine's owner lets it go."""
+        """The key; empty where the runner's own identity is exchanged for a token.
+
+        The address is checked first: a key or an identity goes only where this machine's owner lets it go.
+        """
         self.base_url()
         if "api_key" in self.settings:
             return self._text("api_key")
+        if not os.environ.get("ANTHROPIC_API_KEY") and all(map(os.environ.get, FEDERATION)):
+            return ""
         return self._env("ANTHROPIC_API_KEY", None)
 
     def base_url(self) -> str:

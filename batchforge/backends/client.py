@@ -23,7 +23,7 @@ def make_client(connection: Connection) -> anthropic.Anthropic:
         headers["anthropic-version"] = connection.anthropic_version
     timeout = httpx2.Timeout(connection.timeout_s, connect=min(10.0, connection.timeout_s))
     return anthropic.Anthropic(
-        api_key=connection.api_key,
+        api_key=connection.api_key or None,  # None: the SDK looks for the credentials of the runner itself
         base_url=connection.base_url,
         default_headers=headers,
         max_retries=0,
