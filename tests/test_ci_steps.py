@@ -289,3 +289,20 @@ def test_a_plan_is_made_by_hand(runner: ActionRunner) -> None:
     assert ended.outputs["rows"] == "3"
     assert len(ended.outputs["plan-hash"]) == 64
     assert "about" in ended.summary
+
+
+def test_a_merge_request_is_submitted_as_it_was_reviewed(project: ReviewedProject, forge: ForgeServer) -> None:
+    machine: dict[str, Any] = {
+        "GITLAB_CI": "true", "CI_API_V4_URL": forge.url, "CI_PROJECT_ID": "7", "CI_PIPELINE_ID": "3", "CI_JOB_ID": "31",
+        "BATCHFORGE_GITLAB_TOKEN": GITLAB_TOKEN, "CI_COMMIT_SHA": "c1",
+    }  # fmt: skip
+    merge_request = {"CI_MERGE_REQUEST_IID": "5", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main"}
+    assert project.cli("ci", "diff", **machine, **merge_request).exit_code == 0
+    forge.merged["c1"] = 5
+    lost = project.cli("ci", "submit", **machine)
+    assert lost.exit_code == 2
+    assert "BF961" in lost.stderr
+    forge.job_files["31/target/ci/plan.json"] = project.path("target/ci/plan.json").read_bytes()
+    ended = project.cli("ci", "submit", **machine)
+    assert ended.exit_code == 0, ended.stdout + ended.stderr
+    assert "BATCHFORGE_ROWS=3\n" in project.path("target/ci/outputs.env").read_text()
