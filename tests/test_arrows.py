@@ -72,7 +72,8 @@ FLOORS: Mapping[str, str] = {
     """,
     "reviewing": "reviewing sample_writing asking asking_variants",
     "pipelines": """
-        forge_http step_files workflow_files sticky github gitlab children posting change_review parsing approved sending
+        forge_http step_files workflow_files sticky github gitlab children posting change_review parsing approved
+        sending
     """,
     "front": "commands cli",
 }

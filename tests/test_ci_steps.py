@@ -296,7 +296,7 @@ def test_a_merge_request_is_submitted_as_it_was_reviewed(project: ReviewedProjec
         "GITLAB_CI": "true", "CI_API_V4_URL": forge.url, "CI_PROJECT_ID": "7", "CI_PIPELINE_ID": "3", "CI_JOB_ID": "31",
         "BATCHFORGE_GITLAB_TOKEN": GITLAB_TOKEN, "CI_COMMIT_SHA": "c1",
     }  # fmt: skip
-    merge_request = {"CI_MERGE_REQUEST_IID": "5", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main"}
+    merge_request: dict[str, Any] = {"CI_MERGE_REQUEST_IID": "5", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main"}
     assert project.cli("ci", "diff", **machine, **merge_request).exit_code == 0
     forge.merged["c1"] = 5
     lost = project.cli("ci", "submit", **machine)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score  # type: ignore[import-untyped]
+from sklearn.metrics import f1_score
 
 from batchforge.commands.compare import command
 from batchforge.emulator import EmulatorServer
@@ -147,7 +147,7 @@ def tried(key: int, answer: str | None, label: str, cost_usd: float = 0.001) -> 
     return TriedRow(str(key), "", "bf1_x", row, status, None, fields, "", "m", None, Usage(), cost_usd, is_new=True)
 
 
-def comparison(answers: dict[str, list[str | None]], labels: list[str], *, label: str = "gold") -> Comparison:
+def comparison(answers: Mapping[str, Sequence[str | None]], labels: list[str], *, label: str = "gold") -> Comparison:
     measured = []
     for number, (name, values) in enumerate(answers.items(), 1):
         pairs = enumerate(zip(values, labels, strict=True))

@@ -353,7 +353,7 @@ class StateReader(Protocol):
         ...
 
     def name_of_answer(self, text: str) -> tuple[bytes, int] | None:
-        """(request_id, ordinal) of the request whose answer has this message id, or came with this request of the API."""
+        """(request_id, ordinal) of the request whose answer has this message id, or came with this API request."""
         ...
 
     def leases(self) -> list[Lease]:

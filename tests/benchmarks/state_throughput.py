@@ -126,7 +126,7 @@ def place_of(store_name: str, folder: Path) -> Iterator[tuple[str, Mapping[str, 
             yield f"s3://{BUCKET}/benchmark", server.environment
     elif store_name == "postgresql":
         with postgres_server() as postgres:
-            yield postgres.url("benchmark"), {}
+            yield postgres.state_url("benchmark"), {}
     else:
         yield (f"sqlite:///{folder}/state.db" if store_name == "sqlite" else f"file://{folder}/state"), {}
 
