@@ -53,7 +53,7 @@ FLOORS: Mapping[str, str] = {
     "deliver": """
         manifest artifacts table_output outputs summaries waiting plan_values plan_file
         outcome tested_tables tested_rows row_checks measures assertions output_tests test_checks
-        starter finding states tried erasing cost diagnosis notify
+        starter finding states emulated tried erasing cost diagnosis notify
     """,
     "tell": """
         report test_text build_text junit progress plain_progress live_progress log_format cost_text found_text

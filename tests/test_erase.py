@@ -212,6 +212,29 @@ def test_it_names_the_states_of_other_targets(customers: ProjectFiles) -> None:
     assert ".batchforge/emulator-local.db" in text
 
 
+def test_what_the_embedded_emulator_keeps_goes_too(customers: ProjectFiles) -> None:
+    customers.run(target="local")
+    memory = customers.path(".batchforge/emulator-local.db")
+    assert "as a whole, what the emulator keeps" in said(customers, "--key", "1", "--target", "local")
+    assert memory.exists()
+    text = said(customers, "--key", "1", "--yes", "--target", "local")
+    assert "The API keeps" not in text
+    assert not list(customers.path(".batchforge").glob("emulator-local.db*"))
+    assert customers.run(target="local").jobs[0].requests_sent == 1
+
+
+def test_prune_removes_what_the_embedded_emulator_keeps_unless_something_is_in_flight(tmp_path: Path) -> None:
+    project = ProjectFiles(tmp_path / "p")
+    project.run()
+    assert "MB that the emulator had kept" not in project.cli("state", "prune").stdout
+    assert "MB that the emulator had kept" in project.cli("state", "prune", "--yes").stdout
+    assert not list(project.path(".batchforge").glob("emulator-local.db*"))
+    project.write_rows(["Another."])
+    project.run(wait=False)
+    assert "MB that the emulator had kept" not in project.cli("state", "prune", "--yes").stdout
+    assert project.collect().status == "ok"
+
+
 def test_keys_of_earlier_runs_that_a_condition_cannot_tell_about_are_counted(customers: ProjectFiles) -> None:
     customers.run()
     customers.write_rows(ROWS[:2])

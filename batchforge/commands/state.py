@@ -98,9 +98,11 @@ def prune(
     with _opened(target_name, project_dir, cli_vars, read_only=not yes) as state:
         found = maintenance.prune(state, before) if yes else maintenance.find_prunable(state, before)
         files = unused_files(state, before, SystemClock().now())
+        emulated = _forget_emulated(target_name, project_dir, cli_vars, state) if yes else 0
     deleted = _delete_files(target_name, project_dir, cli_vars, files) if yes and files else DeletedFiles(files)
     if output == "json":
         facts = asdict(found) | {"files": len(deleted.file_ids), "files_failure": deleted.failure, "removed": yes}
+        facts["emulator_bytes"] = emulated
         click.echo(to_json(facts))
         return
     verb, files_removed = "Removed" if yes else "Would remove", f"{len(deleted.file_ids):,} uploaded files"
@@ -108,10 +110,25 @@ def prune(
         f"{verb} {found.answers:,} answers ({found.billed_answers:,} of them paid) of {found.requests:,} requests, "
         f"and {found.runs:,} runs, from before {before[:10]}; and {files_removed} from the API."
     )
+    if emulated:
+        click.echo(f"Removed {emulated / 1e6:,.1f} MB that the emulator had kept of what it was sent.")
     if deleted.failure:
         click.echo(f"Not all files could be deleted; run this again. {deleted.failure}", err=True)
     if not yes and found.answers:
         click.echo("If one of these requests is asked again, it is paid again. --yes removes them.")
+
+
+def _forget_emulated(
+    target_name: str | None, project_dir: Path | None, cli_vars: dict[str, Any], state: SqlState
+) -> int:
+    """Bytes that were removed."""
+    from batchforge.lookup.emulated import emulated_memory, forget_emulated
+
+    project, _, _ = load_files(project_dir, cli_vars)
+    target = project.target(target_name)
+    files = [file for path in emulated_memory(project, target) for file in (path, *path.glob("*")) if file.is_file()]
+    size_bytes = sum(file.stat().st_size for file in files)
+    return size_bytes if forget_emulated(project, target, state) else 0
 
 
 def _delete_files(

@@ -15,6 +15,7 @@ from batchforge.clock import Clock, parse_iso
 from batchforge.errors import BatchForgeError, StateLocked, UsageError
 from batchforge.execution.packing import remove_left_over_bodies
 from batchforge.inputs import read_input
+from batchforge.lookup.emulated import emulated_memory, forget_emulated, may_be_forgotten
 from batchforge.lookup.erased_files import Cells, ErasedRows, cells_of, count_rows, remove_rows, spellings
 from batchforge.lookup.row_condition import NoSuchColumn, keys_where
 from batchforge.outputs import output_files, output_path
@@ -29,7 +30,7 @@ from batchforge.state.records import Manifest
 from batchforge.state.sql_state import SqlState
 from batchforge.state.stores import shown_url
 from batchforge.target import Target
-from batchforge.targets import emulator_database, has_state, state_url
+from batchforge.targets import has_state, state_url
 from batchforge.testing.output_tests import failure_files
 
 RESULTS_KEPT = timedelta(days=29)
@@ -62,7 +63,9 @@ class Erasure:
     rows_without_values: int
     """Keys of earlier runs whose values are not known any more, so that a condition cannot tell about them."""
     emulator_files: tuple[str, ...]
-    """Databases of embedded emulators, which keep what they were sent."""
+    """The memory of the target's embedded emulator, which keeps what it was sent."""
+    keeps_emulator: bool
+    """Whether that has to stay for now: other requests are in flight."""
     other_states: tuple[str, ...]
     """Targets with a state of their own."""
     table: str
@@ -140,10 +143,13 @@ class Eraser:
             state=held,
             files=tuple(file for file in counted if file.rows),
             removed_files=tuple(map(self._shown, self._removable(compiled))) if keys else (),
-            held_batches=tuple(batch for batch in held.batches if parse_iso(batch.created_at) > since),
+            held_batches=tuple(
+                batch for batch in held.batches if parse_iso(batch.created_at) > since and not self._goes(batch)
+            ),
             rows_in_input=self._count_in_input(keys),
             rows_without_values=self._count_without_values() if by_condition else 0,
-            emulator_files=tuple(self._emulator_files()),
+            emulator_files=tuple(map(self._shown, emulated_memory(self.project, self.target))),
+            keeps_emulator=not may_be_forgotten(self.state),
             other_states=tuple(self._other_states()),
             table=self.spec.output.table or "",
             unknown_targets=tuple(sorted({m.target for m in self.manifests} - self.project.targets.keys())),
@@ -192,10 +198,10 @@ class Eraser:
         )
         return int(next(counted)[0])
 
-    def _emulator_files(self) -> Iterator[str]:
-        path = emulator_database(self.project, self.target)
-        if self.target.type == "emulator" and path.exists():
-            yield self._shown(path)
+    def _goes(self, batch: HeldBatch) -> bool:
+        """Whether it is the embedded emulator that holds it, whose memory goes too."""
+        is_emulated = self.target.type == "emulator" and batch.target == self.target.name
+        return is_emulated and may_be_forgotten(self.state)
 
     def _other_states(self) -> Iterator[str]:
         for name, target in self.project.targets.items():
@@ -233,6 +239,7 @@ class Eraser:
             path.unlink(missing_ok=True)
         self._forget_in_run_results(found.keys)
         remove_left_over_bodies(self.project.state_folder / "spool")
+        forget_emulated(self.project, self.target, self.state)
         erasure.erase(self.state, self.spec.name, found.keys)
         if not self.state.compact():
             raise StateLocked(

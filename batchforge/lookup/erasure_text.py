@@ -24,6 +24,9 @@ def erasure_lines(found: Erasure, *, is_done: bool, deleted: Deleted | None = No
     for path in found.removed_files:
         again = "fetch" if "/snapshots/" in path else "compile"
         yield f"  {path}: the whole file, `batchforge {again}` makes it again"
+    if found.has_anything and not found.keeps_emulator:
+        for path in found.emulator_files:
+            yield f"  {path}: as a whole, what the emulator keeps of what it was sent"
     if held.in_flight:
         yield f"{counted(held.in_flight, 'request')} in flight: collect or cancel them first."
     if deleted:
@@ -85,9 +88,9 @@ def _left_elsewhere(found: Erasure, deleted: Collection[str]) -> Iterator[str]:
     files = [file_id for file_id in found.state.uploaded_files if file_id not in deleted]
     if files:
         yield f"The API keeps {counted(len(files), 'uploaded file')} of theirs. --delete-remote deletes them there now."
-    if found.has_anything:
+    if found.has_anything and found.keeps_emulator:
         for path in found.emulator_files:
-            yield f"{path}: the emulator's own memory. When nothing is in flight, remove it with its .bodies folder."
+            yield f"{path}: the emulator's own memory. When nothing is in flight, run this again."
         if found.table:
             yield f"The table {found.table}: delete the rows there."
         yield "Backups, logs, saved plans, and copies that others have made of outputs."
