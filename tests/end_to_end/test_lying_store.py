@@ -84,7 +84,7 @@ def test_a_sync_that_fails_costs_nothing(benches: Benches, is_for_good: bool) ->
     assert exit_codes.count(2) > len(exit_codes) / 2
 
 
-FREE_KIB = (0, 4, 40, 100, 140, 180, 220, 260, 300, 400)
+FREE_KIB = (0, 4, 40, 100, 140, 180, 220, 260, 300, 400, 600, 800)
 
 
 @contextmanager
@@ -115,7 +115,7 @@ def test_a_small_disk_that_fills_up_loses_nothing_that_was_paid(
     refused = 0
     for free_kib in FREE_KIB:
         emulator = start_emulator()
-        with small_disk(tmp_path / f"disk-{free_kib}", 1_200) as disk:
+        with small_disk(tmp_path / f"disk-{free_kib}", 1_800) as disk:
             project = ProjectFiles(disk / "project", emulator)
             if command == "collect":
                 project.run(wait=False)
