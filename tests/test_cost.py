@@ -332,7 +332,7 @@ def test_what_an_emulator_answered_is_not_paid(files: ProjectFiles) -> None:
 
 
 def test_a_target_whose_state_cannot_be_found_is_left_out_by_name(files: ProjectFiles) -> None:
-    files.targets["far"] = {"type": "claude", "state": "sqlite:///{{ env_var('NO_SUCH_PATH') }}", "outputs": "far"}
+    files.targets["far"] = {"type": "claude", "state": "{{ env_var('NO_SUCH_PATH') }}", "outputs": "far"}
     files.write_project()
     Ledger(files).store(Answer())
     (left_out,) = report(files).left_out
