@@ -26,7 +26,8 @@ FLOORS: Mapping[str, str] = {
     """,
     "words": """
         api_schema spec results request request_form fingerprint target claude_models pricing usage_export
-        answer_sources answers token_estimate row_rendering render_limits prompt_filters file_kind file_piece
+        answer_sources answers token_estimate row_rendering readable_request render_limits
+        prompt_filters file_kind file_piece
     """,
     "files": """
         yaml_nodes schema_check source_tree config_files tables table_survey file_marks own_prices project
@@ -47,7 +48,7 @@ FLOORS: Mapping[str, str] = {
     """,
     "decide": "spending settled plan_rows decisions planner budget approval cache_order plan_notes why",
     "do": """
-        file_delivery leases expectation packing intention reading settling settlement recovery
+        file_delivery leases expectation packing batch_records intention reading settling settlement recovery
         remote_deletion executor sync_executor reconciliation
     """,
     "deliver": """
@@ -61,7 +62,7 @@ FLOORS: Mapping[str, str] = {
     """,
     "review": """
         answer_values answer_pairs answers_diff answer_words
-        text_diff readable_request neutral samples job_pairs diff_values
+        text_diff neutral samples job_pairs diff_values
         gates job_parts row_changes rendered cache_effect sides job_review diff_words diff_json diff_text diff_markdown
         prompt_pages findings html_report comparison
         variants comparison_text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ def test_an_alias_to_what_it_stands_in_is_refused() -> None:
 
 
 def test_a_deep_nest_is_refused_and_does_not_overflow() -> None:
-    assert problems_in("[" * 100_000)[0].startswith("BF110 x.yml:1:65")
+    assert re.match(r"BF110 x\.yml:1:\d+: This is nested more than 64 levels deep", problems_in("[" * 100_000)[0])
     assert problems_in("".join(f"{' ' * n}a:\n" for n in range(500)))[0].startswith("BF110 x.yml:65:65")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ class Scene:
         self.folder, self.emulator, self.clock = folder, emulator, PlayedClock()
         self.state = SqliteState(folder / "state.db", clock=self.clock)
         self.api = BatchApi(Connection(emulator.base_url, "any-key"))
+        self.first_looks: dict[int, datetime] = {}
 
     def attempt(self, *numbers: int, state: AttemptState = S.UNCERTAIN, batch_id: str | None = None) -> int:
         """One that was sending just now."""
@@ -58,6 +60,7 @@ class Scene:
             settle_after_s=SETTLE_AFTER_S,
             timeout_s=TIMEOUT_S,
             may_resend=may_resend,
+            first_looks=self.first_looks,
         )
 
     def time_passes(self, seconds: float) -> None:
@@ -149,6 +152,14 @@ def test_a_clock_that_was_set_forward_makes_nothing_lost_before_its_time(scene: 
     scene.time_passes(SETTLE_AFTER_S - 5)
     assert scene.settle(attempt).to_state is None
     scene.time_passes(7)
+    assert scene.settle(attempt).to_state is S.ASSUMED_LOST
+
+
+def test_a_clock_that_is_hours_ahead_delays_nothing_for_who_keeps_looking(scene: Scene) -> None:
+    scene.clock.sleep(7200)
+    attempt = scene.attempt(1, 2)
+    assert scene.settle(attempt).to_state is None
+    scene.time_passes(SETTLE_AFTER_S + 2)
     assert scene.settle(attempt).to_state is S.ASSUMED_LOST
 
 

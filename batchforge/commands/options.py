@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -15,7 +16,9 @@ from batchforge.errors import ProblemList, UsageError
 
 if TYPE_CHECKING:
     from batchforge.project import Project
+    from batchforge.running.run_options import RunOptions
     from batchforge.spec import JobSpec
+    from batchforge.target import Mode
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -230,6 +233,90 @@ def unknown_model_option(function: Function) -> Function:
     return click.option("--allow-unknown-model", is_flag=True, help="Take models that this version does not know.")(
         function
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What `run` and `build` are told of how to send."""
+
+    limit: int | None
+    sample: int | None
+    empty: bool
+    threads: int | None
+    fail_fast: bool
+    defer_to: str | None
+    mode: Mode | None
+    lock_timeout_s: float
+    no_wait: bool
+    full_refresh: bool
+    submitted_rows: bool
+    max_cost_usd: float | None
+    yes: bool
+    no_fetch: bool
+    allow_unknown_model: bool
+
+    def run_options(self, **others: Any) -> RunOptions:
+        from batchforge.planning.decisions import Resend
+        from batchforge.running.run_options import RunOptions
+
+        return RunOptions(
+            resend=Resend.ALL if self.full_refresh else Resend.NOTHING_PAID,
+            limit=0 if self.empty else self.limit,
+            sample=self.sample,
+            threads=self.threads,
+            fail_fast=self.fail_fast,
+            defer_to=self.defer_to,
+            mode=self.mode,
+            lock_timeout_s=self.lock_timeout_s,
+            wait=not self.no_wait,
+            submitted_rows=self.submitted_rows,
+            max_cost_usd=self.max_cost_usd,
+            yes=self.yes,
+            fetch=not self.no_fetch,
+            allow_unknown_model=self.allow_unknown_model,
+            **others,
+        )
+
+
+def sending_options(function: Function) -> Function:
+    """How and what to send, as one value: `sending: Sending`."""
+
+    @wraps(function)
+    def with_sending(*args: Any, **given: Any) -> Any:
+        sending = Sending(**{field.name: given.pop(field.name) for field in fields(Sending)})
+        return function(*args, sending=sending, **given)
+
+    empty = click.option("--empty", is_flag=True, help="Without any rows: everything is checked, and the output stays.")
+    full_refresh = click.option(
+        "--full-refresh", is_flag=True, help="Ask every row again and pay again. Old answers are kept."
+    )
+    decorated: Any = with_sending
+    for option in (
+        unknown_model_option,
+        no_fetch_option,
+        money_options,
+        submitted_rows_option,
+        full_refresh,
+        no_wait_option,
+        lock_timeout_option,
+        mode_option,
+        graph_options,
+        empty,
+        narrowing_options,
+    ):
+        decorated = option(decorated)
+    return cast("Function", decorated)
+
+
+def junit_option(function: Function) -> Function:
+    """`junit_path: Path | None`."""
+    return click.option(
+        "--junit",
+        "junit_path",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Also write the results of tests as JUnit's XML.",
+    )(function)
 
 
 def keys_option(function: Function) -> Function:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchforge.commands.options import output_option, project_options, selection_options, target_option
+from batchforge.commands.options import junit_option, output_option, project_options, selection_options, target_option
 from batchforge.commands.running import choose
 
 if TYPE_CHECKING:
@@ -20,13 +20,7 @@ if TYPE_CHECKING:
 @target_option
 @project_options
 @output_option
-@click.option(
-    "--junit",
-    "junit_path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Also write the results as JUnit's XML.",
-)
+@junit_option
 def command(
     wanted: Wanted,
     target_name: str | None,

@@ -22,6 +22,7 @@ Kind = Literal["mapping", "list", "text", "integer", "number", "boolean", "null"
 Place = tuple[int, int]
 
 MAX_DEPTH = 64
+_TOO_DEEP, _FLATTEN = f"This is nested more than {MAX_DEPTH} levels deep.", "Flatten the structure."
 MAX_ALIAS_SIZE = 100_000
 """Values that aliases may add to a file. Each level of a bomb multiplies: ten lines make a billion values."""
 
@@ -214,9 +215,7 @@ class _TreeBuilder:
 
     def _open(self, event: Any) -> bool:
         if len(self.frames) >= MAX_DEPTH:
-            self._problem(
-                "BF110", f"This is nested more than {MAX_DEPTH} levels deep.", event, "Flatten the structure."
-            )
+            self._problem("BF110", _TOO_DEEP, event, _FLATTEN)
             return False
         self._refuse_tag(event)
         frame = _Frame(_place(event), isinstance(event, yaml.MappingStartEvent), event.anchor)
@@ -389,6 +388,8 @@ def _syntax_words(exc: yaml.MarkedYAMLError, location: Location) -> tuple[str, s
         if character == "\t":
             return "BF114", "A tab indents this line.", "YAML is indented with spaces only."
         return "BF100", f"A value cannot begin with `{character}`.", _QUOTE_HINT
+    if "nesting depth" in problem:  # a limit of libyaml's own, met where it looks far ahead
+        return "BF110", _TOO_DEEP, _FLATTEN
     for known, (message, hint) in _SYNTAX_WORDS.items():
         if known in problem:
             return "BF100", message, hint

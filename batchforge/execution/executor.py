@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from batchforge.backends.base import BatchBackend, BatchGone, BatchProgress, Rejected, Unavailable, Uncertain
-from batchforge.clock import Clock, iso, parse_iso
+from batchforge.clock import Clock, parse_iso
 from batchforge.documents.file_delivery import FileDelivery
 from batchforge.errors import ApiError, StateError
 from batchforge.events import Event, EventName, Listener, ignore, warning
+from batchforge.execution.batch_records import record_of
 from batchforge.execution.disk_room import release, release_all_but, reserve
 from batchforge.execution.intention import RunOf, Timing, intention_of
 from batchforge.execution.leases import LeaseKeeper
@@ -33,7 +34,6 @@ from batchforge.state.holders import is_alive, let_go, was_let_go
 from batchforge.state.records import (
     AttemptMoved,
     AttemptRecord,
-    BatchRecord,
     CountTaken,
     Intention,
     StateStore,
@@ -80,6 +80,7 @@ class Executor:
     _polls: dict[int, int] = field(default_factory=dict)
     _failures: dict[int, int] = field(default_factory=dict)
     _notes: dict[int, str] = field(default_factory=dict)
+    _first_looks: dict[int, datetime] = field(default_factory=dict)
 
     def submit(self, plan: JobPlan, phase: Phase, run: RunOf) -> int:
         """Send one phase of a plan; returns the number of requests that were accepted.
@@ -287,6 +288,7 @@ class Executor:
                 settle_after_s=self.timing.settle_after_s,
                 timeout_s=self.timing.timeout_s,
                 may_resend=self.on_uncertain.may_resend(attempt.ceiling_pico_usd),
+                first_looks=self._first_looks,
             )
         except Unavailable as exc:
             self._tell_uncertain(attempt, f"its batch cannot be looked for: {exc}")
@@ -506,21 +508,7 @@ class Executor:
         return self.state.attempt(attempt_id)
 
     def _save(self, attempt_id: int, batch: BatchProgress) -> None:
-        self.state.save_batch(
-            BatchRecord(
-                batch_id=batch.batch_id,
-                attempt_id=attempt_id,
-                status=batch.status,
-                processing=batch.processing,
-                succeeded=batch.succeeded,
-                errored=batch.errored,
-                canceled=batch.canceled,
-                expired=batch.expired,
-                created_at=iso(parse_iso(batch.created_at)),
-                expires_at=iso(parse_iso(batch.expires_at)),
-                ended_at=iso(parse_iso(batch.ended_at)) if batch.ended_at else None,
-            )
-        )
+        self.state.save_batch(record_of(batch, attempt_id))
 
     def _tell(self, name: EventName, job: str, message: str, **data: object) -> None:
         self.listen(Event(name, job, message, data))

@@ -14,8 +14,8 @@ import msgspec
 
 from batchforge.backends.base import BatchBackend, BatchGone, BatchProgress, Unavailable
 from batchforge.backends.result_lines import message_result
-from batchforge.clock import iso, parse_iso
 from batchforge.errors import UsageError
+from batchforge.execution.batch_records import record_of
 from batchforge.execution.settling import is_asked_by
 from batchforge.ledger.pricing import Pricing
 from batchforge.requests.fingerprint import parse_custom_id
@@ -74,7 +74,7 @@ def _recover_batch(
     if not first or parse_custom_id(first[0].custom_id) is None:
         return 0
     priced = (pricing.priced(result, is_batch=True) for result in chain(first, results) if _is_ours(result))
-    attempt_id = state.begin_recovery(run_id, _record(batch))
+    attempt_id = state.begin_recovery(run_id, record_of(batch, 0))
     stored = sum(len(state.store_recovered(attempt_id, chunk)) for chunk in in_chunks(priced, _RESULTS_PER_STEP))
     state.end_recovery(attempt_id)
     return stored
@@ -82,22 +82,6 @@ def _recover_batch(
 
 def _is_ours(result: RequestResult) -> bool:
     return parse_custom_id(result.custom_id) is not None
-
-
-def _record(batch: BatchProgress) -> BatchRecord:
-    return BatchRecord(
-        batch_id=batch.batch_id,
-        attempt_id=0,
-        status=batch.status,
-        processing=batch.processing,
-        succeeded=batch.succeeded,
-        errored=batch.errored,
-        canceled=batch.canceled,
-        expired=batch.expired,
-        created_at=iso(parse_iso(batch.created_at)),
-        expires_at=iso(parse_iso(batch.expires_at)),
-        ended_at=iso(parse_iso(batch.ended_at)) if batch.ended_at else None,
-    )
 
 
 def import_answers(state: StateStore, lines: Iterable[bytes], run_id: str) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -40,12 +40,14 @@ def settle(
     settle_after_s: float,
     timeout_s: float,
     may_resend: bool,
+    first_looks: MutableMapping[int, datetime],
 ) -> Verdict:
     """Look for the batch of an attempt whose POST got no clear answer.
 
     A batch is a candidate if it was created while the POST was under way, by the server's clock, holds as many
     requests, and belongs to no other attempt. Where none has appeared in time, the requests are free to be sent again
-    if `may_resend`; else a person decides.
+    if `may_resend`; else a person decides. `first_looks`: attempt -> the server's time when this process first looked
+    for it, which is noted here.
 
     Raises:
         Unavailable: the list cannot be had now.
@@ -53,6 +55,9 @@ def settle(
     assert attempt.sent_at is not None
     now = clock.now()
     listing, waited_s = _listed_since(parse_iso(attempt.sent_at), now, backend)
+    if listing.server_time:
+        first_look = first_looks.setdefault(attempt.attempt_id, listing.server_time)
+        waited_s = max(waited_s, (listing.server_time - first_look).total_seconds())
     candidates = _candidates(attempt, listing, now, timeout_s, state.known_batch_ids())
     ours, possible, foreign = _look_into(attempt, candidates, state, backend)
     if ours is None and len(possible) == 1 and not _rivals(attempt, state):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import unified_diff
 from typing import Any
@@ -12,6 +11,7 @@ import msgspec
 
 from batchforge.planning.plan_rows import PlannedRow
 from batchforge.planning.planner import JobPlan
+from batchforge.requests.readable_request import readable_lines
 from batchforge.state.records import StateReader
 
 
@@ -32,7 +32,7 @@ def explain_row(plan: JobPlan, planned: PlannedRow, state: StateReader | None, t
     now = _request_now(plan, planned)
     diff: tuple[str, ...] = ()
     if before is not None and now is not None and before != now:
-        diff = tuple(unified_diff(list(_lines(before)), list(_lines(now)), "asked before", "now", lineterm=""))
+        diff = tuple(unified_diff(readable_lines(before), readable_lines(now), "asked before", "now", lineterm=""))
     return Why(row.key, row.place, planned.action.value, planned.reason, diff)
 
 
@@ -51,29 +51,3 @@ def _request_now(plan: JobPlan, planned: PlannedRow) -> Mapping[str, Any] | None
         if row.position == planned.row.position and request_id is not None:
             return plan.compiled.params_of(row)  # type: ignore[arg-type]
     return None
-
-
-def _lines(params: Mapping[str, Any]) -> Iterator[str]:
-    """A request with its texts as lines, so that a diff shows the words that changed."""
-    for name, value in params.items():
-        if name in {"system", "messages"}:
-            yield f"[{name}]"
-            yield from _text_lines(value)
-        else:
-            yield f"{name}: {json.dumps(value, ensure_ascii=False)}"
-
-
-def _text_lines(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield from value.split("\n")
-    elif isinstance(value, list):
-        for item in value:
-            yield from _text_lines(item)
-    elif isinstance(value, Mapping):
-        if value.get("type") == "text":
-            yield from _text_lines(value["text"])
-        elif "content" in value:
-            yield f"[{value.get('role', value.get('type'))}]"
-            yield from _text_lines(value["content"])
-        else:
-            yield json.dumps(value, ensure_ascii=False)

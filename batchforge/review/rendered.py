@@ -11,9 +11,9 @@ from batchforge.documents.file_piece import file_words
 from batchforge.planning.plan_rows import PlannedRow
 from batchforge.requests.compiler import CompiledJob
 from batchforge.requests.fingerprint import canonical_params
+from batchforge.requests.readable_request import readable_lines
 from batchforge.requests.request import RequestTemplate
 from batchforge.review.diff_values import PromptDiff, RowDiff
-from batchforge.review.readable_request import readable_lines
 from batchforge.review.row_changes import RowChanges, RowPair
 from batchforge.review.text_diff import DiffLine, added_lines, diff_lines
 

@@ -14,7 +14,9 @@ from tests.end_to_end.proxy import Way
 HOUR_S = 3600.0
 TIMEOUT_S, SETTLE_AFTER_S = 0.4, 120.0
 CREATE, READING = "batches.create", ("batches.retrieve", "batches.results", "batches.list")
-COMMANDS = (("run",),) * 5 + (("run", "--no-wait"),) * 2 + (("collect",), ("resume",))
+RUN = ("run", "--yes")
+"""A user who knows that the batches of others are theirs."""
+COMMANDS = (RUN,) * 5 + ((*RUN, "--no-wait"),) * 2 + (("collect",), ("resume",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def _cut_schedule(seed: int, index: int) -> Schedule:
         scenario=Scenario(processing_time_s=0.0, retry_after_s=None, list_delay_s=chance.choice((0.0, 30.0))),
         target={"timeout_s": 10, "settle_after_s": SETTLE_AFTER_S},
         skew_s=0.0,
-        steps=[Step(("run",), None, (), None, _cut_at(chance)) for _ in range(chance.choice((1, 1, 2, 3)))],
+        steps=[Step(RUN, None, (), None, _cut_at(chance)) for _ in range(chance.choice((1, 1, 2, 3)))],
     )
 
 

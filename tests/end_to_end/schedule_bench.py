@@ -26,7 +26,7 @@ from batchforge.state.attempts import AttemptState
 from tests.builders import OUTPUT, ProjectFiles
 from tests.end_to_end.kill_bench import TEXTS, Ended, Launcher
 from tests.end_to_end.proxy import Cut, CuttingProxy, Way
-from tests.end_to_end.schedule import Between, CutAt, Schedule, Step, make_schedule
+from tests.end_to_end.schedule import RUN, Between, CutAt, Schedule, Step, make_schedule
 
 MOST_RERUNS = 14
 KILLED, HUNG = -9, -14
@@ -169,7 +169,7 @@ class _Play:
         for _ in range(MOST_RERUNS):
             sent_before = self.emulator.counters().requests_accepted
             words = ["--resend-and-risk-paying-twice"] if self._is_undecided() else []
-            exit_code = self.launch("run", *words).exit_code
+            exit_code = self.launch(*RUN, *words).exit_code
             has_sent = self.emulator.counters().requests_accepted > sent_before
             if exit_code == 0 or (exit_code == 1 and not has_sent and not self._open_states()):
                 return

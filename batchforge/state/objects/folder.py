@@ -4,23 +4,22 @@ name neither keys nor what a server answered beside its code."""
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 from urllib.parse import unquote, urlsplit
 
 from batchforge.errors import StateError
+from batchforge.object_access import cause_of, object_store
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 SCHEMES = ("s3", "gs", "az", "file")
 _PART_BYTES = 8 * 1024 * 1024
-_CLIENT: dict[str, Any] = {"connect_timeout": "10s", "timeout": "120s"}
 _PATIENCE_S = 60.0
 
 
@@ -141,7 +140,7 @@ def open_folder(url: str, *, patience_s: float = _PATIENCE_S) -> ObjectFolder:
     """
     try:
         import obstore
-        from obstore.store import LocalStore, from_url
+        from obstore.store import LocalStore
     except ImportError as exc:
         raise StateError(
             "BF520",
@@ -156,51 +155,18 @@ def open_folder(url: str, *, patience_s: float = _PATIENCE_S) -> ObjectFolder:
         except OSError as exc:
             _raise_unusable(url, exc)
         return ObjectFolder(LocalStore(disk), url, disk)
-    client = _CLIENT | ({"allow_http": True} if _has_plain_endpoint() else {})
-    retry = {"max_retries": 6, "retry_timeout": timedelta(seconds=patience_s)}
     try:
-        store = from_url(url, client_options=client, retry_config=retry, **_endpoint(parts.scheme))  # type: ignore[call-overload]
+        store = object_store(url, patience_s)
     except (obstore.exceptions.BaseError, ValueError) as exc:
         _raise_unusable(url, exc)
     return ObjectFolder(store, url)
-
-
-def _endpoint(scheme: str) -> dict[str, str]:
-    """The more exact of the two names is not known to the library."""
-    own = os.environ.get("AWS_ENDPOINT_URL_S3") if scheme == "s3" else None
-    return {"endpoint": own} if own else {}
-
-
-def _has_plain_endpoint() -> bool:
-    """Only the owner of the environment can name an endpoint, so one without TLS is meant."""
-    names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AZURE_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
-    return any(os.environ.get(name, "").startswith("http://") for name in names)
 
 
 def _raise_unusable(url: str, exc: Exception) -> NoReturn:
     # The answer's text may repeat parts of what was signed, so only its code is told.
     raise StateError(
         "BF521",
-        f"the state {url} cannot be used: {_cause(exc)}",
+        f"the state {url} cannot be used: {cause_of(exc)}",
         hint="Check the address, the network and the cloud's environment variables (for s3: AWS_ACCESS_KEY_ID, "
         "AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL), then run again. What was stored is whole.",
     ) from None
-
-
-def _cause(exc: Exception) -> str:
-    text = str(exc)
-    if isinstance(exc, OSError) and exc.strerror:
-        return exc.strerror
-    if "169.254." in text or "metadata.google" in text:
-        return "the environment holds no credentials for it"
-    codes = re.findall(r"<Code>(\w+)</Code>|status code: (\d{3} [A-Za-z ]+)", text)
-    found = [code or status.strip() for code, status in codes]
-    if found:
-        return ", ".join(dict.fromkeys(reversed(found)))
-    if "os error" in text:
-        return re.sub(r".*: ([^:]+ \(os error \d+\)).*", r"\1", text.replace("\n", " "))[:200]
-    if missing := re.search(r"\w+ must be specified", text):
-        return missing[0].lower()
-    if re.search("connect|dns|timed? ?out", text, re.IGNORECASE):
-        return "it cannot be reached"
-    return type(exc).__name__
