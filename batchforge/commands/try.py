@@ -9,6 +9,7 @@ import click
 
 from batchforge.commands.options import (
     keys_option,
+    lock_timeout_option,
     money_options,
     no_fetch_option,
     output_option,
@@ -28,6 +29,7 @@ from batchforge.commands.running import asker, choose_enabled_job, telling
 @project_options
 @output_option
 @telling_options
+@lock_timeout_option
 @money_options
 @no_fetch_option
 @unknown_model_option
@@ -40,6 +42,7 @@ def command(
     cli_vars: dict[str, Any],
     output: str,
     quiet: bool,
+    lock_timeout_s: float,
     max_cost_usd: float | None,
     yes: bool,
     no_fetch: bool,
@@ -60,6 +63,7 @@ def command(
     options = RunOptions(
         limit=None if keys else limit,
         keys=keys,
+        lock_timeout_s=lock_timeout_s,
         max_cost_usd=max_cost_usd,
         yes=yes,
         fetch=not no_fetch,

@@ -281,7 +281,7 @@ class Runner:
 
     def _tried(self, compiled: CompiledJob) -> list[TriedRow]:
         for _ in range(_ROUNDS):
-            with self.sender.plan(compiled) as plan:
+            with self._submitting([compiled.spec.name]), self.sender.plan(compiled) as plan:
                 self.approval.check([plan], is_approved=False)
                 self.sender.remember_rows(plan)
                 if self.sender.send_all(plan):
@@ -299,27 +299,33 @@ class Runner:
             self.run.executor.collect(names, wait=False)
             with ExitStack() as stack:
                 works = []
-                for job, variant in variants:
-                    plan = stack.enter_context(self.sender.plan(job, variant=variant))
-                    works.append(Work(job, plan, list(plan.phases)))
-                plans = [work.plan for work in works]
-                self.approval.check(plans, is_approved=False)
-                self.run.note(plans, is_approved=True)
-                for plan in plans:
-                    self.sender.remember_rows(plan)
-                seconds = self._send_variants(works)
-                found = [tried_rows(plan, self.run.state, self.run.run_id) for plan in plans]
+                with self._submitting(names):
+                    for job, variant in variants:
+                        plan = stack.enter_context(self.sender.plan(job, variant=variant))
+                        works.append(Work(job, plan, list(plan.phases)))
+                    began = self._begin_variants(works)
+                seconds = self._finish_variants(works, began)
+                found = [tried_rows(work.plan, self.run.state, self.run.run_id) for work in works]
             cost_usd = round(sum(row.cost_usd or 0.0 for rows in found for row in rows if row.is_new), 9)
             summary = {"status": "ok", "cost_usd": cost_usd, "exit_code": 0} | self.run.planned.summary()
             self.run.state.end_run(self.run.run_id, "ok", summary)
             return list(zip(found, seconds, strict=True))
 
-    def _send_variants(self, works: Sequence[Work]) -> list[float | None]:
+    def _begin_variants(self, works: Sequence[Work]) -> dict[str, datetime]:
+        """Send what goes first of each; returns when that was, of those that ask anything."""
+        plans = [work.plan for work in works]
+        self.approval.check(plans, is_approved=False)
+        self.run.note(plans, is_approved=True)
+        for plan in plans:
+            self.sender.remember_rows(plan)
         began = {work.name: self.run.clock.now() for work in works if work.plan.requests_to_send}
-        ended: dict[str, datetime] = {}
         for work in works:
             if not self.sender.send_next(work):
                 raise _rows_taken()
+        return began
+
+    def _finish_variants(self, works: Sequence[Work], began: Mapping[str, datetime]) -> list[float | None]:
+        ended: dict[str, datetime] = {}
         while len(ended) < len(works):
             for work in works:
                 if work.name in ended or self.run.executor.moving([work.name]):
@@ -328,7 +334,9 @@ class Runner:
                     ended[work.name] = self.run.clock.now()
                     continue
                 self.sender.pass_gate(work)
-                if not self.sender.send_next(work):
+                with self._submitting([work.name]):
+                    is_sent = self.sender.send_next(work)
+                if not is_sent:
                     raise _rows_taken()
             waiting = [work.name for work in works if work.name not in ended and self.run.executor.moving([work.name])]
             if waiting:

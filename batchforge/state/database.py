@@ -42,6 +42,11 @@ class Database(Protocol):
         """Rows in steps, so that memory stays flat and others can go on between them."""
         ...
 
+    def among(self, values: Sequence[Any]) -> tuple[str, tuple[Any, ...]]:
+        """The condition that a column is one of some values of one type, as it stands behind the column's name, and
+        what is bound to it."""
+        ...
+
     def transaction(self) -> AbstractContextManager[None]:
         """All that is done in the block, durable at its end, or nothing of it. The others wait meanwhile."""
         ...

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from batchforge.errors import StateError, StateLocked
 from batchforge.state.database import Conflict
 from batchforge.state.postgres_address import PostgresAddress, read_address
+from batchforge.state.postgres_text import take_any_text
 from batchforge.state.schema import MIGRATIONS
 
 if TYPE_CHECKING:
@@ -103,6 +104,10 @@ class PostgresDatabase:
             finally:
                 with self._lock:
                     self._idle.append(connection)
+
+    def among(self, values: Sequence[Any]) -> tuple[str, tuple[Any, ...]]:
+        """One value, so that the statement is the same for any number of them and is planned once."""
+        return "= ANY(?)", (list(values),)
 
     # ---- writing
 
@@ -322,6 +327,7 @@ def connect(address: PostgresAddress) -> psycopg.Connection[Any]:
     parameters = {**_CONNECTING, **address.parameters}
     connection = psycopg.connect(**parameters, autocommit=True, cursor_factory=psycopg.RawCursor)
     connection.adapters.register_loader("numeric", WholeNumbers)
+    take_any_text(connection)
     return connection
 
 

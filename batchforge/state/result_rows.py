@@ -89,7 +89,7 @@ def _row(attempt_id: int, named: NamedResult, message_rowid: int | None, stored_
 def _names_of_attempt(db: Database, table: str, attempt_id: int, request_ids: Iterable[bytes]) -> set[_Name]:
     found: set[_Name] = set()
     for some in in_chunks(sorted(set(request_ids)), _NAMES_PER_QUERY):
-        marks = ",".join("?" * len(some))
-        sql = f"SELECT request_id, ordinal FROM {table} WHERE request_id IN ({marks}) AND attempt_id = ?"
-        found.update(db.all(sql, (*some, attempt_id)))
+        is_one, ids = db.among(some)
+        sql = f"SELECT request_id, ordinal FROM {table} WHERE request_id {is_one} AND attempt_id = ?"
+        found.update(db.all(sql, (*ids, attempt_id)))
     return found

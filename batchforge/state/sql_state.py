@@ -73,17 +73,17 @@ class SqlState(SqlFinding):
         answers: dict[bytes, list[StoredAnswer]] = {}
         claims: dict[bytes, list[LiveClaim]] = {}
         for some in in_chunks(sorted(set(request_ids)), 500):
-            marks = ",".join("?" * len(some))
+            is_one, ids = self._db.among(some)
             for row in self._db.all(
                 "SELECT request_id, ordinal, kind, error_type, max_tokens, output_tokens, attempt_id FROM results "
-                f"WHERE request_id IN ({marks}) ORDER BY attempt_id",
-                some,
+                f"WHERE request_id {is_one} ORDER BY attempt_id",
+                ids,
             ):
                 answers.setdefault(row[0], []).append(StoredAnswer(row[1], ResultKind(row[2]), *row[3:]))
             for row in self._db.all(
                 "SELECT c.request_id, c.ordinal, c.attempt_id, a.state, a.batch_id FROM claims c "
-                f"JOIN attempts a USING (attempt_id) WHERE c.request_id IN ({marks})",
-                some,
+                f"JOIN attempts a USING (attempt_id) WHERE c.request_id {is_one}",
+                ids,
             ):
                 claim = LiveClaim(row[1], row[2], AttemptState(row[3]), row[4])
                 claims.setdefault(row[0], []).append(claim)
@@ -120,8 +120,8 @@ class SqlState(SqlFinding):
     def rows_by_key(self, manifest_id: int, keys: Sequence[str]) -> dict[str, ManifestRow]:
         found: dict[str, ManifestRow] = {}
         for some in in_chunks(keys, 500):
-            marks = ",".join("?" * len(some))
-            rows = self._db.all(f"{SELECT_ROWS} WHERE manifest_id = ? AND key IN ({marks})", (manifest_id, *some))
+            is_one, values = self._db.among(some)
+            rows = self._db.all(f"{SELECT_ROWS} WHERE manifest_id = ? AND key {is_one}", (manifest_id, *values))
             found |= {row[1]: ManifestRow(*row) for row in rows}
         return found
 
@@ -144,13 +144,13 @@ class SqlState(SqlFinding):
     def stored_results(self, names: Sequence[tuple[bytes, int]]) -> dict[tuple[bytes, int], StoredResult]:
         found: dict[tuple[bytes, int], StoredResult] = {}
         for some in in_chunks(sorted({request for request, _ in names}), 500):
-            marks = ",".join("?" * len(some))
+            is_one, ids = self._db.among(some)
             columns = ", ".join(f"r.{column}" for column in RESULT_COLUMNS.split(", "))
             rows = self._db.all(
                 f"SELECT {columns}, m.body, a.batch_id, a.run_id FROM results r JOIN attempts a USING (attempt_id) "
                 "LEFT JOIN messages m ON m.message_rowid = r.message_rowid "
-                f"WHERE r.request_id IN ({marks}) ORDER BY r.request_id, r.ordinal, r.attempt_id",
-                some,
+                f"WHERE r.request_id {is_one} ORDER BY r.request_id, r.ordinal, r.attempt_id",
+                ids,
             )
             for name, group in groupby(rows, key=lambda row: (row[0], row[1])):
                 found[name] = counting_result([stored_result_of(row) for row in group])
@@ -580,11 +580,11 @@ class SqlState(SqlFinding):
         """What somebody got answered, and let go of, since it was planned is not paid a second time."""
         asked = {(request.request_id, request.ordinal) for request in requests}
         for some in in_chunks(requests, 500):
-            marks = ",".join("?" * len(some))
+            is_one, ids = self._db.among([request.request_id for request in some])
             answered = self._db.all(
                 "SELECT request_id, ordinal FROM results WHERE kind NOT IN ('errored', 'expired', 'canceled') "
-                f"AND request_id IN ({marks})",
-                [request.request_id for request in some],
+                f"AND request_id {is_one}",
+                ids,
             )
             for name in answered:
                 if tuple(name) in asked:

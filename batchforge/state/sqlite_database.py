@@ -81,6 +81,9 @@ class SqliteDatabase:
                     return
                 yield from rows
 
+    def among(self, values: Sequence[Any]) -> tuple[str, tuple[Any, ...]]:
+        return f"IN ({','.join('?' * len(values))})", tuple(values)
+
     # ---- writing
 
     @contextmanager

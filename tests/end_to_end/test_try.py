@@ -12,7 +12,7 @@ import pytest
 from batchforge.emulator import EmulatorServer
 from batchforge.emulator.scenario import Fault
 from batchforge.terminal.terminal_text import display_width
-from tests.builders import JOB_NAME, OUTPUT, ProjectFiles, interrupt
+from tests.builders import JOB_NAME, OUTPUT, ProjectFiles, end_of, interrupt
 from tests.conftest import StartEmulator
 
 
@@ -99,6 +99,18 @@ def test_a_row_that_is_refused_is_shown_with_the_reason(tmp_path: Path, start_em
     done = project.cli("try", JOB_NAME, "-q")
     assert done.exit_code == 1
     assert "→ errored: invalid_request_error: prompt is too long" in done.stdout
+
+
+def test_two_tries_at_once_pay_for_each_row_once(tmp_path: Path, start_emulator: StartEmulator) -> None:
+    emulator = start_emulator(message_time_s=0.1)
+    project = ProjectFiles(tmp_path / "project", emulator, concurrency=2)
+    project.write_rows([f"Text number {n}." for n in range(12)])
+    both = [project.start("try", JOB_NAME, "--limit", "12", "--output", "json") for _ in range(2)]
+    ended = [end_of(process) for process in both]
+    assert {done.exit_code for done in ended} <= {0, 3}, [done.stderr for done in ended]
+    assert set(asked_bodies(emulator).values()) == {1}
+    assert emulator.counters().messages_answered == 12
+    assert sum(row["is_new"] for done in ended for row in done.json()["rows"]) == 12
 
 
 def test_what_was_paid_before_a_kill_is_kept(tmp_path: Path, start_emulator: StartEmulator) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from batchforge.errors import BatchForgeError, ProjectError, StateError, StateLocked
 from batchforge.state.postgres import PostgresDatabase
 from batchforge.state.postgres_address import read_address
+from batchforge.state.postgres_text import escaped, unescaped
 from batchforge.state.schema import MIGRATIONS
 from batchforge.state.stores import STORES, Opening, open_state, shown_url, state_exists
 from batchforge.target import STATE_SCHEMES
@@ -56,6 +59,14 @@ def test_a_wrong_password_is_not_repeated(postgres: PostgresServer) -> None:
     with pytest.raises(StateError, match=r"BF509 the state postgresql://tester@127\.0\.0\.1:\d+/postgres") as refused:
         state_exists(postgres.state_url("batchforge", "wr0ng-one"))
     assert "wr0ng-one" not in f"{refused.value} {refused.value.__cause__} {refused.value.problems}"
+
+
+@given(st.lists(st.text(st.sampled_from("\0\x01\x02\x03ab")), min_size=2, max_size=2))
+def test_texts_with_nul_go_around_and_keep_their_order(texts: list[str]) -> None:
+    kept = [escaped(text) for text in texts]
+    assert [unescaped(text) for text in kept] == texts
+    assert "\0" not in "".join(kept)
+    assert (kept[0] < kept[1]) == (texts[0] < texts[1])
 
 
 def test_a_server_that_is_not_there_is_named() -> None:

@@ -318,6 +318,27 @@ def test_a_manifest_is_to_be_written_again_once_a_result_has_come(store: StateSt
     assert [each.manifest_id for each in store.unwritten_manifests("api")] == [manifest_id]
 
 
+STRANGE = ("\0", "\0\x01", "\x01", "\x01\x01", "\x01\x02", "a\0b", "line\nend", "\x7f", "\u2028", "🚲", "'\"\\;--")
+
+
+def test_keys_and_answers_may_hold_any_character(store: StateStore, reopen: Open) -> None:
+    rows = [
+        ManifestRow(place, key, name_of(place), 0, b"h\0", b"{}", key, key, key) for place, key in enumerate(STRANGE)
+    ]
+    manifest_id = store.save_manifest(manifest(len(rows)), rows)
+    attempt_id = brought_to(store, S.ENDED, range(len(rows)))
+    answers = [
+        RequestResult(custom_id(name_of(place)), ResultKind.ERRORED, error_type=key, error_message=key)
+        for place, key in enumerate(STRANGE)
+    ]
+    assert len(store.store_results(attempt_id, answers).stored) == len(STRANGE)
+    store = reopen()
+    assert list(store.manifest_rows(manifest_id)) == rows
+    assert store.rows_by_key(manifest_id, STRANGE) == {row.key: row for row in rows}
+    outputs = [(row.row.key, row.stored and row.stored.result.error_message) for row in store.output_rows(manifest_id)]
+    assert outputs == [(key, key) for key in STRANGE]
+
+
 def test_attempts_of_another_job_are_awaited_where_they_ask_for_our_rows(store: StateStore) -> None:
     brought_to(store, S.KNOWN, [1, 2], job="other")
     brought_to(store, S.KNOWN, [5, 6, 7], job="third")
