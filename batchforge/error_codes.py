@@ -176,6 +176,14 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Rename the file.",
         "BF125 The name of `jobs/caf\\xe9.yml` is not UTF-8.",
     ),
+    "BF126": ErrorCode(
+        "An address in an object store, or a URL, is not allowed on this machine",
+        "BATCHFORGE_ALLOWED_STORES names the places that projects may read and write here, and this is below none of "
+        "them. A project comes from a pull request; the credentials of the machine may open more.",
+        "If you trust the address, add it to BATCHFORGE_ALLOWED_STORES in your own environment (several with commas).",
+        "BF126 jobs/triage/classify_tickets.yml:4:1: The address `s3://other/tickets.csv` is not one that this machine "
+        "lets projects use.",
+    ),
     "BF130": ErrorCode(
         "There is no such target",
         "--target or `default_target` names a target that batchforge.yml does not define.",
@@ -1357,6 +1365,21 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Correct it at the place that is named. Texts stand in single quotes, names with spaces in double ones.",
         "BF711 jobs/triage/classify_tickets.yml:12:5: The SQL of the test expression cannot be read: "
         'syntax error at or near "FROM".',
+    ),
+    "BF712": ErrorCode(
+        "The output cannot be written to the object store",
+        "The store cannot be reached, refuses the credentials of the environment, or has no such bucket. What was "
+        "there is untouched.",
+        "Check the address, the network and the cloud's environment variables, then run again: answers that are there "
+        "are not asked again.",
+        "BF712 jobs/label.yml:4:1: s3://none/labels.parquet cannot be written: NoSuchBucket",
+    ),
+    "BF713": ErrorCode(
+        "Emulated answers were kept from where real ones stand",
+        "The target is an emulator, and the table or the object of the output is not its own.",
+        "Nothing needs to be done. To try the delivery too, give the emulator's target a connection of its own, or "
+        "write {target} into the address.",
+        "BF713 s3://labels/tickets.parquet is not written: emulated answers go only to an address with {target} in it",
     ),
     "BF801": ErrorCode(
         "Rows of a group share no block",

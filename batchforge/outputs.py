@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from batchforge import remote_output
 from batchforge.answers import AnswerReader, column_kinds, reader_of
 from batchforge.errors import ProjectError
 from batchforge.project import Project
@@ -22,7 +23,7 @@ from batchforge.requests.request import MessageRequest
 from batchforge.results import RequestResult
 from batchforge.spec import JobSpec, OutputSpec
 from batchforge.state.records import Manifest, OutputRow, StateReader
-from batchforge.table_output import TableColumns, check_table, check_table_settings, write_table
+from batchforge.table_output import TableColumns, check_table, check_table_settings, is_table_lost, write_table
 from batchforge.tables.writing import TableWriter, check_writable, not_written, open_writer
 from batchforge.target import Target
 
@@ -61,6 +62,8 @@ class OutputReport:
     held_back_because: str = ""
     table: str = ""
     """The database table that holds the rows too, as connection.table; empty where there is none."""
+    address: str = ""
+    """The object that holds the rows too, or the candidates; empty where there is none."""
     is_enough: bool = True
     """Whether min_success was met."""
 
@@ -89,18 +92,33 @@ def check_output(spec: JobSpec, columns: Sequence[str], project: Project, target
     every = _table_columns(spec, columns, target).names
     check_writable(path, every)
     check_table_settings(spec, every, project, target)
+    remote_output.check_address(spec, project, target)
     reason = _why_not_there(path)
     if reason:
         raise not_written(shown_path(path, project), OSError(0, reason))
 
 
-def check_output_table(spec: JobSpec, columns: Sequence[str], project: Project, target: Target) -> None:
-    """Before anything is sent: whether the database has such a table.
+def check_output_elsewhere(spec: JobSpec, columns: Sequence[str], project: Project, target: Target) -> None:
+    """Before anything is sent: whether the database has such a table, and the object store can be reached.
 
     Raises:
-        BatchForgeError: BF706 there is none, BF707 it is another one, BF238 the database refuses.
+        BatchForgeError: BF706 there is none, BF707 it is another one, BF238 the database refuses, BF712 the store does.
     """
     check_table(spec, _table_columns(spec, columns, target), project, target)
+    if address := remote_output.address_of(spec, target):
+        remote_output.is_there(address, spec.locations.get("output"))
+
+
+def is_missing_elsewhere(spec: JobSpec, rows: int, project: Project, target: Target) -> bool:
+    """Whether what was published is not there any more: the object was deleted, the table dropped or emptied.
+
+    Raises:
+        BatchForgeError: BF238 the database, BF712 the store does not say it.
+    """
+    address = remote_output.address_of(spec, target)
+    if address is not None and not remote_output.is_there(address, spec.locations.get("output")):
+        return True
+    return rows > 0 and is_table_lost(spec, project, target)
 
 
 def _table_columns(spec: JobSpec, columns: Sequence[str], target: Target) -> TableColumns:
@@ -170,7 +188,7 @@ def output_path(spec: JobSpec, project: Project, target: Target) -> Path:
 
 
 def output_path_of(job: str, output: OutputSpec, project: Project, target: Target) -> Path:
-    return project.outputs_folder(target) / (output.file or f"outputs/{job}.jsonl")
+    return project.outputs_folder(target) / output.local_file(job)
 
 
 def candidate_path(path: Path) -> Path:
@@ -219,6 +237,10 @@ def _written_outputs(
     table = ""
     if not reason:
         table = _write_table(spec, state, manifest, project, target)
+    address = ""
+    if not manifest.scope:
+        address = remote_output.deliver(spec, target, written, _rejected(written), is_published=not reason)
+    if not reason:
         _publish(written, path)
         written = path
     rejected = _rejected(written)
@@ -231,6 +253,7 @@ def _written_outputs(
         rejected_path=shown_path(rejected, project) if rejected.exists() else None,
         held_back_because=reason,
         table=table,
+        address=address,
         is_enough=_is_enough(spec, statuses),
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any, Literal, TypeAlias
 
 from batchforge.config.api_schema import api_schema
@@ -188,6 +189,9 @@ class InputSpec:
         return (*own, *(source for join in self.joins for source in join.input.sources))
 
 
+OBJECT_SCHEMES = ("s3", "gs", "az")
+
+
 def is_url(path: str) -> bool:
     return "://" in path
 
@@ -216,7 +220,8 @@ class AnswerSource:
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
     file: str | None = None
-    """Project-relative path; the format is by its ending: .jsonl, .csv, .tsv, .parquet. None: outputs/<job>.jsonl."""
+    """Project-relative path, or the address of an object; the format is by its ending: .jsonl, .csv, .tsv, .parquet.
+    None: outputs/<job>.jsonl."""
     table: str | None = None
     """A table that published rows are written to as well."""
     connection: str | None = None
@@ -241,6 +246,17 @@ class OutputSpec:
     """The column of a text answer."""
     escape_formulas: bool = False
     """CSV only: a leading ' before cells that a spreadsheet would run as a formula."""
+
+    @property
+    def address(self) -> str | None:
+        """Where the output goes besides, if that is in an object store."""
+        return self.file if self.file is not None and "://" in self.file else None
+
+    def local_file(self, job: str) -> str:
+        """Project-relative, below the outputs of a target."""
+        if self.address is None:
+            return self.file or f"outputs/{job}.jsonl"
+        return f"outputs/{job}{PurePosixPath(self.address).suffix}"
 
     @property
     def sent_schema(self) -> Mapping[str, Any] | None:

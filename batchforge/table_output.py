@@ -85,23 +85,22 @@ def check_table(spec: JobSpec, columns: TableColumns, project: Project, target: 
         return
     write = _write(spec, columns, {}, "", project, target)
     connection, kind, file = _database(spec, project, target)
-    match kind:
-        case "postgresql":
-            from batchforge.databases import postgres_tables
+    _tables(kind).check_table(connection, write, *file)
 
-            postgres_tables.check_table(connection, write)
-        case "sqlite":
-            from batchforge.databases import sqlite_tables
 
-            sqlite_tables.check_table(connection, write, file)
-        case "duckdb":
-            from batchforge.databases import duck_tables
+def is_table_lost(spec: JobSpec, project: Project, target: Target) -> bool:
+    """Whether rows that were written are not there any more: the table was dropped, or emptied. A table that is only
+    added to may be emptied by those who read it.
 
-            duck_tables.check_table(connection, write, file)
-        case _:
-            from batchforge.databases import alchemy_tables
-
-            alchemy_tables.check_table(connection, write)
+    Raises:
+        BatchForgeError: BF238 the database refuses.
+    """
+    if spec.output.table is None or why_not_written(spec, project, target):
+        return False
+    connection, kind, file = _database(spec, project, target)
+    none = TableColumns((), {}, frozenset())
+    rows: int | None = _tables(kind).count_some(connection, _write(spec, none, {}, "", project, target), *file)
+    return rows is None or (rows == 0 and spec.output.mode != "append")
 
 
 def write_table(
@@ -118,37 +117,42 @@ def write_table(
     write = _write(spec, columns, kinds, manifest, project, target)
     connection, kind, file = _database(spec, project, target)
     delivered = ({**row, DELIVERY: write.delivery} for row in rows()) if write.mode == "append" else rows()
-    match kind:
-        case "postgresql":
-            from batchforge.databases import postgres_tables
-
-            postgres_tables.write_table(connection, write, delivered)
-        case "sqlite":
-            from batchforge.databases import sqlite_tables
-
-            sqlite_tables.write_table(connection, write, delivered, file)
-        case "duckdb":
-            from batchforge.databases import duck_tables
-
-            duck_tables.write_table(connection, write, delivered, file)
-        case _:
-            from batchforge.databases import alchemy_tables
-
-            alchemy_tables.write_table(connection, write, delivered)
+    _tables(kind).write_table(connection, write, delivered, *file)
     return f"{connection.name}.{write.table}"
 
 
-def _database(spec: JobSpec, project: Project, target: Target) -> tuple[Connection, str, Path]:
+def _database(spec: JobSpec, project: Project, target: Target) -> tuple[Connection, str, Sequence[Path]]:
     """The connection, whose room it is, and the file of those that are files."""
     assert spec.output.connection is not None
     connection = project.connection(spec.output.connection, target)
     url = connection.resolve()
     kinds = {"postgres": "postgresql", "postgresql+psycopg": "postgresql"}
     kind = kinds.get(url.scheme, url.scheme)
-    file = url.local_file(project.tree) if kind in ("sqlite", "duckdb") else project.root
-    if kind in ("sqlite", "duckdb"):
-        file.parent.mkdir(parents=True, exist_ok=True)
-    return connection, kind, file
+    if kind not in ("sqlite", "duckdb"):
+        return connection, kind, ()
+    file = url.local_file(project.tree)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return connection, kind, (file,)
+
+
+def _tables(kind: str) -> Any:
+    """The room that writes tables of such a database."""
+    match kind:
+        case "postgresql":
+            from batchforge.databases import postgres_tables
+
+            return postgres_tables
+        case "sqlite":
+            from batchforge.databases import sqlite_tables
+
+            return sqlite_tables
+        case "duckdb":
+            from batchforge.databases import duck_tables
+
+            return duck_tables
+    from batchforge.databases import alchemy_tables
+
+    return alchemy_tables
 
 
 def _write(

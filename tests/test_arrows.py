@@ -21,7 +21,7 @@ PACKAGE = TREE / "batchforge"
 FLOORS: Mapping[str, str] = {
     "ground": """
         errors error_codes clock events streams spill disk_room git_commit
-        object_access nearest thresholds terminal terminal_text text_layout problem_text
+        object_access allowed_stores nearest thresholds terminal terminal_text text_layout problem_text
         statistics
     """,
     "words": """
@@ -52,7 +52,7 @@ FLOORS: Mapping[str, str] = {
         remote_deletion executor sync_executor reconciliation
     """,
     "deliver": """
-        manifest artifacts table_output outputs summaries waiting plan_values plan_file
+        manifest artifacts table_output remote_output outputs summaries waiting plan_values plan_file
         outcome tested_tables tested_rows row_checks measures assertions output_tests test_checks
         starter finding states emulated tried erasing cost diagnosis notify
     """,

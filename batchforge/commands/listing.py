@@ -56,7 +56,7 @@ def _job(job: JobSpec, choice: Choice) -> Listed:
         "model": job.model,
         "tests": [test.name for test in job.tests],
         "enabled": job.enabled,
-        "output": job.output.file or f"outputs/{job.name}.jsonl",
+        "output": job.output.address or job.output.local_file(job.name),
     }
     about = " ".join(part for part in ("" if job.enabled else "(disabled)", job.description) if part)
     settings = {name: (value, str(job.locations[name])) for name, value in job.config.items()}

@@ -344,13 +344,14 @@ def _check_connections(project: Project, jobs: Mapping[str, JobSpec], problems: 
 def _check_output_files(jobs: Mapping[str, JobSpec], problems: ProblemList) -> None:
     seen: dict[str, str] = {}
     for job in (job for job in jobs.values() if job.enabled):
-        file = job.output.file or f"outputs/{job.name}.jsonl"
         location = job.locations.get("output", Location(job.path))
-        if file == job.input.files:
+        files = [each for each in (job.output.address, job.output.local_file(job.name)) if each]
+        if job.input.files in files:
             hint = "Give the output a file of its own."
             problems.add("BF154", "The output would replace the job's own input.", location=location, hint=hint)
-        if first := seen.get(file.casefold()):
-            hint = "Give each job an output file of its own."
-            message = f"The jobs `{first}` and `{job.name}` would write the same file {file}."
-            problems.add("BF154", message, location=location, hint=hint)
-        seen.setdefault(file.casefold(), job.name)
+        for file in files:
+            if first := seen.get(file.casefold()):
+                hint = "Give each job an output file of its own."
+                message = f"The jobs `{first}` and `{job.name}` would write the same file {file}."
+                problems.add("BF154", message, location=location, hint=hint)
+            seen.setdefault(file.casefold(), job.name)

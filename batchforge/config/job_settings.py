@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -15,6 +16,7 @@ from batchforge.errors import BatchForgeError, ProblemList
 from batchforge.nearest import did_you_mean
 from batchforge.source_tree import SourceTree, checked_path
 from batchforge.spec import (
+    OBJECT_SCHEMES,
     BatchLimits,
     CachePolicy,
     EachSpec,
@@ -245,11 +247,22 @@ def _check_output(node: ConfigNode, problems: ProblemList) -> None:
         problems.add("BF105", message, location=node[both[1]].key_location, hint=f"{reason}: remove one of them.")
     _check_table(node, problems)
     file = node.get("file")
-    if file is not None and check_path(file, problems):
+    if file is not None and "://" in file.value:
+        _check_address(file, problems)
+    elif file is not None and check_path(file, problems):
         top = checked_path(file.value).split("/")[0]
         if top in ("target", ".batchforge"):
             hint = "Name another folder, e.g. outputs/."
             problems.add("BF138", f"Outputs cannot be written to `{top}/`.", location=file.location, hint=hint)
+
+
+def _check_address(file: ConfigNode, problems: ProblemList) -> None:
+    scheme, _, rest = file.value.replace("{target}", "target").partition("://")
+    steps = rest.split("/")
+    is_plain = len(steps) > 1 and not {"", ".", ".."} & set(steps) and not re.search(r"[{}?#*\[\]\\\s]", rest)
+    if scheme not in OBJECT_SCHEMES or not is_plain:
+        hint = "Write e.g. s3://bucket/labels.parquet; it can begin with s3://, gs:// or az://. {target} is its name."
+        problems.add("BF138", f"Outputs cannot be written to `{file.value}`.", location=file.location, hint=hint)
 
 
 def _check_table(node: ConfigNode, problems: ProblemList) -> None:

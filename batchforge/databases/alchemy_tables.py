@@ -28,6 +28,18 @@ def check_table(connection: Connection, write: TableWrite) -> None:
             _checked(write, there)
 
 
+def count_some(connection: Connection, write: TableWrite) -> int | None:
+    """None where there is no table, 0 where it is empty."""
+    import sqlalchemy
+
+    engine, url = open_engine(connection)
+    with told(url, connection), engine.connect() as database:
+        if not _columns(database, write):
+            return None
+        some = sqlalchemy.select(sqlalchemy.literal(1)).select_from(_table(write, [])).limit(1)
+        return len(database.execute(some).fetchall())
+
+
 def write_table(connection: Connection, write: TableWrite, rows: Iterable[Mapping[str, Any]]) -> None:
     engine, url = open_engine(connection)
     with told(url, connection), engine.begin() as database:

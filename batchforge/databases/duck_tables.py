@@ -19,6 +19,7 @@ from batchforge.databases.table_statements import (
     create_table,
     keys_refused,
     moves,
+    some_row,
 )
 from batchforge.errors import BatchForgeError
 from batchforge.tables.duck import quoted_text
@@ -34,6 +35,14 @@ def check_table(connection: Connection, write: TableWrite, file: Path) -> None:
         there = _columns(database, write)
         if there or not write.create:
             _checked(write, there)
+
+
+def count_some(connection: Connection, write: TableWrite, file: Path) -> int | None:
+    """None where there is no table, 0 where it is empty."""
+    if not file.is_file():
+        return None
+    with _opened(connection, file, read_only=True) as database:
+        return len(database.execute(some_row(write)).fetchall()) if _columns(database, write) else None
 
 
 def write_table(connection: Connection, write: TableWrite, rows: Iterable[Mapping[str, Any]], file: Path) -> None:

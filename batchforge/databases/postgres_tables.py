@@ -18,6 +18,7 @@ from batchforge.databases.table_statements import (
     listed,
     moves,
     quoted_table,
+    some_row,
 )
 
 if TYPE_CHECKING:
@@ -54,6 +55,14 @@ def check_table(connection: Connection, write: TableWrite) -> None:
         there = _columns(database, write)
         if there or not write.create:
             _checked(write, there)
+
+
+def count_some(connection: Connection, write: TableWrite) -> int | None:
+    """None where there is no table, 0 where it is empty."""
+    url = connection.resolve()
+    driver(connection)
+    with told(url, connection), closing(connect(connection, url)) as database:
+        return len(database.execute(some_row(write).encode()).fetchall()) if _columns(database, write) else None
 
 
 def write_table(connection: Connection, write: TableWrite, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -19,6 +19,7 @@ from batchforge.databases.table_statements import (
     keys_refused,
     listed,
     moves,
+    some_row,
 )
 from batchforge.tables.duck import quoted_name
 
@@ -33,6 +34,14 @@ def check_table(connection: Connection, write: TableWrite, file: Path) -> None:
         there = _columns(database, write)
         if there or not write.create:
             _checked(write, there)
+
+
+def count_some(connection: Connection, write: TableWrite, file: Path) -> int | None:
+    """None where there is no table, 0 where it is empty."""
+    if not file.is_file():
+        return None
+    with told(connection), closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
+        return len(database.execute(some_row(write)).fetchall()) if _columns(database, write) else None
 
 
 def write_table(connection: Connection, write: TableWrite, rows: Iterable[Mapping[str, Any]], file: Path) -> None:

@@ -53,6 +53,10 @@ def moves(write: TableWrite, names: Sequence[str]) -> Iterator[str]:
             yield insert
 
 
+def some_row(write: TableWrite) -> str:
+    return f"SELECT 1 FROM {quoted_table(write)} LIMIT 1"  # noqa: S608
+
+
 def keys_refused(write: TableWrite, found: Sequence[Sequence[object]]) -> BatchForgeError:
     shown = ", ".join("/".join(map(str, key)) for key in found)
     return BatchForgeError(

@@ -70,6 +70,8 @@ class Erasure:
     """Targets with a state of their own."""
     table: str
     """A database table that holds the output too; empty where there is none."""
+    address: str
+    """An object that holds the output too; empty where there is none."""
     unknown_targets: tuple[str, ...]
     """Targets of rows in state that the project does not have any more, so that their outputs are not known."""
 
@@ -152,6 +154,7 @@ class Eraser:
             keeps_emulator=not may_be_forgotten(self.state),
             other_states=tuple(self._other_states()),
             table=self.spec.output.table or "",
+            address=self.spec.output.address or "",
             unknown_targets=tuple(sorted({m.target for m in self.manifests} - self.project.targets.keys())),
         )
 

@@ -93,4 +93,6 @@ def _left_elsewhere(found: Erasure, deleted: Collection[str]) -> Iterator[str]:
             yield f"{path}: the emulator's own memory. When nothing is in flight, run this again."
         if found.table:
             yield f"The table {found.table}: delete the rows there."
+        if found.address:
+            yield f"{found.address}, and what lies beside it: remove them, and the next run writes it without the rows."
         yield "Backups, logs, saved plans, and copies that others have made of outputs."

@@ -59,7 +59,7 @@ def _job(project: Project, job: JobSpec, graph: NodeGraph, facts: JobFacts | Non
         "max_tokens": job.max_tokens,
         "betas": list(job.betas),
         "tests": [_test(test) for test in job.tests],
-        "output": job.output.file or f"outputs/{job.name}.jsonl",
+        "output": job.output.address or job.output.local_file(job.name),
         "parents": list(job_parents(job)),
         "children": list(graph.children.get(job_id(job.name), ())),
         "made_of": dict(facts.parts) if facts else {},

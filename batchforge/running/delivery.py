@@ -9,11 +9,12 @@ from typing import Any
 
 from batchforge.errors import BatchForgeError, ProblemList
 from batchforge.events import Event, EventName
-from batchforge.outputs import find_moved_rows, output_path, write_outputs, written_as
+from batchforge.outputs import find_moved_rows, is_missing_elsewhere, output_path, write_outputs, written_as
 from batchforge.planning.approval import PlannedRun
 from batchforge.planning.estimate import ways_of_results
 from batchforge.planning.plan_rows import Action
 from batchforge.planning.settled import Settled, identity_of
+from batchforge.remote_output import why_not_uploaded
 from batchforge.requests.compiler import CompiledJob
 from batchforge.running.compiling import compile_jobs
 from batchforge.running.run_options import RunOptions, narrowing_of
@@ -89,7 +90,8 @@ class Delivery:
         """With the output written, and tested before it takes the old one's place."""
         path = output_path(spec, self.run.project, self.run.target)
         form = written_as(spec, path)
-        if manifest.written_as == form and path.exists():
+        is_written = manifest.written_as == form and path.exists()
+        if is_written and (manifest.scope or not self._is_missing_elsewhere(spec, manifest)):
             return self._tested_again(summary, spec, path, manifest)
         results: list[AssertionResult] = []
 
@@ -100,11 +102,23 @@ class Delivery:
         report = write_outputs(spec, self.run.state, manifest, self.run.project, self.run.target, objection)
         if report.is_published or manifest.scope:
             self.run.state.mark_written(manifest.manifest_id, form)
-        if report.is_published and spec.output.table and not report.table:
-            self.run.warn(spec.name, why_not_written(spec, self.run.project, self.run.target))
+        if report.is_published:
+            self._tell_what_was_left(spec)
         name = EventName.OUTPUT_WRITTEN if report.is_published else EventName.OUTPUT_HELD_BACK
         self.run.listen(Event(name, spec.name, report.path, {"path": report.path, "because": report.held_back_because}))
         return self._with_tests(replace(summary, output=report), spec, replace(manifest, written_as=form), results)
+
+    def _is_missing_elsewhere(self, spec: JobSpec, manifest: Manifest) -> bool:
+        return is_missing_elsewhere(spec, manifest.row_count, self.run.project, self.run.target)
+
+    def _tell_what_was_left(self, spec: JobSpec) -> None:
+        """Where emulated answers do not go."""
+        for reason in (
+            why_not_written(spec, self.run.project, self.run.target) if spec.output.table else "",
+            why_not_uploaded(spec, self.run.target),
+        ):
+            if reason:
+                self.run.warn("BF713", reason, spec.name)
 
     def _tested_again(self, summary: JobSummary, spec: JobSpec, path: Path, manifest: Manifest) -> JobSummary:
         """The output is there already: its tests are run if they are others than before."""

@@ -9,7 +9,7 @@ from batchforge.clock import iso
 from batchforge.events import Event, EventName
 from batchforge.file_marks import mark_files
 from batchforge.inputs import input_paths
-from batchforge.outputs import check_output, check_output_table
+from batchforge.outputs import check_output, check_output_elsewhere
 from batchforge.planning.approval import PlannedRun, check_resumed
 from batchforge.planning.budget import came_to_nothing, check_gate
 from batchforge.planning.caching import LIFE_S
@@ -149,7 +149,7 @@ class Sender:
         try:
             check_output(job.spec, plan.columns, self.run.project, self.run.target)
             if plan.requests_to_send:
-                check_output_table(job.spec, plan.columns, self.run.project, self.run.target)
+                check_output_elsewhere(job.spec, plan.columns, self.run.project, self.run.target)
             check_tests(job.spec, plan.columns)
             if resumed is not None and plan.job in resumed.jobs:  # else it had yet to begin
                 check_resumed(plan, resumed, self.run.state, self.run.target.name)

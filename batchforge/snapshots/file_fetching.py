@@ -10,13 +10,14 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 from urllib.parse import urlsplit
 
+from batchforge.allowed_stores import check_allowed
 from batchforge.clock import iso
 from batchforge.errors import BatchForgeError, Location
 from batchforge.snapshots.http_files import HttpFiles
-from batchforge.snapshots.object_files import SCHEMES, ObjectFiles
+from batchforge.snapshots.object_files import ObjectFiles
 from batchforge.snapshots.remote_file import Patience, RemoteFile
 from batchforge.snapshots.snapshot_records import FORM, Snapshot, SnapshotFolder, SnapshotPart, sha256_of_parts
-from batchforge.spec import InputSpec
+from batchforge.spec import OBJECT_SCHEMES, InputSpec
 from batchforge.tables.options import COMPRESSED_ENDINGS
 
 AT_ONCE = 4
@@ -87,7 +88,8 @@ def _endings(url: str) -> str:
 
 def _source(url: str, location: Location | None, patience: Patience) -> RemoteFiles:
     scheme = url.partition("://")[0]
-    if scheme in SCHEMES:
+    check_allowed(url, location)
+    if scheme in OBJECT_SCHEMES:
         return ObjectFiles(url, location, patience)
     if scheme in ("https", "http"):
         return HttpFiles(url, location, patience)

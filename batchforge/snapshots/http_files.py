@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from batchforge.allowed_stores import check_allowed
 from batchforge.errors import BatchForgeError, Location
 from batchforge.snapshots.remote_file import Interrupted, Patience, RemoteFile, unreadable
 from batchforge.snapshots.snapshot_records import SnapshotPart
@@ -136,9 +137,10 @@ def _opener() -> urllib.request.OpenerDirector:
 
 
 def check_url(url: str, location: Location | None) -> None:
-    """
+    """Also of each redirect.
+
     Raises:
-        BatchForgeError: BF241 the way there is not encrypted, or the address holds a secret.
+        BatchForgeError: BF241 the way there is not encrypted, or the address holds a secret; BF126 it is not allowed.
     """
     try:
         parts = urlsplit(url)
@@ -150,6 +152,7 @@ def check_url(url: str, location: Location | None) -> None:
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         message = f"`{host}` would be reached without encryption, so the rows could be read and changed on the way"
         raise BatchForgeError("BF241", message, location=location, hint="Use https://.")
+    check_allowed(url, location)
 
 
 def _encoded(url: str) -> str:

@@ -19,7 +19,6 @@ from batchforge.snapshots.snapshot_records import SnapshotPart
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-SCHEMES = ("s3", "gs", "az")
 RANGE_BYTES = 8 * 1024 * 1024
 _MARKS = re.compile(r"[*?\[]")
 

@@ -149,9 +149,11 @@ def _output_lines(output: OutputReport) -> Iterator[str]:
     statuses = ", ".join(f"{count:,} {status}" for status, count in output.statuses.items())
     yield f"  {statuses or 'no rows'}"
     if output.is_published:
-        yield f"  wrote {output.path}" + (f" and the table {output.table}" if output.table else "")
+        also = [f"the table {output.table}"] if output.table else []
+        yield "  wrote " + " and ".join([output.path, *also, *([output.address] if output.address else [])])
     else:
-        yield f"  the old output stays, {output.held_back_because}; these rows are in {output.path}"
+        also_in = f" and {output.address}" if output.address else ""
+        yield f"  the old output stays, {output.held_back_because}; these rows are in {output.path}{also_in}"
     if output.rejected_path:
         yield f"  failed rows with their reasons: {output.rejected_path}"
 

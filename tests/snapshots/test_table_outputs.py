@@ -207,3 +207,42 @@ def test_two_targets_do_not_write_one_table(tmp_path: Path, capsys: pytest.Captu
     )
     assert run_command(["plan", "--project-dir", str(tmp_path)]) == 2
     assert "BF709" in capsys.readouterr().err
+
+
+def test_a_table_that_was_dropped_or_emptied_is_written_again_without_asking(
+    tmp_path: Path, warehouse: tuple[str, Ask], capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, ask = warehouse
+    write_project(tmp_path, url, table="create: true")
+    assert run(tmp_path) == 0
+    for statement in ("drop table labelled", "delete from labelled"):
+        ask(statement)
+        assert run_command(["run", "--project-dir", str(tmp_path), "--output", "json"]) == 0
+        assert '"requests_sent": 0' in capsys.readouterr().out
+        assert ask("select count(*) from labelled") == [(2,)]
+    assert run_command(["run", "--project-dir", str(tmp_path), "--output", "json"]) == 0
+    assert '"output": null' in capsys.readouterr().out
+
+
+def test_a_table_that_is_added_to_may_be_emptied_by_its_readers(tmp_path: Path, warehouse: tuple[str, Ask]) -> None:
+    url, ask = warehouse
+    write_project(tmp_path, url, table="create: true\nmode: append")
+    assert run(tmp_path) == 0
+    ask("delete from labelled")
+    assert run(tmp_path) == 0
+    assert ask("select count(*) from labelled") == [(0,)]
+    ask("drop table labelled")
+    assert run(tmp_path) == 0
+    assert ask("select count(*) from labelled") == [(2,)]
+
+
+def test_an_output_file_that_was_deleted_is_written_again(tmp_path: Path, warehouse: tuple[str, Ask]) -> None:
+    url, ask = warehouse
+    write_project(tmp_path, url, table="create: true")
+    assert run(tmp_path) == 0
+    file = tmp_path / "target/local/outputs/label.jsonl"
+    before = file.read_bytes()
+    file.unlink()
+    assert run(tmp_path) == 0
+    assert file.read_bytes() == before
+    assert ask("select count(*) from labelled") == [(2,)]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 from urllib.parse import unquote, urlsplit
 
+from batchforge.allowed_stores import check_allowed
 from batchforge.errors import StateError
 from batchforge.object_access import cause_of, object_store
 
@@ -136,6 +137,7 @@ def open_folder(url: str, *, patience_s: float = _PATIENCE_S) -> ObjectFolder:
     is asked again for `patience_s` seconds.
 
     Raises:
+        ProjectError: BF126 the owner of this machine does not allow it.
         StateError: BF520 the library is not installed, BF521 the address or what the environment says is not usable.
     """
     try:
@@ -155,6 +157,7 @@ def open_folder(url: str, *, patience_s: float = _PATIENCE_S) -> ObjectFolder:
         except OSError as exc:
             _raise_unusable(url, exc)
         return ObjectFolder(LocalStore(disk), url, disk)
+    check_allowed(url)
     try:
         store = object_store(url, patience_s)
     except (obstore.exceptions.BaseError, ValueError) as exc:
