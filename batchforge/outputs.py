@@ -355,7 +355,7 @@ def _output_values(
     given = msgspec.json.decode(row.row.values)
     status, error, answer, text = _status(row, reader)
     result = row.stored.result if row.stored else None
-    values = given | answer | {"_status": status, "_error": error} | _facts(result)
+    values = given | answer | {"_status": status, "_error": error} | result_columns(result)
     if target.type == "emulator":
         values[EMULATED] = True
     if status == ANSWERED:
@@ -368,7 +368,8 @@ def _rejected_columns(manifest: Manifest) -> list[str]:
     return ["_key", "_place", "_status", "_reason", "_answer", "_request_id", *manifest.columns]
 
 
-def _facts(result: RequestResult | None) -> dict[str, Any]:
+def result_columns(result: RequestResult | None) -> dict[str, Any]:
+    """What an output says of a result besides its answer, status and error."""
     if result is None:
         return dict.fromkeys(name for name in META_KINDS if name not in {"_status", "_error"})
     usage = result.usage

@@ -8,7 +8,15 @@ from typing import Any
 
 from batchforge.errors import Location, Problem, Severity
 from batchforge.evaluation.statistics import compare_means, compare_shares, compare_with_noise, share_interval
-from batchforge.review.answer_values import AnswersDiff, FieldDiff, RowAnswers, Transition
+from batchforge.review.answer_values import (
+    AnswersDiff,
+    FieldDiff,
+    Grid,
+    JobTestDiff,
+    JobTestSide,
+    RowAnswers,
+    Transition,
+)
 from batchforge.review.diff_values import (
     Basis,
     CacheEffect,
@@ -115,8 +123,7 @@ def _unknown() -> JobDiff:
 
 
 def _answers() -> AnswersDiff:
-    before = [True] * 80 + [False] * 12 + [True] * 5 + [False] * 3
-    after = [True] * 80 + [True] * 12 + [False] * 5 + [False] * 3
+    before, after = _labels()
     noise = compare_with_noise([True] * 20 + [False] * 80, [False] * 97 + [True] * 3)
     category = FieldDiff(
         "category",
@@ -125,6 +132,7 @@ def _answers() -> AnswersDiff:
         20,
         share_interval(20, 99),
         (Transition("billing", "claim", 12), Transition("no", "claim", 8)),
+        Grid(("claim", "billing", "no"), ((39, 0, 0), (12, 40, 0), (8, 0, 0))),
         noise=noise,
     )
     score = FieldDiff(
@@ -153,18 +161,44 @@ def _answers() -> AnswersDiff:
         compare_shares([True] * 100, [True] * 99 + [False]),
         (Transition("answered", "invalid", 1),),
         (category, score, reason),
+        _tests(),
         compare_shares(before, after),
+        compare_with_noise([True] * 17 + [False] * 83, [False] * 98 + [True] * 2),
         "category = expected",
         telling=(telling,),
         noise_rows=100,
     )
 
 
+def _tests() -> tuple[JobTestDiff, ...]:
+    """One that now fails, one that measures, one of which nothing changed, and one that cannot be worked out."""
+    passing = compare_shares([True] * 98 + [False] * 2, [True] * 90 + [False] * 10)
+    noise = compare_with_noise([True] * 8 + [False] * 92, [False] * 99 + [True])
+    same = compare_shares([True] * 100, [True] * 100)
+    sides = [JobTestSide("pass", 100, 2, None, "2 of 100 rows failed"), JobTestSide("fail", 100, 10, None, "")]
+    right = [JobTestSide("pass", 100, 15, 0.85, "85 right"), JobTestSide("pass", 100, 8, 0.92, "92 right")]
+    unknown = JobTestSide("error", message="the output has no column 'colour'. There is category.")
+    return (
+        JobTestDiff("length_reason", "length", "error", sides[0], sides[1], passing, noise),
+        JobTestDiff("accuracy_category", "accuracy", "warn", right[0], right[1], compare_shares(*_labels())),
+        JobTestDiff("not_null_score", "not_null", "error", JobTestSide("pass", 100), JobTestSide("pass", 100), same),
+        JobTestDiff("matches_colour", "matches", "error", unknown, unknown),
+    )
+
+
+def _labels() -> tuple[list[bool], list[bool]]:
+    before = [True] * 80 + [False] * 12 + [True] * 5 + [False] * 3
+    return before, [True] * 80 + [True] * 12 + [False] * 5 + [False] * 3
+
+
 def _hostile() -> ProjectDiff:
     part = PartChange(Part.MODEL, True, HOSTILE)
-    field = FieldDiff(HOSTILE, "label", 1, 1, share_interval(1, 1), (Transition(HOSTILE, HOSTILE, 1),))
+    grid = Grid([HOSTILE, "a"], [[0, 1], [0, 0]])
+    field = FieldDiff(HOSTILE, "label", 1, 1, share_interval(1, 1), (Transition(HOSTILE, HOSTILE, 1),), grid)
+    tested = JobTestDiff(HOSTILE, "sql", "error", JobTestSide("pass"), JobTestSide("error", message=HOSTILE))
     telling = RowAnswers(HOSTILE, HOSTILE, "changed", HOSTILE, {HOSTILE: HOSTILE}, {"a": HOSTILE}, {"a": [HOSTILE]})
-    answers = replace(_answers(), fields=(field,), telling=(telling,), label=HOSTILE, cluster=HOSTILE, notes=(HOSTILE,))
+    answers = replace(_answers(), fields=(field,), telling=(telling,), label=HOSTILE, cluster=HOSTILE, notes=(HOSTILE,),
+                      tests=(tested,))  # fmt: skip
     row = RowDiff(HOSTILE, HOSTILE, "changed, 1 KB", diff_texts("a", HOSTILE))
     bad = job(path=HOSTILE, model=HOSTILE, parts=(part,), notes=(HOSTILE,), old_path=HOSTILE, answers=answers,
               prompt=PromptDiff(diff_texts("a", HOSTILE), (row,)))  # fmt: skip

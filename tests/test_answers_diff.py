@@ -12,8 +12,9 @@ from batchforge.answers import Answer
 from batchforge.cli import run_command
 from batchforge.emulator import EmulatorServer
 from batchforge.review.answer_pairs import AnswerPair
-from batchforge.review.answer_values import AnswersDiff, Transition
-from batchforge.review.answers_diff import AnswersComparison, Labels, similarity
+from batchforge.review.answer_values import AnswersDiff, Grid, Transition
+from batchforge.review.answers_diff import AnswersComparison, Labels
+from batchforge.review.field_differences import similarity
 from batchforge.spec import JobSpec
 from tests.conftest import StartEmulator
 from tests.reviewing import ReviewedProject
@@ -54,14 +55,36 @@ def compared(spec: JobSpec, *pairs: AnswerPair, labels: Labels | None = None, cl
 def test_labels_numbers_and_texts_are_each_compared_in_their_way(spec: JobSpec) -> None:
     before = {"topic": "bike", "score": 2, "note": "a red bicycle"}
     after = {"topic": "boat", "score": 4, "note": "a blue bicycle"}
-    diff = compared(spec, *(pair(n, before, after) for n in range(5)), *(pair(n, before, before) for n in range(5, 10)))
+    changed, kept = ([pair(n, before, side) for n in range(10)] for side in (after, before))
+    diff = compared(spec, *changed, *kept)
     topic, score, note = diff.fields
-    assert (diff.compared, diff.changed) == (10, 5)
-    assert (topic.kind, topic.changed, topic.transitions) == ("label", 5, [Transition("bike", "boat", 5)])
+    assert (diff.compared, diff.changed) == (20, 10)
+    assert (topic.kind, topic.changed, topic.transitions) == ("label", 10, [Transition("bike", "boat", 10)])
+    assert topic.grid == Grid(["bike", "boat"], [[10, 10], [0, 0]])
     assert score.shift is not None
     assert (score.shift.before, score.shift.after, score.shift.verdict) == (2, 3, "higher")
     assert note.similarity == pytest.approx(2 / 3)
     assert 0.18 < topic.interval.low < 0.5 < topic.interval.high < 0.82
+
+
+def test_a_few_numbers_that_move_alike_are_not_yet_a_shift(spec: JobSpec) -> None:
+    before, after = ({"topic": "bike", "score": score, "note": ""} for score in (2, 3))
+    shift = compared(spec, *(pair(n, before, after) for n in range(4))).fields[1].shift
+    assert shift is not None
+    assert (shift.difference, shift.verdict) == (1, "not sure")
+
+
+def test_labels_beyond_those_of_most_rows_are_one_row_and_one_column_of_the_grid(tmp_path: Path) -> None:
+    project = ReviewedProject(tmp_path)
+    names = [f"label-{number:02}" for number in range(12)]
+    project.write_job(max_tokens=None, output={"fields": {"topic": {"one_of": names}}})
+    spec = project.load()[1][0]
+    pairs = [pair(n, {"topic": names[n % 12]}, {"topic": names[(n + n % 2) % 12]}) for n in range(240)]
+    grid = compared(spec, *pairs).fields[0].grid
+    assert grid is not None
+    assert (len(grid.labels), grid.further) == (8, 4)
+    assert {len(row) for row in grid.cells} == {len(grid.cells)} == {9}
+    assert sum(map(sum, grid.cells)) == 240
 
 
 def test_rows_that_failed_count_as_wrong_and_are_not_dropped(spec: JobSpec) -> None:
@@ -101,6 +124,20 @@ def test_rows_of_one_document_are_one_cluster(spec: JobSpec) -> None:
     assert alone.accuracy is not None
     assert together.accuracy is not None
     assert (alone.accuracy.clusters, together.accuracy.clusters) == (30, 3)
+    assert (alone.accuracy.verdict, together.accuracy.verdict) == ("better", "not sure")
+
+
+def test_what_every_row_of_three_documents_shows_is_three_chances_in_every_figure(spec: JobSpec) -> None:
+    bike, boat = ({"topic": name, "score": n, "note": ""} for n, name in enumerate(("bike", "boat")))
+    pairs = [pair(n, bike, boat, again=bike, row={"document": n // 10}) for n in range(30)]
+    alone, together = (compared(spec, *pairs, cluster=cluster).fields for cluster in ("", "document"))
+    assert alone[0].noise is not None
+    assert together[0].noise is not None
+    assert (alone[0].noise.is_above, together[0].noise.is_above) == (True, False)
+    assert alone[0].interval.low > 0.85 > 0.5 > together[0].interval.low
+    assert alone[1].shift is not None
+    assert together[1].shift is not None
+    assert (alone[1].shift.verdict, together[1].shift.verdict) == ("higher", "not sure")
 
 
 def test_what_differs_when_the_same_is_asked_twice_is_chance(spec: JobSpec) -> None:
@@ -113,6 +150,25 @@ def test_what_differs_when_the_same_is_asked_twice_is_chance(spec: JobSpec) -> N
     topic = compared(spec, *clear).fields[0]
     assert topic.noise is not None
     assert topic.noise.is_above
+
+
+def test_labels_that_are_hit_and_missed_by_chance_are_told_from_those_that_the_edit_fixed(spec: JobSpec) -> None:
+    bike, boat = ({"topic": name, "score": 1, "note": ""} for name in ("bike", "boat"))
+    row, labels = {"label": "boat"}, Labels("topic", "label")
+    noisy = [pair(n, bike, boat if n < 9 else bike, again=boat if n >= 90 else bike, row=row) for n in range(100)]
+    noise = compared(spec, *noisy, labels=labels).accuracy_noise
+    assert noise is not None
+    assert (noise.rows, noise.changed_by_edit, noise.changed_by_chance, noise.is_above) == (100, 9, 10, False)
+    clear = [pair(n, bike, boat if n < 40 else bike, again=bike, row=row) for n in range(100)]
+    noise = compared(spec, *clear, labels=labels).accuracy_noise
+    assert noise is not None
+    assert noise.is_above
+
+
+def test_thinking_beside_an_answer_is_no_field_of_it(spec: JobSpec) -> None:
+    before, after = ({"topic": "bike", "_thinking": text} for text in ("so", "or so"))
+    diff = compared(spec, pair(1, before, after))
+    assert (diff.changed, [field.name for field in diff.fields]) == (0, ["topic"])
 
 
 def test_old_answers_beside_new_ones_are_told(spec: JobSpec) -> None:
@@ -174,6 +230,47 @@ def test_a_sample_asks_both_sides_and_pays_nothing_twice(project: ReviewedProjec
     assert summary.jobs[0].actions["reuse"] == 4
 
 
+def test_a_sample_in_batches_asks_all_sides_at_once_and_nothing_twice(project: ReviewedProject) -> None:
+    project.replace("prompts/about.md.j2", "Say", "Tell")
+    emulator = project.emulator
+    assert isinstance(emulator, EmulatorServer)
+    batched, at_once = (
+        project.review(base="HEAD", sample=4, asks_twice=True, mode=mode, yes=True) for mode in ("batch", "batch")
+    )
+    assert emulator.counters().batches_created == 3
+    assert batched.paid_usd > 0 == at_once.paid_usd
+    answers = batched.jobs[0].answers
+    assert answers is not None
+    assert (answers.compared, answers.noise_rows) == (4, 4)
+    project.write_rows([{"id": f"x{n}", "text": f"Another {n}.", "expected": "bike"} for n in range(12)])
+    project.repo.commit()
+    project.replace("prompts/about.md.j2", "Tell", "Report")
+    dear = project.review(base="HEAD", sample=4, yes=True)
+    assert emulator.counters().batches_created == 3
+    assert dear.paid_usd / 8 > 1.5 * batched.paid_usd / 12
+
+
+def test_rows_with_several_answers_are_asked_by_their_own_keys(project: ReviewedProject) -> None:
+    project.write_job(max_tokens=None, output={"fields": FIELDS}, answers=2)
+    project.repo.commit()
+    project.replace("prompts/about.md.j2", "Say", "Tell")
+    answers = project.reviewed(base="HEAD", sample=3, asks_twice=True, yes=True).answers
+    assert answers is not None
+    assert answers.compared >= 3
+
+
+def test_sample_rows_are_asked_where_the_data_is_not(project: ReviewedProject) -> None:
+    assert project.cli("prompts", "write", "--with-rows", "4").exit_code == 0
+    project.write(".gitignore", ".batchforge/\ntarget/\noutputs/\ndata/\n")
+    project.repo.git("rm", "-q", "-r", "--cached", "data")
+    project.repo.commit()
+    project.path("data/rows.jsonl").unlink()
+    project.replace("prompts/about.md.j2", "Say", "Tell")
+    answers = project.reviewed(base="HEAD", sample=10, yes=True).answers
+    assert answers is not None
+    assert answers.compared == 4
+
+
 def test_the_command_asks_only_within_its_budget(project: ReviewedProject) -> None:
     project.replace("prompts/about.md.j2", "Say", "Tell")
     refused = project.cli("diff", "--base", "HEAD", "--sample", "3", "--max-cost", "0.000001")
@@ -186,6 +283,6 @@ def test_the_command_asks_only_within_its_budget(project: ReviewedProject) -> No
     assert value["jobs"][0]["answers"]["compared"] == 3
 
 
-@pytest.mark.parametrize("words", [("--aa",), ("--label", "topic")])
+@pytest.mark.parametrize("words", [("--aa",), ("--label", "topic"), ("--mode", "batch")])
 def test_options_that_do_not_go_together_are_refused(words: tuple[str, ...]) -> None:
     assert run_command(["diff", *words]) == 2

@@ -61,10 +61,10 @@ FLOORS: Mapping[str, str] = {
         tried_text erasure_text
     """,
     "review": """
-        answer_values answer_pairs answers_diff answer_words
+        answer_values answer_pairs answer_tests field_differences answers_diff answer_words
         text_diff neutral samples job_pairs diff_values
         gates job_parts row_changes rendered cache_effect sides job_review diff_words diff_json diff_text diff_markdown
-        prompt_pages findings html_report comparison
+        prompt_pages findings html_text html_answers html_page html_report comparison
         variants comparison_text
     """,
     "order": """

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from batchforge.review.answer_values import RowAnswers
-from batchforge.review.diff_values import ProjectDiff
+from batchforge.review.diff_values import Gate, ProjectDiff
 from batchforge.review.html_report import HtmlReport
 from tests.diff_examples import EXAMPLES, HOSTILE
 
@@ -93,15 +93,39 @@ def test_rows_are_reached_by_keyboard_and_by_link(page: Page, tmp_path: Path) ->
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.getAttribute('aria-expanded')") == "true"
-    assert "Ticket 102" in page.inner_text("tr.detail")
+    # Broken rows come first, then invalid ones: the third of the second page is the third of those that were fixed.
+    assert "Ticket 12" in page.inner_text("tr.detail")
     assert page.inner_text("tr.detail del") == "billing"
     address = page.url
-    assert address.endswith("#row=triage%2F102")
+    assert address.endswith("#row=triage%2F12")
     page.goto("about:blank")
     opened(page, address)
-    assert "Ticket 102" in page.inner_text("tr.detail")
+    assert "Ticket 12" in page.inner_text("tr.detail")
     page.keyboard.press("Escape")
     assert page.query_selector("tr.detail") is None
+
+
+def test_a_grid_leads_to_the_rows_that_moved(page: Page, tmp_path: Path) -> None:
+    rare = [replace(row(900), before={"category": "no"}, after={"category": "claim"})]
+    opened(page, write(tmp_path / "report.html", EXAMPLES["answers"], [*(row(number) for number in range(250)), *rare]))
+    page.click("table.grid td.moved5 a")
+    assert page.inner_text("#status") == "1 to 100 of 200 rows"
+    assert page.input_value("#move") == "category: billing → claim"
+    page.click("table.grid td.moved4 a")
+    assert page.inner_text("#status") == "1 to 1 of 1 rows"
+    page.click("a[href='#job-triage']")
+    assert page.inner_text("#status") == "1 to 1 of 1 rows"
+
+
+def test_rules_tests_and_verdicts_stand_in_the_page(page: Page, tmp_path: Path) -> None:
+    gates = (Gate("rows_rerun", 100, True, "4,600 rows are asked again"), Gate("unpriced_model", True, False, "fine"))
+    page.goto(write(tmp_path / "report.html", replace(EXAMPLES["answers"], gates=gates), []))
+    text = page.inner_text("main")
+    assert "trips rows_rerun (limit 100): 4,600 rows are asked again" in text
+    assert "passes unpriced_model: fine" in text
+    assert page.inner_text("tr:has-text('length_reason') .badge.bad >> nth=0") == "fail"
+    assert "the output has no column 'colour'" in text
+    assert page.query_selector("table.grid a") is None
 
 
 def test_nothing_in_a_row_a_prompt_or_an_answer_is_obeyed(page: Page, tmp_path: Path) -> None:
@@ -136,7 +160,7 @@ def test_what_a_screen_reader_needs_is_there(page: Page, tmp_path: Path) -> None
     assert page.get_attribute("html", "lang") == "en"
     assert page.locator("h1").count() == 1
     assert page.evaluate("[...document.querySelectorAll('input,select')].every((each) => each.labels.length === 1)")
-    assert page.evaluate("[...document.querySelectorAll('th')].every((each) => each.scope === 'col')")
+    assert page.evaluate("[...document.querySelectorAll('th')].every((each) => /^(col|row)$/.test(each.scope))")
     assert page.get_attribute("#status", "aria-live") == "polite"
     names = page.evaluate("[...document.querySelectorAll('button')].map((each) => each.textContent.trim())")
     assert all(names)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from batchforge.review.diff_values import ProjectDiff
     from batchforge.review.reviewing import ReviewOptions
     from batchforge.selection.choosing import Wanted
+    from batchforge.target import Mode
 
 _FORMATS = ("text", "json", "markdown", "sarif", "junit", "github")
 
@@ -52,6 +53,11 @@ _FORMATS = ("text", "json", "markdown", "sarif", "junit", "github")
 )
 @click.option(
     "--aa", "asks_twice", is_flag=True, help="With --sample: ask the older side twice, to know what is chance."
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["sync", "batch"]),
+    help="With --sample: ask at once (sync, the default), or in batches, at half the price and within hours.",
 )
 @click.option(
     "--label",
@@ -87,6 +93,7 @@ def command(
     shown_rows: int,
     sample: int | None,
     asks_twice: bool,
+    mode: Mode | None,
     label: str | None,
     cluster: str,
     html: Path | None,
@@ -106,6 +113,8 @@ def command(
 
     if asks_twice and sample is None:
         raise click.UsageError("--aa goes with --sample N.")
+    if mode is not None and sample is None:
+        raise click.UsageError("--mode goes with --sample N.")
     options = ReviewOptions(
         base=base,
         head=head,
@@ -118,6 +127,7 @@ def command(
         cluster=cluster,
         sample=sample,
         asks_twice=asks_twice,
+        mode=mode or "sync",
         max_cost_usd=max_cost_usd,
         yes=yes,
         ask=asker(),

@@ -60,7 +60,6 @@ _T = TypeVar("_T")
 class FileDelivery:
     """One for all jobs of a run, which may send at the same time."""
 
-    tree: SourceTree
     state: StateStore
     files: FilesBackend
     clock: Clock
@@ -81,26 +80,28 @@ class FileDelivery:
         if not plan.compiled.template.has_files:
             return with_stand_in_ids
         at_most = min(REQUEST_INLINE_BYTES, plan.compiled.spec.batch.max_bytes // 2)
-        return partial(self._to_wire, plan.job, _uses_in(plan), at_most)
+        return partial(self._to_wire, plan.job, plan.compiled.tree, _uses_in(plan), at_most)
 
-    def _to_wire(self, job: str, uses: Callable[[str], int], at_most: int, pieces: Sequence[bytes]) -> Sequence[bytes]:
+    def _to_wire(
+        self, job: str, tree: SourceTree, uses: Callable[[str], int], at_most: int, pieces: Sequence[bytes]
+    ) -> Sequence[bytes]:
         left, wire = at_most, []
         for piece in pieces:
             block = read_piece(piece)
             size = inline_bytes(block.file)
             if size <= left and size * uses(block.sha256) <= INLINE_BYTES:
                 left -= size
-                wire.append(with_content(piece, _content(self.tree, block)))
+                wire.append(with_content(piece, _content(tree, block)))
             else:
-                wire.append(with_file_id(piece, self._file_id(job, block)))
+                wire.append(with_file_id(piece, self._file_id(job, tree, block)))
         return wire
 
     # ---- uploads
 
-    def _file_id(self, job: str, block: FileBlock) -> str:
+    def _file_id(self, job: str, tree: SourceTree, block: FileBlock) -> str:
         with self._lock:
             if block.sha256 not in self._ready:
-                file = self._remembered(block.sha256) or self._uploaded(job, block)
+                file = self._remembered(block.sha256) or self._uploaded(job, tree, block)
                 self.state.remember_file(file._replace(used_at=iso(self.clock.now())))
                 self._ready[block.sha256] = file.file_id
             return self._ready[block.sha256]
@@ -129,9 +130,9 @@ class FileDelivery:
     def _lives_on(self, file: UploadedFile) -> bool:
         return parse_iso(file.expires_at) - self.clock.now() >= _LEAST_LIFE
 
-    def _uploaded(self, job: str, block: FileBlock) -> UploadedFile:
+    def _uploaded(self, job: str, tree: SourceTree, block: FileBlock) -> UploadedFile:
         path, now = block.file.path, self.clock.now()
-        local = self.tree.local_path(path)
+        local = tree.local_path(path)
         before = _unchanged_stat(local, block)
         name = f"{block.sha256[:24]}{_ENDINGS[block.media_type]}"
         remote = self._tried(path, lambda: self.files.upload(local, name, block.media_type, EXPIRES_IN_S))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import ceil, exp, isfinite, lgamma, log, log1p, sqrt
 from random import Random
 from statistics import NormalDist, fmean
@@ -20,6 +21,12 @@ SEED = 20_240_601
 RESAMPLES = 2_000
 _MOST_BOOTSTRAPPED = 5_000
 """With more clusters the mean's distribution is normal for all that matters."""
+_LEAST_BOOTSTRAPPED = 30
+"""Fewer say too little of their own spread: Student's distribution allows for that."""
+_MOST_FLIPPED = 200
+_FLIPS = 4_000
+_ALL_FLIPS = 12
+"""Up to so many signs are tried in every combination."""
 
 Verdict = Literal["better", "worse", "not sure", "equal"]
 
@@ -68,6 +75,43 @@ def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Inter
 def share_interval(successes: int, trials: int, confidence: float = CONFIDENCE) -> Interval:
     """Exact below a few hundred rows."""
     return (clopper_pearson if trials < 500 else wilson)(successes, trials, confidence)
+
+
+def clustered_share_interval(
+    flags: Sequence[bool], clusters: Sequence[Hashable] | None, confidence: float = CONFIDENCE
+) -> Interval:
+    """Of the share of rows that are true: the exact interval of as many independent rows as the clusters are worth, as
+    Korn and Graubard have it."""
+    groups, rows = _sums([float(flag) for flag in flags], clusters), len(flags)
+    if len(groups) == rows:
+        return share_interval(sum(flags), rows, confidence)
+    share, worth = sum(flags) / rows, _worth(flags, groups)
+    tail = (1 - confidence) / 2
+    low = 0.0 if share == 0 else _solve(lambda p: _incomplete_beta(p, share * worth, worth - share * worth + 1), tail)
+    high = (
+        1.0 if share == 1 else _solve(lambda p: _incomplete_beta(p, share * worth + 1, worth * (1 - share)), 1 - tail)
+    )
+    return Interval(low, high)
+
+
+def _worth(flags: Sequence[bool], groups: Sequence[tuple[float, int]]) -> float:
+    """As how many independent rows the clusters count; fewer where they are too few to know their own spread."""
+    if len(groups) < 2:
+        return 1.0
+    rows, share, spread = len(flags), sum(flags) / len(flags), _spread(groups, len(flags))
+    worth = share * (1 - share) / spread**2 if spread else float(len(groups))
+    allowance = (student_t(rows - 1) / student_t(len(groups) - 1)) ** 2
+    return min(max(worth, 1.0), rows) * allowance
+
+
+def student_t(degrees: int, confidence: float = CONFIDENCE) -> float:
+    """How many standard errors an interval reaches to each side.
+
+    >>> round(student_t(10), 3)
+    2.228
+    """
+    x = _solve(lambda x: _incomplete_beta(x, degrees / 2, 0.5), 1 - confidence)
+    return sqrt(degrees * (1 - x) / x)
 
 
 def binomial_cdf(successes: int, trials: int, share: float) -> float:
@@ -167,8 +211,8 @@ def compare_shares(
     rows, is_clustered = len(differences), len(groups) < len(differences)
     difference = fmean(differences) if differences else 0.0
     if is_clustered:
-        interval = mean_interval(differences, clusters)
-        p_value = _p_of(difference, _spread(groups, rows))
+        interval = _clustered_interval(differences, clusters, groups)
+        p_value = _p_of_groups(groups, rows)
     else:
         interval = _conditional_interval(fixed, broken, rows)
         p_value = mcnemar_exact(fixed, broken)
@@ -180,6 +224,18 @@ def compare_shares(
         rows, len(groups), sum(before), sum(after), fixed, broken, difference, interval, p_value, verdict,
         needed if is_open else None,
     )  # fmt: skip
+
+
+def _clustered_interval(
+    differences: Sequence[float], clusters: Sequence[Hashable] | None, groups: Sequence[tuple[float, int]]
+) -> Interval:
+    if len(groups) < 2:
+        return Interval(-1.0, 1.0)
+    found = mean_interval(differences, clusters)
+    if found.low < found.high:
+        return Interval(max(-1.0, found.low), min(1.0, found.high))
+    most = clopper_pearson(0, len(groups)).high  # all clusters agree: another one need not
+    return Interval(max(-1.0, found.low - most), min(1.0, found.high + most))
 
 
 def _conditional_interval(fixed: int, broken: int, rows: int) -> Interval:
@@ -222,12 +278,13 @@ class MeanComparison:
     after: float
     difference: float
     interval: Interval
+    p_value: float = 1.0
 
     @property
     def verdict(self) -> Literal["higher", "lower", "not sure", "equal"]:
         if self.difference == 0 and self.interval.low == self.interval.high:
             return "equal"
-        if self.interval.holds(0.0):
+        if self.p_value >= 1 - CONFIDENCE or self.interval.holds(0.0):
             return "not sure"
         return "higher" if self.difference > 0 else "lower"
 
@@ -238,24 +295,26 @@ def compare_means(
     differences = [new - old for old, new in zip(before, after, strict=True)]
     if not differences:
         return MeanComparison(0, 0, 0.0, 0.0, 0.0, Interval(0.0, 0.0))
-    interval = mean_interval(differences, clusters)
-    groups = len(_sums(differences, clusters))
-    return MeanComparison(len(differences), groups, fmean(before), fmean(after), fmean(differences), interval)
+    interval, groups = mean_interval(differences, clusters), _sums(differences, clusters)
+    p_value, rows = _p_of_groups(groups, len(differences)), len(differences)
+    return MeanComparison(rows, len(groups), fmean(before), fmean(after), fmean(differences), interval, p_value)
 
 
 def mean_interval(
     values: Sequence[float], clusters: Sequence[Hashable] | None = None, confidence: float = CONFIDENCE
 ) -> Interval:
-    """Of a mean of paired differences, by drawing whole clusters anew; by the normal distribution where there are
-    thousands of them."""
+    """Of a mean of paired differences, by drawing whole clusters anew; by Student's distribution where they are few,
+    and by the normal one where there are thousands of them."""
     groups = _sums(values, clusters)
     if len(groups) < 2:
         mean = fmean(values) if values else 0.0
         return Interval(mean, mean)
-    if len(groups) > _MOST_BOOTSTRAPPED:
-        mean, half = fmean(values), _z(confidence) * _spread(groups, len(values))
-        return Interval(mean - half, mean + half)
-    return _bootstrapped(groups, confidence)
+    if _LEAST_BOOTSTRAPPED <= len(groups) <= _MOST_BOOTSTRAPPED:
+        return _bootstrapped(groups, confidence)
+    is_few = len(groups) < _LEAST_BOOTSTRAPPED
+    errors = student_t(len(groups) - 1, confidence) if is_few else _z(confidence)
+    mean, half = fmean(values), errors * _spread(groups, len(values))
+    return Interval(mean - half, mean + half)
 
 
 def _bootstrapped(groups: Sequence[tuple[float, int]], confidence: float) -> Interval:
@@ -296,14 +355,27 @@ def _design_effect(values: Sequence[float], groups: Sequence[tuple[float, int]])
     """How many times as many rows it takes because rows of a cluster resemble each other."""
     if len(groups) == len(values):
         return 1.0
+    if len(groups) < 2:
+        return float(len(values))
     alone = _spread([(value, 1) for value in values], len(values))
     return max(1.0, (_spread(groups, len(values)) / alone) ** 2) if alone else 1.0
 
 
-def _p_of(difference: float, spread: float) -> float:
-    if spread == 0:
-        return 1.0 if difference == 0 else 0.0
-    return 2 * (1 - NormalDist().cdf(abs(difference) / spread))
+def _p_of_groups(groups: Sequence[tuple[float, int]], rows: int) -> float:
+    """Two-sided, of differences as far from 0, were each cluster's sign left to a coin."""
+    sums = [total for total, _ in groups if total]
+    if not sums:
+        return 1.0
+    if len(sums) > _MOST_FLIPPED:
+        difference = sum(sums) / rows
+        return 2 * (1 - NormalDist().cdf(abs(difference) / (_spread(groups, rows) or abs(difference) / len(sums))))
+    least = abs(sum(sums)) * (1 - 1e-9)
+    if len(sums) <= _ALL_FLIPS:
+        flipped = [abs(sum(signed)) >= least for signed in product(*((each, -each) for each in sums))]
+        return sum(flipped) / len(flipped)
+    random = Random(SEED)  # noqa: S311 - the same numbers every time are what is wanted
+    hits = sum(abs(sum(random.choice((each, -each)) for each in sums)) >= least for _ in range(_FLIPS))
+    return (hits + 1) / (_FLIPS + 1)
 
 
 def _z(confidence: float) -> float:
@@ -327,11 +399,15 @@ class Noise:
     """Whether the edit changed more than chance does."""
 
 
-def compare_with_noise(by_edit: Sequence[bool], by_chance: Sequence[bool]) -> Noise:
+def compare_with_noise(
+    by_edit: Sequence[bool], by_chance: Sequence[bool], clusters: Sequence[Hashable] | None = None
+) -> Noise:
     """The same rows, in the same order: did the answer differ, from edit and from asking again."""
     only_edit = sum(edit and not chance for edit, chance in zip(by_edit, by_chance, strict=True))
     only_chance = sum(chance and not edit for edit, chance in zip(by_edit, by_chance, strict=True))
-    p_value = mcnemar_exact(only_edit, only_chance)
-    rows, chance = len(by_edit), sum(by_chance)
+    rows = len(by_edit)
+    groups = _sums([float(edit) - float(chance) for edit, chance in zip(by_edit, by_chance, strict=True)], clusters)
+    p_value = _p_of_groups(groups, rows) if len(groups) < rows else mcnemar_exact(only_edit, only_chance)
+    interval = clustered_share_interval(by_chance, clusters)
     is_above = p_value < 1 - CONFIDENCE and only_edit > only_chance
-    return Noise(rows, sum(by_edit), chance, share_interval(chance, rows), p_value, is_above)
+    return Noise(rows, sum(by_edit), sum(by_chance), interval, p_value, is_above)

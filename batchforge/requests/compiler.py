@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,6 +65,8 @@ class CompiledJob:
     _row_templates: tuple[PromptTemplate | FileTemplate, ...]
     _variables: Mapping[str, Any]
     _read_rows: RowReader
+    tree: SourceTree
+    """Where the files of its requests lie."""
     _shared_files: tuple[FileFacts, ...] = ()
 
     @property
@@ -104,6 +106,15 @@ class CompiledJob:
                 variables["row"], variables["rows"] = row.values, row.rows
                 request = self._request_of(row, variables)
             yield from [request] if self.spec.answers == 1 else self._answers_to(request)
+
+    def narrowed(self, spec: JobSpec, keys: Collection[str]) -> CompiledJob:
+        """The same requests, of some rows only and sent in another way: `spec` differs in nothing else."""
+        wanted = keys if spec.answers == 1 else {key.rpartition("#")[0] for key in keys}
+
+        def rows() -> Iterator[InputRow]:
+            return (row for row in self._read_rows() if row.key in wanted)
+
+        return replace(self, spec=spec, _read_rows=rows)
 
     def sample_params(self) -> dict[str, Any]:
         """The full parameters of the first row's request, or with stand-in texts where there is no row. Files are
@@ -204,6 +215,7 @@ class _Compiler:
             tuple(self.row_templates),
             self.variables,
             read_rows,
+            self.tree,
             tuple(self.shared_files),
         )
 

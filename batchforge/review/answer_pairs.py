@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import msgspec
 
-from batchforge.answers import Answer, AnswerReader
+from batchforge.answers import Answer, reader_of
+from batchforge.outputs import result_columns
 from batchforge.planning.decisions import decide
 from batchforge.planning.plan_rows import Action, PlannedRow
 from batchforge.requests.compiler import CompiledJob
@@ -33,6 +36,8 @@ class AnswerPair:
     stored_before: str
     stored_after: str
     """When the results came."""
+    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """`before`, `after`, `again` -> the columns that an output has besides the answer's."""
 
 
 class AnswerPairs:
@@ -41,7 +46,7 @@ class AnswerPairs:
     def __init__(self, old: CompiledJob, new: CompiledJob, state: StateReader) -> None:
         self._state = state
         self._limits = (old.spec.max_tokens, new.spec.max_tokens)
-        self._readers = tuple(AnswerReader(job.spec.output, has_tools="tools" in job.spec.params) for job in (old, new))
+        self._readers = tuple(reader_of(job.spec) for job in (old, new))
 
     def read(self, pairs: Iterable[RowPair]) -> Iterator[AnswerPair]:
         """Of rows that both sides have and that ask something else now. An answer is never compared with itself."""
@@ -77,7 +82,35 @@ class AnswerPairs:
             again=old_reader.read(again.result) if again else None,
             stored_before=before.stored_at if before else "",
             stored_after=after.stored_at if after else "",
+            facts={
+                side: result_columns(stored.result)
+                for side, stored in (("before", before), ("after", after), ("again", again))
+                if stored is not None
+            },
         )
+
+
+class SpooledPairs:
+    """Pairs in a private file, to be read several times."""
+
+    def __init__(self, pairs: Iterable[AnswerPair]) -> None:
+        self._file = tempfile.TemporaryFile("w+", encoding="ascii", prefix="batchforge-pairs-")  # noqa: SIM115
+        for pair in pairs:
+            self._file.write(json.dumps(asdict(pair)) + "\n")
+
+    def __enter__(self) -> SpooledPairs:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[AnswerPair]:
+        self._file.seek(0)
+        for line in self._file:
+            values = json.loads(line)
+            for side in ("before", "after", "again"):
+                values[side] = Answer(**values[side]) if values[side] else None
+            yield AnswerPair(**values)
 
 
 def _row(planned: PlannedRow | None) -> PlannedRow:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from batchforge.evaluation.statistics import Interval, Noise, ShareComparison
-from batchforge.review.answer_values import AnswersDiff, FieldDiff, RowAnswers
+from batchforge.review.answer_values import AnswersDiff, FieldDiff, Grid, JobTestDiff, RowAnswers
 
 _SHOWN_TRANSITIONS = 5
 
@@ -15,15 +15,22 @@ _SHOWN_TRANSITIONS = 5
 def answer_lines(answers: AnswersDiff) -> Iterator[str]:
     yield compared_words(answers)
     if answers.accuracy is not None:
-        yield f"accuracy ({answers.label}): {share_words(answers.accuracy)}"
+        noise = f"; {noise_words(answers.accuracy_noise)}" if answers.accuracy_noise else ""
+        yield f"accuracy ({answers.label}): {share_words(answers.accuracy)}{noise}"
+    yield from (test_words(test) for test in answers.tests)
     valid = answers.valid
     if valid.before < valid.rows or valid.after < valid.rows:
         yield f"valid answers: {share_words(valid)}"
     yield from (f"{each.before} → {each.after}: {counted(each.rows, 'row')}" for each in answers.statuses)
     yield from (field_words(field) for field in answers.fields)
-    if answers.cluster:
-        yield f"rows of one {answers.cluster} count as one, as far as chance goes ({valid.clusters:,} of them)"
+    yield from clusters_words(answers)
     yield from answers.notes
+
+
+def clusters_words(answers: AnswersDiff) -> Iterator[str]:
+    if answers.cluster:
+        count = answers.valid.clusters
+        yield f"rows of one {answers.cluster} count as one, as far as chance goes ({count:,} of them)"
 
 
 def compared_words(answers: AnswersDiff) -> str:
@@ -34,6 +41,25 @@ def compared_words(answers: AnswersDiff) -> str:
         if count
     ]
     return f"{words} ({', '.join(missing)})" if missing else words
+
+
+def test_words(test: JobTestDiff) -> str:
+    """What one of the job's tests comes to, before and now."""
+    sides = (test.before, test.after)
+    name = f"test {test.name}" + (" (severity warn)" if test.severity == "warn" else "")
+    parts = [f"{sides[0].status} → {sides[1].status}" if sides[0].status != sides[1].status else sides[1].status]
+    values = [side.value for side in sides]
+    if None not in values:
+        parts.append(" → ".join(f"{value:.4g}" for value in values))
+    if test.passing is None:
+        parts += [side.message for side in sides if side.status == "error"][:1]
+    elif test.passing.fixed or test.passing.broken:
+        parts.append(share_words(test.passing))
+    else:
+        parts.append(f"{test.passing.after:,} of {counted(test.passing.rows, 'row')} pass, the same as before")
+    if test.noise is not None and test.passing and (test.passing.fixed or test.passing.broken):
+        parts.append(noise_words(test.noise))
+    return f"{name}: {'; '.join(parts)}"
 
 
 def share_words(shares: ShareComparison) -> str:
@@ -60,19 +86,28 @@ def verdict_words(shares: ShareComparison) -> str:
 
 def field_words(field: FieldDiff) -> str:
     parts = [f"{field.changed:,} of {field.compared:,} differ ({share_span(field.interval)})"]
-    if field.transitions:
+    if field.transitions and (field.grid is None or field.grid.further):
         shown = [f"{each.before} → {each.after} {each.rows:,}" for each in field.transitions[:_SHOWN_TRANSITIONS]]
         more = len(field.transitions) - _SHOWN_TRANSITIONS
         parts.append(", ".join([*shown, *([f"{more} further kinds"] if more > 0 else [])]))
     if field.shift is not None:
         shift = field.shift
-        span = f"{shift.interval.low:+.3g} to {shift.interval.high:+.3g}"
-        parts.append(f"mean {shift.before:.4g} → {shift.after:.4g}, {shift.difference:+.3g} ({span}): {shift.verdict}")
+        span = f" ({shift.interval.low:+.3g} to {shift.interval.high:+.3g})" if shift.clusters > 1 else ""
+        parts.append(f"mean {shift.before:.4g} → {shift.after:.4g}, {shift.difference:+.3g}{span}: {shift.verdict}")
     if field.similarity is not None:
         parts.append(f"{field.similarity:.0%} of words in common where they differ")
     if field.noise is not None:
         parts.append(noise_words(field.noise))
     return f"{field.name}: {'; '.join(parts)}"
+
+
+def grids_of(answers: AnswersDiff) -> list[tuple[str, Grid]]:
+    """Fields whose labels have moved."""
+    return [(field.name, field.grid) for field in answers.fields if field.grid is not None]
+
+
+def grid_labels(grid: Grid) -> list[str]:
+    return [*grid.labels, *([f"{grid.further} further"] if grid.further else [])]
 
 
 def noise_words(noise: Noise) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from batchforge.planning.budget import usd_words
-from batchforge.review.answer_words import answer_lines, telling_lines
+from batchforge.review.answer_values import Grid
+from batchforge.review.answer_words import answer_lines, grids_of, telling_lines
 from batchforge.review.diff_values import Basis, Cost, JobDiff, ProjectDiff, Status
 from batchforge.review.diff_words import (
     all_rows_words,
@@ -25,6 +26,7 @@ from batchforge.review.text_diff import DiffLine
 
 MAX_CHARACTERS = 60_000
 _MOST_TABLE_ROWS = 100
+_MOST_GRIDS = 8
 _END = "</details>"
 _SIGNS = {"same": " ", "old": "-", "new": "+"}
 _LEFT_OUT = "_{} left out, to keep this short enough for a comment; `batchforge diff` shows all._"
@@ -157,16 +159,34 @@ def _details(job: JobDiff, number: int) -> Iterator[Detail]:
     if job.answers is not None:
         lines = "\n".join(f"- {prose(line)}" for line in answer_lines(job.answers))
         yield Detail((0, number), (number, 1), f"Answers:\n\n{lines}", job.job, frame)
+        for place, (name, grid) in enumerate(grids_of(job.answers)[:_MOST_GRIDS]):
+            yield Detail((1, number), (number, 2 + place), _grid(name, grid), job.job, frame)
         for place, telling in enumerate(job.answers.telling):
             title = f"Row {code(telling.key)} ({code(telling.place)}), {telling.kind}:"
             text = f"{title}\n\n{fenced(telling_lines(telling), 'diff')}"
-            yield Detail((2 + place, number), (number, 2 + place), text, job.job, frame)
+            yield Detail((2 + place, number), (number, 10 + place), text, job.job, frame)
     if job.prompt.shared:
         title = "The prompt that all rows share:" if job.status is not Status.ADDED else "The new prompt:"
         yield Detail((1, number), (number, 20), f"{title}\n\n{_fence(job.prompt.shared)}", job.job, frame)
     for place, row in enumerate(job.prompt.rows):
         title = f"Row {code(row.key)} ({code(row.place)}; {row.stratum}):"
         yield Detail((2 + place, number), (number, 30 + place), f"{title}\n\n{_fence(row.lines)}", job.job, frame)
+
+
+def _grid(name: str, grid: Grid) -> str:
+    """Labels before down the page, those of now across it; what has moved is bold."""
+    labels = [code(label, in_table=True) for label in grid.labels]
+    labels += [f"{grid.further} further"] if grid.further else []
+    lines = [f"| {code(name, in_table=True)}: before ↓ now → | {' | '.join(labels)} |", f"|---|{'--:|' * len(labels)}"]
+    for row, (label, counts) in enumerate(zip(labels, grid.cells, strict=True)):
+        cells = [_cell(count, has_moved=row != column) for column, count in enumerate(counts)]
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(count: int, *, has_moved: bool) -> str:
+    shown = f"{count:,}" if count else "·"
+    return f"**{shown}**" if count and has_moved else shown
 
 
 def _facts(job: JobDiff) -> Iterator[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from batchforge.review.answer_words import answer_lines, telling_lines
+from batchforge.review.answer_values import Grid
+from batchforge.review.answer_words import answer_lines, grid_labels, grids_of, telling_lines
 from batchforge.review.diff_values import JobDiff, ProjectDiff, Status
 from batchforge.review.diff_words import (
     all_rows_words,
@@ -17,10 +18,12 @@ from batchforge.review.diff_words import (
 )
 from batchforge.review.gates import gate_words
 from batchforge.review.text_diff import DiffLine, Span
-from batchforge.terminal.terminal_text import printable
+from batchforge.terminal.terminal_text import display_width, printable
+from batchforge.terminal.text_layout import shortened
 
 _SYMBOLS = {Status.ADDED: "+", Status.REMOVED: "-", Status.RENAMED: "→", Status.MODIFIED: "~", Status.UNCHANGED: "="}
 _SIGNS = {"same": " ", "old": "-", "new": "+", "gap": "…"}
+_LABEL_COLUMNS = 16
 _COLOURS = {"old": "31", "new": "32", "gap": "2", "same": "2"}
 
 
@@ -67,8 +70,26 @@ def _job_lines(job: JobDiff, color: bool) -> Iterator[str]:
     yield from (printable(f"  note: {note}") for note in job.notes)
     if job.answers is not None:
         yield from (printable(f"  answers: {line}") for line in answer_lines(job.answers))
+        for name, grid in grids_of(job.answers):
+            yield from _grid_lines(name, grid)
     yield from _prompt_lines(job, color)
     yield from _telling_lines(job, color)
+
+
+def _grid_lines(name: str, grid: Grid) -> Iterator[str]:
+    """Labels before down the page, those of now across it."""
+    yield printable(f"  {name}, before ↓ and now →:")
+    labels = [shortened(label, _LABEL_COLUMNS) for label in grid_labels(grid)]
+    counts = [[f"{count:,}" if count else "·" for count in row] for row in grid.cells]
+    widths = [max(map(display_width, column)) for column in zip(labels, *counts, strict=True)]
+    first = max(map(display_width, labels))
+    yield f"    {' ' * first}  {'  '.join(map(_right, labels, widths))}"
+    for label, row in zip(labels, counts, strict=True):
+        yield f"    {label}{' ' * (first - display_width(label))}  {'  '.join(map(_right, row, widths))}"
+
+
+def _right(text: str, columns: int) -> str:
+    return " " * (columns - display_width(text)) + text
 
 
 def _prompt_lines(job: JobDiff, color: bool) -> Iterator[str]:

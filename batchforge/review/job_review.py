@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,9 +15,10 @@ from batchforge.planning.plan_rows import Action
 from batchforge.planning.planner import JobPlan, PlanSettings, plan_job
 from batchforge.requests.compiler import CompiledJob
 from batchforge.results import Learnt
-from batchforge.review.answer_pairs import AnswerPairs
+from batchforge.review.answer_pairs import AnswerPair, AnswerPairs, SpooledPairs
+from batchforge.review.answer_tests import TestedAnswers, ask_tests, tests_of_rows
 from batchforge.review.answer_values import AnswersDiff, RowAnswers
-from batchforge.review.answers_diff import AnswersComparison, Labels, labels_of
+from batchforge.review.answers_diff import AnswersComparison, Labels, cluster_column, cluster_of, labels_of
 from batchforge.review.cache_effect import cache_effect
 from batchforge.review.diff_values import (
     NOTHING,
@@ -34,6 +35,7 @@ from batchforge.review.rendered import differing_parts, render_diff
 from batchforge.review.row_changes import RowChanges, compare_rows, row_pairs
 from batchforge.review.samples import SampleSet, samples_path
 from batchforge.source_tree import SourceTree
+from batchforge.spec import JobSpec
 from batchforge.state.records import StateReader
 
 
@@ -107,17 +109,25 @@ def _answers(plans: _Plans, changes: RowChanges, settings: ReviewSettings) -> An
     """What state holds of both sides, at no cost."""
     if settings.state is None or plans.old is None or plans.new is None or not changes.changed:
         return None
-    spec, each = plans.new.compiled.spec, settings.each_answer
-    comparison = AnswersComparison(
-        spec,
-        settings.labels or labels_of(spec),
-        settings.cluster,
-        partial(each, spec.name) if each else None,
-    )
-    pairs = AnswerPairs(plans.old.compiled, plans.new.compiled, settings.state)
-    rows = (pair for pair, _ in row_pairs(plans.old, plans.new, plans.new))
-    found = comparison.add_all(pairs.read(rows)).result()
-    return found if found.compared else None
+    reader = AnswerPairs(plans.old.compiled, plans.new.compiled, settings.state)
+    pairs = reader.read(pair for pair, _ in row_pairs(plans.old, plans.new, plans.new))
+    old, new = plans.old.compiled.spec, plans.new.compiled.spec
+    if not tests_of_rows(new):
+        found = _compared(new, pairs, settings, TestedAnswers(left_out=[test.name for test in new.tests]))
+        return found if found.compared else None
+    with SpooledPairs(pairs) as spooled:
+        column = cluster_column(new, settings.cluster)
+        tested = ask_tests(old, new, lambda: spooled, partial(cluster_of, column=column) if column else None)
+        found = _compared(new, spooled, settings, tested)
+        return found if found.compared else None
+
+
+def _compared(
+    spec: JobSpec, pairs: Iterable[AnswerPair], settings: ReviewSettings, tested: TestedAnswers
+) -> AnswersDiff:
+    each = partial(settings.each_answer, spec.name) if settings.each_answer else None
+    labels = settings.labels or labels_of(spec)
+    return AnswersComparison(spec, labels, settings.cluster, each, tested).add_all(pairs).result()
 
 
 def asks_the_same(old: JobSide, new: JobSide) -> bool:

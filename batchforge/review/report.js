@@ -12,6 +12,8 @@
     const [job, key, place, kind, words, row, before, after] = JSON.parse(line);
     return { job, key, place, kind, words, row, before, after, found: null };
   });
+  const TELLING = ["broken", "invalid", "fixed", "changed", "valid", "same"];
+  rows.sort((one, other) => TELLING.indexOf(one.kind) - TELLING.indexOf(other.kind));
   const forms = { job: $("job"), kind: $("kind"), move: $("move"), q: $("q") };
   let shown = [], page = 0, at = 0, open = null;
 
@@ -118,7 +120,12 @@
   };
   const restore = () => {
     const kept = new URLSearchParams(location.hash.slice(1));
-    for (const [key, control] of Object.entries(forms)) control.value = kept.get(key) || "";
+    for (const [key, control] of Object.entries(forms)) {
+      const value = kept.get(key) || "";
+      // A grid may lead to a change that is too rare for the list.
+      if (control.options && ![...control.options].some((each) => each.value === value)) control.append(option(value, value));
+      control.value = value;
+    }
     open = kept.get("row");
     filter();
     const place = shown.findIndex((row) => name(row) === open);
@@ -149,7 +156,9 @@
     else if (event.key === "n" && !$("after").disabled) $("after").click();
     else if (event.key === "p" && !$("before").disabled) $("before").click();
   });
-  addEventListener("hashchange", restore);
+  addEventListener("hashchange", () => {
+    if (/^#(job|kind|move|q|row)=/.test(location.hash)) { restore(); $("answers").scrollIntoView(); }
+  });
   restore();
   document.body.dataset.ready = "yes";
 })();

@@ -34,7 +34,7 @@ from batchforge.selection.choosing import Wanted, choose, nothing_selected
 from batchforge.snapshots.snapshot_inputs import readable_input
 from batchforge.spec import JobSpec
 from batchforge.state.records import StateReader
-from batchforge.target import Target
+from batchforge.target import Mode, Target
 from batchforge.targets import read_state
 from batchforge.terminal.report import EMULATED_NOTICE
 
@@ -58,6 +58,8 @@ class ReviewOptions:
     """So many changed rows of each job are asked, on both sides, where answers are missing. Costs money."""
     asks_twice: bool = False
     """Whether the older side is asked a second time, to see what changes by chance."""
+    mode: Mode = "sync"
+    """How rows are asked: at once, or at half the price and within hours."""
     max_cost_usd: float | None = None
     yes: bool = False
     uses_state: bool = True
@@ -87,8 +89,8 @@ def review(root: Path, options: ReviewOptions, environment: Mapping[str, str] = 
         compared = _Review(base, head, old, new, options)
         if options.sample is None:
             return compared.with_gates(compared.compare())
-        first = _Review(base, head, old, new, replace(options, each_answer=None)).compare()
-        paid_usd = _ask(first, old, new, options)
+        first = _Review(base, head, old, new, replace(options, each_answer=None))
+        paid_usd = first.ask(first.compare())
         return compared.with_gates(replace(compared.compare(), paid_usd=paid_usd))
 
 
@@ -101,16 +103,17 @@ class _Review:
         self.problems = ProblemList()
         self.notes: list[str] = []
         self.upstream = Upstream({}, self.target.name)
+        self.pairs: list[Pair] = []
 
     def compare(self) -> ProjectDiff:
         chosen = self._chosen()
         prices = self.project.price_table(self.target)
         with read_state(self.project, self.target) if self.options.uses_state else nullcontext() as state:
             self.upstream = Upstream({**self.old.jobs, **self.new.jobs}, self.target.name, state=state)
-            pairs = self._pairs(chosen)
+            self.pairs = self._pairs(chosen)
             self.problems.raise_if_any()
             settings = self._settings(state, prices)
-            jobs = self._all_reviewed(pairs, settings)
+            jobs = self._all_reviewed(self.pairs, settings)
             if self.target.type == "emulator" and any(job.answers for job in jobs):
                 self.notes.append(EMULATED_NOTICE)
             return ProjectDiff(
@@ -131,6 +134,25 @@ class _Review:
         sides = [self.project.fail_on, self.old.project.fail_on if self.old.project else {}]
         rules = [rule for rules in sides for rule in rules.items()]
         return replace(diff, gates=check_gates(diff, [*rules, *self.options.fail_on]))
+
+    def ask(self, diff: ProjectDiff) -> float:
+        """What it cost. Answers are kept: a later run does not pay for them again."""
+        from batchforge.review.asking import AskedJob, ask_both_sides
+
+        wanted = self.options
+        keys = {job.job: job.keys_to_ask for job in diff.jobs}
+        jobs = [
+            AskedJob(pair.old.compiled, pair.new.compiled, keys[pair.new.compiled.spec.name])
+            for pair in self.pairs
+            if pair.old and pair.new and keys.get(pair.new.compiled.spec.name)
+        ]
+        if not jobs:
+            return 0.0
+        options = RunOptions(max_cost_usd=wanted.max_cost_usd, yes=wanted.yes, ask=wanted.ask, mode=wanted.mode)
+        project = replace(self.project, tree=self.new.rows)
+        return ask_both_sides(
+            project, self.target, self.upstream, jobs, options, asks_twice=wanted.asks_twice, listen=wanted.listen
+        )
 
     def _settings(self, state: StateReader | None, prices: PriceTable) -> ReviewSettings:
         options = self.options
@@ -242,24 +264,6 @@ class _Review:
             name = pair.new.compiled.spec.name
             self.notes.append(f"{name} cannot be rendered at the base, so it counts as new: {exc.problems[0].message}")
             return diff
-
-
-def _ask(diff: ProjectDiff, old: Side, new: Side, options: ReviewOptions) -> float:
-    """What it cost. Answers are kept: a later run does not pay for them again."""
-    from batchforge.review.asking import Asker
-
-    assert new.project is not None
-    target = new.project.target(options.target)
-    asker = Asker(target, options.max_cost_usd, options.yes, options.ask, options.listen)
-    for job in diff.jobs:
-        if job.keys_to_ask and old.project is not None:
-            older = replace(old.project, tree=old.rows), old.jobs[job.old_job or job.job]
-            newer = replace(new.project, tree=new.rows), new.jobs[job.job]
-            asker.ask(*older, job.keys_to_ask)
-            asker.ask(*newer, job.keys_to_ask)
-            if options.asks_twice:
-                asker.ask_again(*older, job.keys_to_ask)
-    return asker.paid_usd
 
 
 def _no_rows() -> Iterator[InputRow]:

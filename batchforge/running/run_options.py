@@ -56,7 +56,7 @@ class RunOptions:
     @property
     def scope(self) -> str:
         """Names which rows are asked; empty for all."""
-        if self.command in ("try", "compare"):
+        if self.command in ("try", "compare", "diff"):
             return TRIED
         parts = [f"{name}={value}" for name in ("limit", "sample") if (value := getattr(self, name)) is not None]
         return " ".join(parts)

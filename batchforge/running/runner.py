@@ -289,7 +289,7 @@ class Runner:
         raise _rows_taken()
 
     def ask_variants(
-        self, variants: Sequence[tuple[CompiledJob, tuple[int, int]]]
+        self, variants: Sequence[tuple[CompiledJob, tuple[int, int] | None]]
     ) -> list[tuple[list[TriedRow], float | None]]:
         """The rows of each variant of a job with their answers, and how many seconds they took; None: nothing was
         asked now. All variants are asked at once."""

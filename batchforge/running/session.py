@@ -232,7 +232,7 @@ def open_session(
     with open_target(project, target) as opened:
         timing = Timing(target.timeout_s, target.settle_after_s, target.poll_interval_s)
         pricing, spool = Pricing(project.price_table(target)), project.state_folder / "spool"
-        files = FileDelivery(project.tree, opened.state, opened.files, clock, listen)
+        files = FileDelivery(opened.state, opened.files, clock, listen)
         executor = Executor(
             opened.state,
             opened.backend,

@@ -23,7 +23,7 @@ from batchforge.running.compiling import in_mode
 from batchforge.running.delivery import estimate_of
 from batchforge.running.money import Approval
 from batchforge.running.session import Session
-from batchforge.state.records import ClaimTaken, Manifest, MonthBudgetTaken
+from batchforge.state.records import TRIED, ClaimTaken, Manifest, MonthBudgetTaken
 from batchforge.summaries import JobSummary, SummedEstimate
 from batchforge.testing.test_checks import check_tests
 
@@ -144,7 +144,8 @@ class Sender:
         settings = replace(in_mode(job, self._plan_settings()), variant=variant)
         tree, rows = self.run.project.tree, job.spec.input
         self.run.attempts_before.setdefault(job.spec.name, self.run.state.last_attempt_id())
-        self.run.input_marks[job.spec.name] = mark_files(tree, input_paths(rows, tree))
+        if self.run.options.scope != TRIED:  # what is tried writes no output, and its rows may be samples
+            self.run.input_marks[job.spec.name] = mark_files(tree, input_paths(rows, tree))
         plan = plan_job(job, self.run.state, self.run.target.name, settings)
         try:
             check_output(job.spec, plan.columns, self.run.project, self.run.target)

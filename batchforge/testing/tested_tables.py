@@ -40,6 +40,10 @@ class TestedTable:
         """The view with row numbers."""
         return quoted_name(f"{self.name} {ROW_NUMBER}")
 
+    def rows_where(self, conditions: Sequence[str]) -> str:
+        """A query for the rows for which all conditions are true."""
+        return f"SELECT * FROM {self.relation} WHERE {' AND '.join(conditions)}"
+
 
 class TestedTables:
     """The tables of one or more outputs."""
@@ -106,6 +110,10 @@ class TestedTables:
         cursor = self._connection.cursor().execute(sql)
         while rows := cursor.fetchmany(_FETCH_ROWS):
             yield from rows
+
+    def column_of(self, sql: str, name: str) -> Iterator[Any]:
+        """One column of a query's rows."""
+        return (value for (value,) in self.stream(f"SELECT {quoted_name(name)} FROM ({sql}\n)"))
 
     def check(self, sql: str) -> None:
         """Raises duckdb.Error where the query cannot be understood; nothing is worked out."""

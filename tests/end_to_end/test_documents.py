@@ -262,7 +262,7 @@ def test_a_file_that_changes_after_the_plan_stops_the_run(contracts: ProjectFile
     project, jobs, target = contracts.load()
     with pipeline.plan(project, jobs, target) as planned, open_target(project, target) as opened:
         contracts.write("contracts/a.pdf", large(3))
-        delivery = FileDelivery(project.tree, opened.state, opened.files, SystemClock())
+        delivery = FileDelivery(opened.state, opened.files, SystemClock())
         bodies = planned.plans[0].bodies("rest", delivery.for_plan(planned.plans[0]))
         with pytest.raises(ProjectError, match="BF457"):
             next(bodies)
