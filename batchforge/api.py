@@ -5,8 +5,9 @@ Every method reads the project's files anew, as every command does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from batchforge.lookup.finding import Found, PastAnswer, RowView, RunFacts, StateLooker
     from batchforge.lookup.tried import TrySummary
     from batchforge.project import Project as ProjectFiles
+    from batchforge.running.run_options import RunOptions
+    from batchforge.selection.choosing import Choice, Wanted
     from batchforge.snapshots.fetching import Fetched
     from batchforge.spec import JobSpec
     from batchforge.summaries import RunSummary, StatusSummary
@@ -68,7 +71,7 @@ class Project:
         sample: int | None = None,
         threads: int | None = None,
         fail_fast: bool = False,
-        defer_to: str | None = None,
+        defer: bool = False,
         wait: bool = True,
         full_refresh: bool = False,
         submitted_rows: bool = False,
@@ -80,11 +83,10 @@ class Project:
         """Send what is missing, wait for it, and write the outputs.
 
         Args:
-            select, exclude, selector, state: As the options of `batchforge run`.
+            select, exclude, selector, state, defer: As the options of `batchforge run`.
             max_cost_usd, yes: One of them is needed where the run may cost more than `confirm_above_usd`.
             listen: Is told what happens while it happens.
         """
-        from batchforge import pipeline
         from batchforge.planning.decisions import Resend
         from batchforge.running.run_options import RunOptions
 
@@ -95,23 +97,85 @@ class Project:
             sample=sample,
             threads=threads,
             fail_fast=fail_fast,
-            defer_to=defer_to,
             wait=wait,
             submitted_rows=submitted_rows,
             max_cost_usd=max_cost_usd,
             yes=yes,
             allow_unknown_model=allow_unknown_model,
+            command="run",
         )
-        return pipeline.run(*self._load(jobs, select, exclude, selector, state), options, listen=listen)
+        return self._send(_wanted(jobs, select, exclude, selector, state), options, listen, defer=defer)
+
+    def build(
+        self,
+        *jobs: str,
+        select: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        selector: str | None = None,
+        state: str | None = None,
+        mode: Mode | None = None,
+        limit: int | None = None,
+        sample: int | None = None,
+        threads: int | None = None,
+        fail_fast: bool = False,
+        defer: bool = False,
+        wait: bool = True,
+        full_refresh: bool = False,
+        submitted_rows: bool = False,
+        max_cost_usd: float | None = None,
+        yes: bool = False,
+        allow_unknown_model: bool = False,
+        listen: Listener = ignore,
+    ) -> RunSummary:
+        """Run jobs and test their outputs, and sources, in the order in which they need each other.
+
+        Args: As of `run`.
+        """
+        from batchforge.planning.decisions import Resend
+        from batchforge.running.run_options import RunOptions
+
+        options = RunOptions(
+            resend=Resend.ALL if full_refresh else Resend.NOTHING_PAID,
+            mode=mode,
+            limit=limit,
+            sample=sample,
+            threads=threads,
+            fail_fast=fail_fast,
+            wait=wait,
+            submitted_rows=submitted_rows,
+            max_cost_usd=max_cost_usd,
+            yes=yes,
+            allow_unknown_model=allow_unknown_model,
+            command="build",
+        )
+        return self._send(_wanted(jobs, select, exclude, selector, state), options, listen, defer=defer)
+
+    def test(
+        self,
+        *jobs: str,
+        select: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        selector: str | None = None,
+        state: str | None = None,
+    ) -> RunSummary:
+        """Run tests on the outputs that are there, and on sources: those named in `select`, and those of what is
+        selected. Sends nothing."""
+        from batchforge import pipeline
+
+        project, choice, target = self._chosen(_wanted(jobs, select, exclude, selector, state))
+        return pipeline.test(project, choice.tests, target)
 
     def plan(
         self,
         *jobs: str,
         select: Sequence[str] = (),
         exclude: Sequence[str] = (),
+        selector: str | None = None,
+        state: str | None = None,
         mode: Mode | None = None,
         limit: int | None = None,
         sample: int | None = None,
+        defer: bool = False,
         wait: bool = True,
         full_refresh: bool = False,
         exact: bool = False,
@@ -120,6 +184,7 @@ class Project:
         """What `run` would send, why, and what it would cost; offline, and without a write.
 
         Args:
+            select, exclude, selector, state, defer: As the options of `batchforge plan`.
             wait: False: for a run that does not wait, in which no row can be sent ahead.
             exact: Let the API count the tokens of a few requests. Needs a key, is free.
 
@@ -129,7 +194,9 @@ class Project:
         from batchforge import pipeline
         from batchforge.planning.decisions import Resend
         from batchforge.running.run_options import RunOptions
+        from batchforge.selection.deferral import find_deferral
 
+        project, choice, target = self._chosen(_wanted(jobs, select, exclude, selector, state))
         options = RunOptions(
             resend=Resend.ALL if full_refresh else Resend.NOTHING_PAID,
             mode=mode,
@@ -138,15 +205,21 @@ class Project:
             wait=wait,
             count_exactly=exact,
             allow_unknown_model=allow_unknown_model,
+            deferral=find_deferral(project, state) if defer else None,
             command="plan",
         )
-        with pipeline.plan(*self._load(jobs, select, exclude), options) as planned:
+        with pipeline.plan(project, choice.jobs, target, options) as planned:
             return planned.document()
 
     def retry(
         self,
         *jobs: str,
+        select: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        selector: str | None = None,
+        state: str | None = None,
         mode: Mode | None = None,
+        defer: bool = False,
         wait: bool = True,
         max_cost_usd: float | None = None,
         yes: bool = False,
@@ -160,10 +233,10 @@ class Project:
         options = RunOptions(
             resend=Resend.FAILED, mode=mode, wait=wait, max_cost_usd=max_cost_usd, yes=yes, command="retry"
         )
-        project, chosen, target = self._load(jobs)
-        if not jobs:
-            chosen = pipeline.failed_jobs(project, chosen, target)
-        return pipeline.run(project, chosen, target, options, listen=listen)
+        wanted = _wanted(jobs, select, exclude, selector, state)
+        return self._send(
+            wanted, options, listen, defer=defer, only=None if wanted.says_which else pipeline.failed_jobs
+        )
 
     def resume(
         self,
@@ -182,7 +255,9 @@ class Project:
         from batchforge.running.run_options import RunOptions
 
         options = RunOptions(wait=wait, max_cost_usd=max_cost_usd, yes=yes)
-        return pipeline.resume(*self._load(jobs), options, listen=listen)
+        project, chosen, target = self._load(jobs)
+        self._keep_manifest(project, target)
+        return pipeline.resume(project, chosen, target, options, listen=listen)
 
     def collect(
         self, *jobs: str, wait: bool = False, submitted_rows: bool = False, listen: Listener = ignore
@@ -240,7 +315,7 @@ class Project:
         project, chosen, target = self._load(jobs)
         options = RunOptions(allow_unknown_model=allow_unknown_model)
         with pipeline.compiled_offline(project, chosen, target, options) as offline:
-            return write_artifacts(project, self._load_files()[1], offline.jobs, ProblemList())
+            return write_artifacts(project, self._load_files()[1], target, offline.jobs, ProblemList())
 
     def status(self, *jobs: str) -> StatusSummary:
         """What is in flight, as state knows it. Asks nobody."""
@@ -320,19 +395,39 @@ class Project:
             raise UsageError("BF705", f"there is no output of {job} yet", hint=hint, location=Location(str(path)))
         return (row for _, row in read_rows(path, str(path), TableOptions(format_of(path.name))))
 
-    def _load(
+    def _send(
         self,
-        names: Sequence[str],
-        select: Sequence[str] = (),
-        exclude: Sequence[str] = (),
-        selector: str | None = None,
-        state: str | None = None,
-    ) -> tuple[ProjectFiles, list[JobSpec], Target]:
-        from batchforge.selection.choosing import Wanted, choose
+        wanted: Wanted,
+        options: RunOptions,
+        listen: Listener,
+        *,
+        defer: bool,
+        only: Callable[[ProjectFiles, Sequence[JobSpec], Target], Sequence[JobSpec]] | None = None,
+    ) -> RunSummary:
+        from batchforge import pipeline
+        from batchforge.selection.deferral import find_deferral
+
+        project, choice, target = self._chosen(wanted)
+        jobs = choice.jobs if only is None else only(project, choice.jobs, target)
+        deferral = find_deferral(project, wanted.state) if defer else None
+        tests = choice.tests if options.command == "build" else ()
+        self._keep_manifest(project, target)
+        return pipeline.run(project, jobs, target, replace(options, deferral=deferral, tests=tests), listen=listen)
+
+    def _keep_manifest(self, project: ProjectFiles, target: Target) -> None:
+        from batchforge.requests.artifacts import write_manifest
+
+        write_manifest(project, self._load_files()[1], target)
+
+    def _load(self, names: Sequence[str]) -> tuple[ProjectFiles, list[JobSpec], Target]:
+        project, choice, target = self._chosen(_wanted(names))
+        return project, list(choice.jobs), target
+
+    def _chosen(self, wanted: Wanted) -> tuple[ProjectFiles, Choice, Target]:
+        from batchforge.selection.choosing import choose
 
         project, jobs = self._load_files()
-        wanted = Wanted(tuple(names), tuple(select), tuple(exclude), selector, state)
-        return project, list(choose(project, jobs, wanted).jobs), project.target(self._target)
+        return project, choose(project, jobs, wanted), project.target(self._target)
 
     def _load_files(self) -> tuple[ProjectFiles, dict[str, JobSpec]]:
         from batchforge.config.job_files import load_jobs
@@ -346,3 +441,15 @@ class Project:
         jobs = load_jobs(project, problems)
         problems.raise_if_any()
         return project, jobs
+
+
+def _wanted(
+    names: Sequence[str],
+    select: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    selector: str | None = None,
+    state: str | None = None,
+) -> Wanted:
+    from batchforge.selection.choosing import Wanted
+
+    return Wanted(tuple(names), tuple(select), tuple(exclude), selector, state)

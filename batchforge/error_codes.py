@@ -613,8 +613,16 @@ ERROR_CODES: dict[str, ErrorCode] = {
     "BF226": ErrorCode(
         "A job reads another that has no answers",
         "The other job is not part of this run, and was never run against this target.",
-        "Run it too, with `--select +JOB`, or read another target with --defer-to.",
+        "Run it too, with `--select +JOB`, or read production's with `--defer --state main`.",
         "BF226 jobs/second.yml:2:3: second reads `first`, which has no answers on target `prod` yet",
+    ),
+    "BF227": ErrorCode(
+        "A job's answers look otherwise in production",
+        "With `--defer --state FOLDER`, answers of a job that is not selected would be read by its `output`, which is "
+        "another one than when the manifest was written.",
+        "Run the job too, with `--select +JOB`, or give --state a commit: its job then says how answers are read.",
+        "BF227 jobs/second.yml:2:3: second reads `first`, whose answers look otherwise here than in the manifest of "
+        "--state",
     ),
     "BF230": ErrorCode(
         "An input was never fetched",
@@ -1626,6 +1634,12 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "The rule does not exist, or its limit is missing or no number.",
         "Write e.g. --fail-on rows_rerun=1000, or --fail-on unpriced_model.",
         "BF925 There is no rule `rows`.",
+    ),
+    "BF926": ErrorCode(
+        "An emulator's answers are not for a real target",
+        "`--defer` would let a real target read what an emulator made up.",
+        "Defer to a real target: set `defer_to` in batchforge.yml, or give --state the manifest of a real run.",
+        "BF926 `local` is an emulator; its answers never serve the real target `prod`.",
     ),
     "BF930": ErrorCode(
         "Files are in the way of a new project",

@@ -32,6 +32,7 @@ from batchforge.running.schedule import needs_among
 from batchforge.running.session import Session, open_session
 from batchforge.running.token_counting import count_tokens
 from batchforge.running.upstream import Upstream, check_upstream, deferring, make_upstream
+from batchforge.selection.choosing import ChosenTests
 from batchforge.spec import JobSpec
 from batchforge.state.records import AttemptRecord, RunRecord, StateReader
 from batchforge.summaries import AttemptInFlight, JobSummary, RunSummary, StatusSummary, has_failed_then
@@ -70,10 +71,12 @@ def run(
     problems = ProblemList()
     _fetch(project, jobs, target, options, listen, clock)
     upstream = make_upstream(project, jobs, target, options.scope)
-    compiled = compile_jobs(project, jobs, target, options, problems, upstream)
-    problems.raise_if_any()
-    tell_warnings(problems, listen)
-    with open_session(project, target, options, listen, clock, upstream) as session:
+    with ExitStack() as stack:
+        stack.enter_context(deferring(project, target, options.deferral, upstream))
+        compiled = compile_jobs(project, jobs, target, options, problems, upstream)
+        problems.raise_if_any()
+        tell_warnings(problems, listen)
+        session = stack.enter_context(open_session(project, target, options, listen, clock, upstream))
         _check_upstream(jobs, upstream)
         if options.saved_plan is not None:
             serial = session.state.last_attempt_id()
@@ -150,7 +153,7 @@ def compiled_offline(
     with ExitStack() as stack:
         if with_state or upstream.jobs:
             upstream.state = stack.enter_context(read_state(project, target))
-        stack.enter_context(deferring(project, options.defer_to, upstream))
+        stack.enter_context(deferring(project, target, options.deferral, upstream))
         problems = ProblemList()
         compiled = compile_jobs(project, jobs, target, options, problems, upstream)
         for spec in jobs:
@@ -180,7 +183,9 @@ class ProjectPlan:
             self.plans,
             self.notes,
             plan_binding(self.project, self.target, self.plans),
-            PlannedOptions(self.options.limit, self.options.sample, self.options.resend is Resend.ALL),
+            PlannedOptions(
+                self.options.limit, self.options.sample, self.options.resend is Resend.ALL, self.options.deferral
+            ),
             project=self.project.name,
             prices_as_of=self.project.price_table(self.target).as_of.isoformat(),
             commit=describe_commit(self.project.root),
@@ -274,10 +279,12 @@ def try_rows(
     _fetch(project, [job], target, options, listen, clock)
     upstream = make_upstream(project, [job], target, "")
     upstream.selected = ()  # what it reads is what was answered before
-    compiled = compile_jobs(project, [job], target, options, problems, upstream)
-    problems.raise_if_any()
-    tell_warnings(problems, listen)
-    with open_session(project, target, options, listen, clock, upstream) as session:
+    with ExitStack() as stack:
+        stack.enter_context(deferring(project, target, options.deferral, upstream))
+        compiled = compile_jobs(project, [job], target, options, problems, upstream)
+        problems.raise_if_any()
+        tell_warnings(problems, listen)
+        session = stack.enter_context(open_session(project, target, options, listen, clock, upstream))
         _check_upstream([job], upstream)
         return Runner(session).try_rows(compiled[0])
 
@@ -337,13 +344,21 @@ def _resume(
 ) -> RunSummary:
     options = replace(options or RunOptions(), command="resume")
     upstream = make_upstream(project, jobs, target, "")
-    with open_session(project, target, options, listen, clock, upstream) as session:
+    with ExitStack() as stack:
+        session = stack.enter_context(open_session(project, target, options, listen, clock, upstream))
         unfinished = find(session.state)
         planned = PlannedRun.from_record(unfinished)
+        stack.enter_context(deferring(project, target, planned.deferral, upstream))
         narrowing = narrowing_of(planned.scope)
         limit = options.max_cost_usd if options.max_cost_usd is not None else planned.max_cost_usd
-        few = {"limit": narrowing.get("limit"), "sample": narrowing.get("sample")}
-        options = replace(options, max_cost_usd=limit, resend=planned.resend, limit=few["limit"], sample=few["sample"])
+        options = replace(
+            options,
+            max_cost_usd=limit,
+            resend=planned.resend,
+            limit=narrowing.get("limit"),
+            sample=narrowing.get("sample"),
+            deferral=planned.deferral,
+        )
         session.options, session.asked_after = options, planned.asked_after
         chosen = [spec for spec in jobs if spec.name in unfinished.jobs]
         upstream.selected, upstream.scope = {spec.name for spec in chosen}, options.scope
@@ -416,15 +431,15 @@ def collect(
         return Runner(session).collect(jobs, wait=wait, within_s=within_s)
 
 
-def test_jobs(project: Project, jobs: Sequence[JobSpec], target: Target) -> RunSummary:
-    """The tests of these jobs on the outputs that are there, and of the sources that they read. Sends nothing.
+def test(project: Project, chosen: Sequence[ChosenTests], target: Target) -> RunSummary:
+    """These tests on the outputs that are there, and on sources. Sends nothing.
 
     Raises:
         BatchForgeError: an output cannot be read.
     """
     from batchforge.running.test_run import run_tests
 
-    return run_tests(project, jobs, target)
+    return run_tests(project, chosen, target)
 
 
 def status(project: Project, jobs: Sequence[JobSpec], target: Target) -> StatusSummary:

@@ -38,6 +38,8 @@ class Project:
     defaults: Mapping[str, ConfigNode]
     """Settings for jobs that do not set them, with their places."""
     models: Mapping[str, str]
+    defer_to: str | None = None
+    """The target whose answers --defer reads where --state is a commit; None: the default target."""
     vars: Mapping[str, Any] = field(default_factory=dict)
     """Values of `vars:`, and of --vars where they name one of these."""
     required_vars: Mapping[str, Location] = field(default_factory=dict)
@@ -163,6 +165,7 @@ def load_project(
         tree=tree,
         targets=targets,
         default_target=_default_target(node, targets, problems),
+        defer_to=_defer_to(node, targets, problems),
         defaults=_entries(node, "defaults"),
         models=models,
         vars=values,
@@ -225,6 +228,17 @@ def _read_notice(node: ConfigNode) -> Notice:
 def _entries(node: ConfigNode, name: str) -> Mapping[str, ConfigNode]:
     child = node.get(name)
     return child.entries if child is not None else {}
+
+
+def _defer_to(node: ConfigNode, targets: Mapping[str, Target], problems: ProblemList) -> str | None:
+    chosen = node.get("defer_to")
+    if chosen is None:
+        return None
+    if chosen.value not in targets:
+        hint = did_you_mean(chosen.value, targets) or f"Targets here: {', '.join(targets)}."
+        problems.add("BF130", f"There is no target `{chosen.value}`.", location=chosen.location, hint=hint)
+    name: str = chosen.value
+    return name
 
 
 def _default_target(node: ConfigNode, targets: Mapping[str, Target], problems: ProblemList) -> str:

@@ -33,7 +33,7 @@ FLOORS: Mapping[str, str] = {
         yaml_nodes schema_check source_tree config_files tables table_survey file_marks own_prices project
         templating row_condition row_shapes row_joins inputs label_lists prompt_content answer_fields answer_settings
         job_settings job_tests declared connection graph sql_tests job_files sql_text snapshot_records snapshot_inputs
-        criteria nodes methods selecting selectors_file template_facts job_facts comparing previous choosing
+        criteria nodes methods selecting selectors_file template_facts job_facts comparing previous deferral choosing
         erased_files git_objects git_base git_tree
         image_size pdf_pages file_facts file_limits
     """,

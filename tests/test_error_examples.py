@@ -197,6 +197,8 @@ ELSEWHERE: dict[str, str] = {
     "BF429": "test_request_checks.py::test_each_model_takes_its_own_efforts",
     "BF432": "test_request_checks.py::test_newer_models_refuse_the_start_of_an_answer",
     "BF433": "test_request_checks.py::test_a_doubtful_forced_tool_is_a_warning",
+    "BF227": "test_deferral.py::test_a_manifest_of_another_form_is_not_read_by_this_one",
+    "BF926": "test_deferral.py::test_a_real_target_never_reads_an_emulators_answers",
     "BF434": (
         "test_request_checks.py::test_a_system_message_in_the_conversation_is_refused_by_the_model_that_takes_none"
     ),

@@ -257,15 +257,6 @@ def test_an_empty_run_checks_everything_and_sends_nothing(project: ProjectFiles)
     assert not project.path("outputs/first.jsonl").exists()
 
 
-def test_answers_of_another_target_serve_jobs_that_are_not_selected(project: ProjectFiles) -> None:
-    project.targets["prod"] = {**project.targets["api"], "outputs": "prod", "state": "sqlite:///prod.db"}
-    project.write_project()
-    assert project.cli("run", "first", "--target", "prod").exit_code == 0
-    assert "BF226" in project.cli("run", "second").stderr
-    finished = project.cli("run", "second", "--defer-to", "prod", "--output", "json").json()
-    assert finished["jobs"][0]["requests_sent"] == 3
-
-
 def test_a_row_keeps_its_answer_when_another_job_asks_for_more_of_the_same(project: ProjectFiles) -> None:
     project.run("first")
     before = [row["_request_id"] for row in project.rows_of("outputs/first.jsonl")]
@@ -288,3 +279,4 @@ def test_a_source_whose_test_fails_keeps_a_build_from_asking_about_it(project: P
     assert "SKIP first: source:rows failed" in finished.stdout
     assert "SKIP second: source:rows failed" in finished.stdout
     assert "OK other" in finished.stdout
+    assert "source:rows" not in project.cli("build", "other", "--output", "json").stdout

@@ -11,6 +11,7 @@ import pytest
 
 from batchforge import pipeline
 from batchforge.errors import BatchForgeError
+from batchforge.selection.choosing import Wanted, choose
 from batchforge.summaries import JobSummary, RunSummary
 from tests.builders import OUTPUT, ProjectFiles
 
@@ -25,7 +26,9 @@ def sent(project: ProjectFiles) -> int:
 
 
 def retested(project: ProjectFiles, *names: str) -> RunSummary:
-    return pipeline.test_jobs(*project.load(names))
+    files, jobs, target = project.load()
+    chosen = choose(files, {job.name: job for job in jobs}, Wanted(names))
+    return pipeline.test(files, chosen.tests, target)
 
 
 def statuses(job: JobSummary) -> dict[str, str]:
@@ -273,17 +276,17 @@ def test_candidates_are_tested_where_nothing_was_ever_published(project: Project
 
 def test_without_tests_there_is_nothing_to_do(project: ProjectFiles) -> None:
     finished = project.cli("test")
-    assert (finished.exit_code, finished.stdout.startswith("Nothing to do")) == (0, True)
+    assert (finished.exit_code, finished.stderr.startswith("Nothing to do")) == (0, True)
 
 
-def test_sources_that_the_jobs_read_are_tested(project: ProjectFiles) -> None:
+def test_sources_are_tested_where_they_are_selected(project: ProjectFiles) -> None:
     settings = json.loads(project.path("batchforge.yml").read_text())
     tests = [{"unique": "id"}, {"accepted_values": {"column": "text", "values": ["A red bicycle."]}}]
     settings["sources"] = {"texts": {"file": "data/rows.jsonl", "key": "id", "tests": tests}}
     project.write("batchforge.yml", json.dumps(settings))
-    assert retested(project).jobs == []
     project.write_job(input={"source": "texts"})
-    (source,) = retested(project).jobs
+    assert retested(project, "about").jobs == []
+    (source,) = retested(project, "+about").jobs
     assert source.job == "source:texts"
     assert statuses(source) == {"unique_id": "pass", "accepted_values_text": "fail"}
     assert len(project.rows_of("target/api/test_failures/sources/texts.accepted_values_text.jsonl")) == 2

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchforge.commands.options import Sending, junit_option, running_options, sending_options
-from batchforge.commands.running import asker, choose, end, keep_manifest, telling, telling_what_goes_on
+from batchforge.commands.running import asker, choose, deferral_of, end, keep_manifest, telling, telling_what_goes_on
 
 if TYPE_CHECKING:
     from batchforge.selection.choosing import Wanted
@@ -36,8 +36,9 @@ def command(
     from batchforge.terminal.build_text import render_build
     from batchforge.terminal.junit import write_junit
 
-    chosen = choose(wanted, project_dir, cli_vars, target_name)
-    options = sending.run_options(command="build", ask=asker())
+    chosen = choose(wanted, project_dir, cli_vars, target_name, with_tests=True)
+    deferral = deferral_of(chosen, wanted.state, is_wanted=sending.defer)
+    options = sending.run_options(command="build", tests=chosen.tests, deferral=deferral, ask=asker())
     keep_manifest(chosen)
     with telling(quiet) as progress, telling_what_goes_on(chosen):
         summary = pipeline.run(chosen.project, chosen.jobs, chosen.target, options, listen=progress)

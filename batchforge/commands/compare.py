@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchforge.commands.options import project_options, target_option
-from batchforge.commands.running import asker, choose_enabled_job, telling
+from batchforge.commands.options import defer_options, project_options, target_option
+from batchforge.commands.running import asker, choose_enabled_job, deferral_of, telling
 
 if TYPE_CHECKING:
     from batchforge.evaluation.comparison import Comparison
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--margin", type=click.FloatRange(0, 1), default=0.02, show_default=True, help="What is not worse.")
 @click.option("--max-cost", "max_cost_usd", type=click.FloatRange(min=0), metavar="USD", help="What it may cost.")
 @click.option("--yes", is_flag=True, help="Do not ask, whatever it costs.")
+@defer_options
 @target_option
 @project_options
 @click.option(
@@ -47,6 +48,8 @@ def command(
     margin: float,
     max_cost_usd: float | None,
     yes: bool,
+    defer: bool,
+    state: str | None,
     target_name: str | None,
     project_dir: Path | None,
     cli_vars: dict[str, Any],
@@ -63,7 +66,12 @@ def command(
     chosen = choose_enabled_job(job_name, project_dir, cli_vars, target_name)
     axes = Axes(_words(models), _modes(modes), _words(prompts), _words(efforts), asks_twice)
     wanted = CompareOptions(axes, sample, _labels(label, field_name), reference, margin)
-    options = RunOptions(max_cost_usd=max_cost_usd, yes=yes, ask=asker())
+    options = RunOptions(
+        max_cost_usd=max_cost_usd,
+        yes=yes,
+        ask=asker(),
+        deferral=deferral_of(chosen, state, is_wanted=defer),
+    )
     with telling(quiet=False) as progress:
         comparison = compare(chosen.project, chosen.jobs[0], chosen.target, wanted, options, listen=progress)
     click.echo(_rendered(comparison, output))

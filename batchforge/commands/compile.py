@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchforge.commands.options import (
+    defer_option,
     output_option,
     project_options,
     selection_options,
     target_option,
     unknown_model_option,
 )
-from batchforge.commands.running import choose
+from batchforge.commands.running import choose, deferral_of
 
 if TYPE_CHECKING:
     from batchforge.selection.choosing import Wanted
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @target_option
 @project_options
 @output_option
+@defer_option
 @unknown_model_option
 def command(
     wanted: Wanted,
@@ -33,6 +35,7 @@ def command(
     project_dir: Path | None,
     cli_vars: dict[str, Any],
     output: str,
+    defer: bool,
     allow_unknown_model: bool,
 ) -> None:
     """Render every request and check it; write target/manifest.json and target/compiled/<job>.jsonl.
@@ -48,11 +51,13 @@ def command(
     from batchforge.terminal.terminal import wants_color
 
     chosen = choose(wanted, project_dir, cli_vars, target_name)
-    options = RunOptions(allow_unknown_model=allow_unknown_model)
+    options = RunOptions(
+        allow_unknown_model=allow_unknown_model, deferral=deferral_of(chosen, wanted.state, is_wanted=defer)
+    )
     problems = ProblemList()
     with pipeline.compiled_offline(chosen.project, chosen.jobs, chosen.target, options) as offline:
         problems.items += offline.warnings
-        manifest = write_artifacts(chosen.project, chosen.all_jobs, offline.jobs, problems)
+        manifest = write_artifacts(chosen.project, chosen.all_jobs, chosen.target, offline.jobs, problems)
     if problems.warnings:
         click.echo(render_problems(problems.warnings, color=wants_color(sys.stderr)) + "\n", err=True)
     if output == "json":

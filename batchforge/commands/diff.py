@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchforge.commands.options import (
+    defer_option,
     project_options,
     project_root,
     selection_options,
@@ -81,6 +82,7 @@ _FORMATS = ("text", "json", "markdown", "sarif", "junit", "github")
     help="End with 5 where the change goes beyond a limit, e.g. rows_rerun=1000, cost_increase_percent=10, "
     "unpriced_model; besides the rules of `review: fail_on:` in batchforge.yml. Can be given several times.",
 )
+@defer_option
 @unknown_model_option
 def command(
     wanted: Wanted,
@@ -100,6 +102,7 @@ def command(
     max_cost_usd: float | None,
     yes: bool,
     rules: tuple[str, ...],
+    defer: bool,
     allow_unknown_model: bool,
 ) -> None:
     """Compare the requests of two revisions: which rows ask something else, at what cost, with which words.
@@ -119,6 +122,7 @@ def command(
         base=base,
         head=head,
         wanted=wanted,
+        defer=defer,
         target=target_name,
         cli_vars=cli_vars,
         allow_unknown_model=allow_unknown_model,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from batchforge.project import Project
 from batchforge.selection.choosing import Choice, Wanted
-from batchforge.selection.nodes import exposure_id, job_id, job_parents, source_id
-from batchforge.spec import ExposureSpec, JobSpec, SourceSpec
+from batchforge.selection.nodes import exposure_id, job_id, job_parents, source_id, test_id
+from batchforge.spec import AssertionSpec, ExposureSpec, JobSpec, SourceSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,19 @@ class Listed:
         return {**self.facts, "resource_type": self.kind, **lineage, **({"settings": settings} if settings else {})}
 
 
-def listed(project: Project, jobs: Mapping[str, JobSpec], choice: Choice, wanted: Wanted) -> Iterator[Listed]:
-    """Jobs, then sources, then exposures. Disabled jobs come only where nothing is selected."""
+def listed(
+    project: Project, jobs: Mapping[str, JobSpec], choice: Choice, wanted: Wanted, kinds: Collection[str] = ()
+) -> Iterator[Listed]:
+    """Jobs, sources and exposures of these kinds; tests where they are asked for, or are all that was chosen."""
+    found = [each for each in _declared(project, jobs, choice, wanted) if not kinds or each.kind in kinds]
+    yield from found
+    if "test" in kinds or not (found or kinds):
+        for chosen in choice.tests:
+            yield from (_test(test, chosen.owner, choice) for test in chosen.tests)
+
+
+def _declared(project: Project, jobs: Mapping[str, JobSpec], choice: Choice, wanted: Wanted) -> Iterator[Listed]:
+    """Disabled jobs come only where nothing is selected."""
     shows_disabled = not wanted.is_anything
     for job in jobs.values():
         if job_id(job.name) in choice.ids or (shows_disabled and not job.enabled):
@@ -60,7 +71,7 @@ def _job(job: JobSpec, choice: Choice) -> Listed:
     }
     about = " ".join(part for part in ("" if job.enabled else "(disabled)", job.description) if part)
     settings = {name: (value, str(job.locations[name])) for name, value in job.config.items()}
-    children = choice.graph.children.get(job_id(job.name), ())
+    children = choice.graph.readers(job_id(job.name))
     return Listed(job.name, "job", about, job.tags, job_parents(job), children, facts, settings)
 
 
@@ -75,8 +86,23 @@ def _source(source: SourceSpec, choice: Choice) -> Listed:
         "tests": [test.name for test in source.tests],
     }
     about = source.description or file or ""
-    children = choice.graph.children.get(source_id(source.name), ())
+    children = choice.graph.readers(source_id(source.name))
     return Listed(source_id(source.name), "source", about, source.tags, (), children, facts)
+
+
+def _test(test: AssertionSpec, owner: str, choice: Choice) -> Listed:
+    node = choice.graph.nodes[test_id(owner, test.name)]
+    facts = {
+        "name": test.name,
+        "path": node.path,
+        "fqn": list(node.fqn),
+        "description": test.description,
+        "kind": test.kind,
+        "test_type": node.test_type,
+        "severity": test.severity,
+    }
+    about = " ".join(word for word in ("(warn)" if test.severity == "warn" else "", test.description) if word)
+    return Listed(node.id, "test", about, (), choice.graph.parents[node.id], (), facts)
 
 
 def _exposure(exposure: ExposureSpec, choice: Choice) -> Listed:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "--resource-type",
     "kinds",
     multiple=True,
-    type=click.Choice(["job", "source", "exposure"]),
+    type=click.Choice(["job", "source", "exposure", "test"]),
     help="Only these. Can be given several times.",
 )
 @click.option("--lineage", is_flag=True, help="Also what each needs, and what needs it.")
@@ -42,6 +42,8 @@ def command(
 ) -> None:
     """List jobs with their tags and descriptions, declared sources, and exposures: who uses the outputs.
 
+    Tests are listed with `--resource-type test`, and where nothing else is selected.
+
     Without a selection disabled jobs are listed too.
     """
     from batchforge.commands.listing import listed
@@ -51,7 +53,7 @@ def command(
     problems.raise_if_any()
     choice = choose(project, jobs, wanted)
     tell_choice(choice)
-    found = [each for each in listed(project, jobs, choice, wanted) if not kinds or each.kind in kinds]
+    found = list(listed(project, jobs, choice, wanted, set(kinds)))
     if output == "json":
         click.echo(json.dumps([each.to_json() for each in found], indent=2, ensure_ascii=False))
     elif found:

@@ -178,7 +178,7 @@ def mode_option(function: Function) -> Function:
 
 
 def graph_options(function: Function) -> Function:
-    """`threads: int | None`, `fail_fast: bool` and `defer_to: str | None`."""
+    """`threads: int | None`, `fail_fast: bool` and `defer: bool`."""
     threads = click.option(
         "--threads",
         type=click.IntRange(min=1),
@@ -186,12 +186,23 @@ def graph_options(function: Function) -> Function:
         help="At most N jobs at work at once. Default: all.",
     )
     fail_fast = click.option("--fail-fast", is_flag=True, help="Begin no further job once one has failed.")
-    defer_to = click.option(
-        "--defer-to",
-        metavar="TARGET",
-        help="Jobs that are not selected, and have no answers on this target, give those of TARGET.",
-    )
-    return threads(fail_fast(defer_to(function)))
+    return threads(fail_fast(defer_option(function)))
+
+
+def defer_option(function: Function) -> Function:
+    """`defer: bool`; goes with --state."""
+    return click.option(
+        "--defer",
+        is_flag=True,
+        help="Jobs that are not selected, and have no answers on this target, give those of --state: of the target "
+        "that a manifest was written for; or, where it is a commit, of `defer_to` in batchforge.yml.",
+    )(function)
+
+
+def defer_options(function: Function) -> Function:
+    """`defer: bool` and `state: str | None`, for commands without a selection."""
+    state = click.option("--state", metavar="DIR|REF", help="For --defer: a folder with a manifest, or a commit.")
+    return defer_option(state(function))
 
 
 def no_fetch_option(function: Function) -> Function:
@@ -244,7 +255,7 @@ class Sending:
     empty: bool
     threads: int | None
     fail_fast: bool
-    defer_to: str | None
+    defer: bool
     mode: Mode | None
     lock_timeout_s: float
     no_wait: bool
@@ -265,7 +276,6 @@ class Sending:
             sample=self.sample,
             threads=self.threads,
             fail_fast=self.fail_fast,
-            defer_to=self.defer_to,
             mode=self.mode,
             lock_timeout_s=self.lock_timeout_s,
             wait=not self.no_wait,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from batchforge.commands.options import (
+    defer_option,
     mode_option,
     narrowing_options,
     project_options,
@@ -16,7 +17,7 @@ from batchforge.commands.options import (
     target_option,
     unknown_model_option,
 )
-from batchforge.commands.running import choose
+from batchforge.commands.running import choose, deferral_of
 
 if TYPE_CHECKING:
     from batchforge.commands.running import Chosen
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 )
 @click.option("--why", "why_key", metavar="KEY", help="Tell for one row why it is sent or not, with what changed.")
 @click.option("--full-refresh", is_flag=True, help="Plan to ask every row again.")
+@defer_option
 @mode_option
 @click.option("--no-wait", is_flag=True, help="Plan for `run --no-wait`, in which no row can be sent ahead.")
 @click.option("--detailed-exitcode", is_flag=True, help="End with 10 where a run would change something.")
@@ -61,6 +63,7 @@ def command(
     include_bodies: bool,
     why_key: str | None,
     full_refresh: bool,
+    defer: bool,
     mode: Literal["batch", "sync"] | None,
     no_wait: bool,
     detailed_exitcode: bool,
@@ -84,6 +87,7 @@ def command(
         limit=limit,
         sample=sample,
         mode=mode,
+        deferral=deferral_of(chosen, wanted.state, is_wanted=defer),
         wait=not no_wait,
         allow_unknown_model=allow_unknown_model,
         looks_at_rows=why_key is not None,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchforge.commands.options import output_option, project_options, target_option
-from batchforge.commands.running import choose_enabled_job
+from batchforge.commands.options import defer_options, output_option, project_options, target_option
+from batchforge.commands.running import choose_enabled_job, deferral_of
 
 if TYPE_CHECKING:
     from batchforge.requests.compiler import CompiledJob
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @target_option
 @project_options
 @output_option
+@defer_options
 def command(
     job_name: str,
     key: str | None,
@@ -32,6 +33,8 @@ def command(
     project_dir: Path | None,
     cli_vars: dict[str, Any],
     output: str,
+    defer: bool,
+    state: str | None,
 ) -> None:
     """Print a job's requests; with --output json, as they are sent, one a line."""
     from batchforge import pipeline
@@ -41,7 +44,7 @@ def command(
     from batchforge.running.run_options import RunOptions
 
     chosen = choose_enabled_job(job_name, project_dir, cli_vars, target_name)
-    options = RunOptions(allow_unknown_model=True)
+    options = RunOptions(allow_unknown_model=True, deferral=deferral_of(chosen, state, is_wanted=defer))
     shown = 0
     with pipeline.compiled_offline(chosen.project, chosen.jobs, chosen.target, options) as offline:
         job = offline.jobs[0]

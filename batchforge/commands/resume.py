@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchforge.commands.options import lock_timeout_option, money_options, no_wait_option, running_options
-from batchforge.commands.running import asker, choose, end, end_all, telling, telling_what_goes_on
+from batchforge.commands.running import asker, choose, end, end_all, keep_manifest, telling, telling_what_goes_on
 
 if TYPE_CHECKING:
     from batchforge.selection.choosing import Wanted
@@ -44,6 +44,7 @@ def command(
     options = RunOptions(
         lock_timeout_s=lock_timeout_s, wait=not no_wait, max_cost_usd=max_cost_usd, yes=yes, ask=asker()
     )
+    keep_manifest(chosen)
     arguments = (chosen.project, chosen.jobs, chosen.target, options)
     with telling(quiet) as progress, telling_what_goes_on(chosen):
         if is_all:

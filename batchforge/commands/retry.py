@@ -16,7 +16,7 @@ from batchforge.commands.options import (
     no_wait_option,
     running_options,
 )
-from batchforge.commands.running import asker, choose, end, telling, telling_what_goes_on
+from batchforge.commands.running import asker, choose, deferral_of, end, keep_manifest, telling, telling_what_goes_on
 
 if TYPE_CHECKING:
     from batchforge.selection.choosing import Wanted
@@ -40,7 +40,7 @@ def command(
     yes: bool,
     threads: int | None,
     fail_fast: bool,
-    defer_to: str | None,
+    defer: bool,
     mode: Literal["batch", "sync"] | None,
     no_wait: bool,
     lock_timeout_s: float,
@@ -61,7 +61,7 @@ def command(
         resend=Resend.FAILED,
         threads=threads,
         fail_fast=fail_fast,
-        defer_to=defer_to,
+        deferral=deferral_of(chosen, wanted.state, is_wanted=defer),
         mode=mode,
         wait=not no_wait,
         max_cost_usd=max_cost_usd,
@@ -71,6 +71,7 @@ def command(
     )
     if not wanted.says_which:
         chosen = replace(chosen, jobs=pipeline.failed_jobs(chosen.project, chosen.jobs, chosen.target))
+    keep_manifest(chosen)
     with telling(quiet) as progress, telling_what_goes_on(chosen):
         summary = pipeline.run(chosen.project, chosen.jobs, chosen.target, options, listen=progress)
     end(summary, output)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchforge.commands.options import Sending, running_options, sending_options
-from batchforge.commands.running import asker, choose, end, keep_manifest, telling, telling_what_goes_on
+from batchforge.commands.running import asker, choose, deferral_of, end, keep_manifest, telling, telling_what_goes_on
 
 if TYPE_CHECKING:
     from batchforge.planning.plan_file import SavedPlan
@@ -54,7 +54,10 @@ def command(
         wanted = wanted if wanted.says_which else replace(wanted, names=tuple(saved.jobs))
         sending = _as_planned(sending, saved)
     chosen = choose(wanted, project_dir, cli_vars, target_name)
-    options = sending.run_options(saved_plan=saved, resend_uncertain=resend_uncertain, ask=asker())
+    deferral = deferral_of(chosen, wanted.state, is_wanted=sending.defer)
+    if deferral is None and saved is not None:
+        deferral = saved.options.deferral
+    options = sending.run_options(saved_plan=saved, resend_uncertain=resend_uncertain, deferral=deferral, ask=asker())
     keep_manifest(chosen)
     with telling(quiet) as progress, telling_what_goes_on(chosen):
         summary = pipeline.run(chosen.project, chosen.jobs, chosen.target, options, listen=progress)

@@ -17,7 +17,8 @@ from batchforge.errors import BatchForgeError
 
 if TYPE_CHECKING:
     from batchforge.project import Project
-    from batchforge.selection.choosing import Choice, Wanted
+    from batchforge.selection.choosing import Choice, ChosenTests, Wanted
+    from batchforge.selection.deferral import Deferral
     from batchforge.spec import JobSpec
     from batchforge.summaries import RunSummary
     from batchforge.target import Target
@@ -35,6 +36,7 @@ class Chosen:
     jobs: list[JobSpec]
     all_jobs: Mapping[str, JobSpec]
     """All jobs of the project, by name."""
+    tests: Sequence[ChosenTests] = ()
 
 
 def _kept(name: str, default: Any) -> Any:
@@ -48,8 +50,10 @@ def choose(
     target_name: str | None,
     *,
     with_disabled: bool = False,
+    with_tests: bool = False,
 ) -> Chosen:
-    """The project, target and jobs of a command line. Ends the command where nothing is selected.
+    """The project, target and jobs of a command line. Ends the command where nothing is selected; tests alone are
+    something only `with_tests`.
 
     Raises:
         ProjectError: the project's files are wrong. UsageError: there is no such target or job.
@@ -62,9 +66,9 @@ def choose(
     target = project.target(target_name)
     choice = choosing.choose(project, jobs, wanted, with_disabled=with_disabled)
     tell_choice(choice)
-    if not choice.jobs:
+    if not choice.jobs and not (with_tests and choice.tests):
         end_empty(wanted)
-    return Chosen(project, target, list(choice.jobs), jobs)
+    return Chosen(project, target, list(choice.jobs), jobs, choice.tests)
 
 
 def choose_enabled_job(
@@ -88,7 +92,19 @@ def keep_manifest(chosen: Chosen) -> None:
     """What the jobs are made of as they are run, for a later `--state`."""
     from batchforge.requests.artifacts import write_manifest
 
-    write_manifest(chosen.project, chosen.all_jobs)
+    write_manifest(chosen.project, chosen.all_jobs, chosen.target)
+
+
+def deferral_of(chosen: Chosen, state: str | None, *, is_wanted: bool) -> Deferral | None:
+    """
+    Raises:
+        UsageError: BF922 `--state` does not say whose answers.
+    """
+    if not is_wanted:
+        return None
+    from batchforge.selection.deferral import find_deferral
+
+    return find_deferral(chosen.project, state)
 
 
 def tell_choice(choice: Choice) -> None:
@@ -102,7 +118,7 @@ def tell_choice(choice: Choice) -> None:
         click.echo(f"Gone since then: {', '.join(choice.removed)}.", err=True)
 
 
-def end_empty(wanted: Wanted, *, is_told: bool = False) -> NoReturn:
+def end_empty(wanted: Wanted, message: str = "Nothing is selected.", *, is_told: bool = False) -> NoReturn:
     """Ends the command; `is_told`: stdout has its JSON value already.
 
     Raises:
@@ -113,8 +129,8 @@ def end_empty(wanted: Wanted, *, is_told: bool = False) -> NoReturn:
     if wanted.on_empty == "fail":
         raise nothing_selected()
     if click.get_current_context().params.get("output") == "json" and not is_told:
-        click.echo(json.dumps({"jobs": [], "message": "Nothing is selected."}))
-    click.echo("Nothing is selected.", err=True)
+        click.echo(json.dumps({"jobs": [], "message": message}))
+    click.echo(message, err=True)
     raise click.exceptions.Exit(0)
 
 

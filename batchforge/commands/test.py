@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchforge.commands.options import junit_option, output_option, project_options, selection_options, target_option
-from batchforge.commands.running import choose
+from batchforge.commands.running import choose, end_empty
 
 if TYPE_CHECKING:
     from batchforge.selection.choosing import Wanted
@@ -29,7 +29,7 @@ def command(
     output: str,
     junit_path: Path | None,
 ) -> None:
-    """Run the tests of jobs on the outputs that are there, and those of sources that they read.
+    """Run tests on the outputs that are there, and on sources: those that are named, and those of what is selected.
 
     Nothing is sent, and it costs nothing.
 
@@ -41,14 +41,14 @@ def command(
     from batchforge.terminal.terminal import wants_color
     from batchforge.terminal.test_text import lines_of_tests
 
-    chosen = choose(wanted, project_dir, cli_vars, target_name)
-    summary = pipeline.test_jobs(chosen.project, chosen.jobs, chosen.target)
+    chosen = choose(wanted, project_dir, cli_vars, target_name, with_tests=True)
+    if not chosen.tests:
+        end_empty(wanted, "Nothing to do: nothing that is selected has tests.")
+    summary = pipeline.test(chosen.project, chosen.tests, chosen.target)
     if junit_path is not None:
         write_junit(junit_path, summary, chosen.project.name)
     if output == "json":
         click.echo(to_json(summary.to_json()))
-    elif not summary.jobs:
-        click.echo("Nothing to do: no job that was chosen has tests.")
     else:
         for line in lines_of_tests(summary.jobs, chosen.project.root, color=wants_color(sys.stdout)):
             click.echo(line)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from batchforge.commands.options import (
+    defer_options,
     keys_option,
     lock_timeout_option,
     money_options,
@@ -18,7 +19,7 @@ from batchforge.commands.options import (
     telling_options,
     unknown_model_option,
 )
-from batchforge.commands.running import asker, choose_enabled_job, telling
+from batchforge.commands.running import asker, choose_enabled_job, deferral_of, telling
 
 
 @click.command(name="try")
@@ -32,6 +33,7 @@ from batchforge.commands.running import asker, choose_enabled_job, telling
 @lock_timeout_option
 @money_options
 @no_fetch_option
+@defer_options
 @unknown_model_option
 def command(
     job_name: str,
@@ -46,6 +48,8 @@ def command(
     max_cost_usd: float | None,
     yes: bool,
     no_fetch: bool,
+    defer: bool,
+    state: str | None,
     allow_unknown_model: bool,
 ) -> None:
     """Ask for a few rows at once and show the answers beside their inputs, with their price.
@@ -68,6 +72,7 @@ def command(
         yes=yes,
         fetch=not no_fetch,
         ask=asker(),
+        deferral=deferral_of(chosen, state, is_wanted=defer),
         allow_unknown_model=allow_unknown_model,
     )
     with telling(quiet) as progress:

@@ -20,7 +20,7 @@ from batchforge.running.compiling import compile_jobs
 from batchforge.running.run_options import RunOptions
 from batchforge.running.runner import Runner
 from batchforge.running.session import open_session
-from batchforge.running.upstream import make_upstream
+from batchforge.running.upstream import deferring, make_upstream
 from batchforge.spec import JobSpec
 from batchforge.tables.writing import open_writer
 from batchforge.target import Mode, Target
@@ -70,7 +70,7 @@ def compare(
             raise UsageError("BF942", f"there is no `{name}` to compare by.", hint=hint)
     upstream = make_upstream(project, [spec], target, "")
     upstream.selected = ()
-    with read_state(project, target) as state:
+    with read_state(project, target) as state, deferring(project, target, options.deferral, upstream):
         upstream.state = state
         rows = read_input(spec.input, project.tree, spec.vars, upstream=upstream.rows)
         keys, input_rows = stratified_keys(rows, wanted.sample, label)
@@ -81,7 +81,10 @@ def compare(
     numbered = [
         (job, (variant.number, variant.number_of_all)) for (variant, _), job in zip(variants, compiled, strict=True)
     ]
-    with open_session(project, target, options, listen, clock, upstream) as session:
+    with (
+        deferring(project, target, options.deferral, upstream),
+        open_session(project, target, options, listen, clock, upstream) as session,
+    ):
         answered = Runner(session).ask_variants(numbered)
         tester = OutputTester(project, target, session.state)
         measured = [

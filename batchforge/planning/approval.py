@@ -9,6 +9,7 @@ from typing import Any
 from batchforge.errors import UsageError
 from batchforge.planning.decisions import Resend
 from batchforge.planning.planner import JobPlan, PlanSettings
+from batchforge.selection.deferral import Deferral
 from batchforge.state.records import ManifestRow, RunRecord, StateReader
 
 _PLANNED = "planned"
@@ -28,19 +29,30 @@ class PlannedRun:
     asked_after: int | None = None
     """The last attempt before it: newer answers are what `resend` asked for."""
     jobs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    deferral: Deferral | None = None
+    """Whose answers it read of jobs that it did not run."""
 
     @classmethod
-    def of(cls, run_id: str, plans: Sequence[JobPlan], scope: str, max_cost_usd: float | None) -> PlannedRun:
+    def of(
+        cls,
+        run_id: str,
+        plans: Sequence[JobPlan],
+        scope: str,
+        max_cost_usd: float | None,
+        deferral: Deferral | None = None,
+    ) -> PlannedRun:
         settings = plans[0].settings if plans else PlanSettings()
         jobs = {plan.job: _job_value(plan) for plan in plans}
-        return cls(run_id, scope, False, max_cost_usd, settings.resend, settings.asked_after, jobs)
+        return cls(run_id, scope, False, max_cost_usd, settings.resend, settings.asked_after, jobs, deferral)
 
     @classmethod
     def from_record(cls, run: RunRecord) -> PlannedRun:
         value = run.summary.get(_PLANNED, {})
         names = ("scope", "is_approved", "max_cost_usd", "asked_after", "jobs")
         resend = Resend(value.get("resend", Resend.NOTHING_PAID))
-        return cls(run.run_id, resend=resend, **{name: value[name] for name in names if name in value})
+        deferral = Deferral(**deferred) if (deferred := value.get("deferral")) else None
+        given = {name: value[name] for name in names if name in value}
+        return cls(run.run_id, resend=resend, deferral=deferral, **given)
 
     def summary(self) -> dict[str, Any]:
         """To be kept in the run's record."""
@@ -51,6 +63,7 @@ class PlannedRun:
             "resend": self.resend.value,
             "asked_after": self.asked_after,
             "jobs": self.jobs,
+            "deferral": self.deferral.to_json() if self.deferral else None,
         }
         return {_PLANNED: value}
 

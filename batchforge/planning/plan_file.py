@@ -22,6 +22,7 @@ from batchforge.planning.budget import usd_words
 from batchforge.planning.plan_values import plan_value
 from batchforge.planning.planner import JobPlan
 from batchforge.planning.waiting import WaitingJob, waiting_value
+from batchforge.selection.deferral import Deferral
 from batchforge.state.records import ManifestRow
 
 PLAN_VERSION = 1
@@ -45,6 +46,11 @@ class PlannedOptions:
     limit: int | None = None
     sample: int | None = None
     full_refresh: bool = False
+    deferral: Deferral | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        deferral = self.deferral.to_json() if self.deferral else None
+        return {"limit": self.limit, "sample": self.sample, "full_refresh": self.full_refresh, "deferral": deferral}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,7 @@ def plan_document(
         "state_serial": state_serial,
         "prices_as_of": prices_as_of,
         **asdict(binding),
-        "options": asdict(options),
+        "options": options.to_json(),
         "plan_hash": _plan_hash(binding, jobs),
         "jobs": jobs,
         "waiting": waiting_value(waiting),
@@ -97,7 +103,8 @@ def read_plan(path: Path) -> SavedPlan:
         if value["plan_version"] != PLAN_VERSION:
             raise ValueError(f"its version is {value['plan_version']}, this one reads {PLAN_VERSION}")
         binding = Binding(value["target"], value["origin"], dict(value["prices"]))
-        options = PlannedOptions(**value["options"])
+        deferral = value["options"].get("deferral")
+        options = PlannedOptions(**{**value["options"], "deferral": Deferral(**deferral) if deferral else None})
         if value["plan_hash"] != _plan_hash(binding, value["jobs"]):
             raise ValueError("it was edited, so that its hash is another")
         return SavedPlan(

@@ -20,25 +20,33 @@ from batchforge.requests.fingerprint import custom_id
 from batchforge.requests.manifest import manifest_of
 from batchforge.requests.request import BlockedRow, MessageRequest
 from batchforge.spec import JobSpec
+from batchforge.target import Target
 from batchforge.token_estimate import estimate_params_tokens
 
 
 def write_artifacts(
-    project: Project, jobs: Mapping[str, JobSpec], compiled: Sequence[CompiledJob], problems: ProblemList
+    project: Project,
+    jobs: Mapping[str, JobSpec],
+    target: Target,
+    compiled: Sequence[CompiledJob],
+    problems: ProblemList,
 ) -> dict[str, Any]:
     """Write every request as it would be sent, files named, and the manifest over all jobs; returns the manifest.
 
     What comes near to the model's context window goes into `problems`, as warnings.
     """
     entries = {job.spec.name: _write_requests(job, project.compiled_path(job.spec.name), problems) for job in compiled}
-    return write_manifest(project, jobs, entries)
+    return write_manifest(project, jobs, target, entries)
 
 
 def write_manifest(
-    project: Project, jobs: Mapping[str, JobSpec], compiled: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    project: Project,
+    jobs: Mapping[str, JobSpec],
+    target: Target,
+    compiled: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """The manifest over all jobs, with what is known of the requests of some."""
-    manifest = manifest_of(project, jobs, compiled)
+    manifest = manifest_of(project, jobs, compiled, target.name)
     replace_file(project.manifest_path, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
     return manifest
 

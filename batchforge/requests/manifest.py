@@ -26,15 +26,17 @@ MANIFEST_VERSION = 2
 
 
 def manifest_of(
-    project: Project, jobs: Mapping[str, JobSpec], compiled: Mapping[str, Mapping[str, Any]]
+    project: Project, jobs: Mapping[str, JobSpec], compiled: Mapping[str, Mapping[str, Any]], target: str
 ) -> dict[str, Any]:
-    """The same value for the same files. `compiled` holds what is known of requests, of the jobs that were compiled."""
+    """The same value for the same files and target. `compiled` holds what is known of requests, of the jobs that were
+    compiled."""
     facts = project_facts(project, jobs)
     graph = node_graph(project.name, jobs, project.sources, project.exposures)
     return {
         "manifest_version": MANIFEST_VERSION,
         "batchforge_version": version("batchforge"),
         "project": project.name,
+        "target": target,
         "jobs": {
             name: {**_job(project, job, graph, facts.jobs.get(name)), **compiled.get(name, {})}
             for name, job in jobs.items()
@@ -61,7 +63,7 @@ def _job(project: Project, job: JobSpec, graph: NodeGraph, facts: JobFacts | Non
         "tests": [_test(test) for test in job.tests],
         "output": job.output.address or job.output.local_file(job.name),
         "parents": list(job_parents(job)),
-        "children": list(graph.children.get(job_id(job.name), ())),
+        "children": list(graph.readers(job_id(job.name))),
         "made_of": dict(facts.parts) if facts else {},
         "files": sorted(facts.files) if facts else [],
         "data_files": list(facts.data) if facts else [],
@@ -79,7 +81,7 @@ def _source(source: SourceSpec, graph: NodeGraph) -> dict[str, Any]:
         "meta": dict(source.meta),
         "tests": [_test(test) for test in source.tests],
         "file": source.input.files or source.input.text_files,
-        "children": list(graph.children.get(source_id(source.name), ())),
+        "children": list(graph.readers(source_id(source.name))),
     }
 
 

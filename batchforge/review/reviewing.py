@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -29,8 +29,9 @@ from batchforge.review.sides import Side, open_base, open_head
 from batchforge.row_shapes import InputRow
 from batchforge.running.compiling import compile_jobs
 from batchforge.running.run_options import RunOptions
-from batchforge.running.upstream import Upstream
+from batchforge.running.upstream import Upstream, deferring
 from batchforge.selection.choosing import Wanted, choose, nothing_selected
+from batchforge.selection.deferral import find_deferral
 from batchforge.snapshots.snapshot_inputs import readable_input
 from batchforge.spec import JobSpec
 from batchforge.state.records import StateReader
@@ -62,6 +63,8 @@ class ReviewOptions:
     """How rows are asked: at once, or at half the price and within hours."""
     max_cost_usd: float | None = None
     yes: bool = False
+    defer: bool = False
+    """Jobs that have no answers on the target give those of `wanted.state`."""
     uses_state: bool = True
     """False: as where there is none, since what is there cannot be reached."""
     ask: Callable[[str], bool] | None = None
@@ -104,12 +107,16 @@ class _Review:
         self.notes: list[str] = []
         self.upstream = Upstream({}, self.target.name)
         self.pairs: list[Pair] = []
+        self.deferral = find_deferral(self.project, options.wanted.state) if options.defer else None
 
     def compare(self) -> ProjectDiff:
         chosen = self._chosen()
         prices = self.project.price_table(self.target)
-        with read_state(self.project, self.target) if self.options.uses_state else nullcontext() as state:
+        with ExitStack() as stack:
+            uses_state = self.options.uses_state
+            state = stack.enter_context(read_state(self.project, self.target)) if uses_state else None
             self.upstream = Upstream({**self.old.jobs, **self.new.jobs}, self.target.name, state=state)
+            stack.enter_context(deferring(self.project, self.target, self.deferral, self.upstream))
             self.pairs = self._pairs(chosen)
             self.problems.raise_if_any()
             settings = self._settings(state, prices)
@@ -150,9 +157,10 @@ class _Review:
             return 0.0
         options = RunOptions(max_cost_usd=wanted.max_cost_usd, yes=wanted.yes, ask=wanted.ask, mode=wanted.mode)
         project = replace(self.project, tree=self.new.rows)
-        return ask_both_sides(
-            project, self.target, self.upstream, jobs, options, asks_twice=wanted.asks_twice, listen=wanted.listen
-        )
+        with deferring(project, self.target, self.deferral, self.upstream):
+            return ask_both_sides(
+                project, self.target, self.upstream, jobs, options, asks_twice=wanted.asks_twice, listen=wanted.listen
+            )
 
     def _settings(self, state: StateReader | None, prices: PriceTable) -> ReviewSettings:
         options = self.options

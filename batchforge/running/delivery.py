@@ -19,6 +19,7 @@ from batchforge.requests.compiler import CompiledJob
 from batchforge.running.compiling import compile_jobs
 from batchforge.running.run_options import RunOptions, narrowing_of
 from batchforge.running.session import Session
+from batchforge.running.upstream import deferring
 from batchforge.spec import JobSpec
 from batchforge.state.records import Manifest
 from batchforge.summaries import JobSummary, SummedEstimate
@@ -81,9 +82,13 @@ class Delivery:
         if self.run.options.submitted_rows:
             return None
         problems = ProblemList()
-        compiled = compile_jobs(self.run.project, [spec], self.run.target, options, problems, self.run.upstream)
-        problems.raise_if_any()
-        moved = find_moved_rows(compiled[0], self.run.state, manifest)
+        project, target = self.run.project, self.run.target
+        run = self.run.state.run(manifest.run_id)
+        read = replace(self.run.upstream, selected=run.jobs if run else (), scope=manifest.scope)
+        with deferring(project, target, PlannedRun.from_record(run).deferral if run else None, read):
+            compiled = compile_jobs(project, [spec], target, options, problems, read)
+            problems.raise_if_any()
+            moved = find_moved_rows(compiled[0], self.run.state, manifest)
         return moved.count, moved.examples
 
     def _written(self, summary: JobSummary, spec: JobSpec, manifest: Manifest) -> JobSummary:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from batchforge.planning.decisions import Resend
 from batchforge.planning.plan_file import SavedPlan
+from batchforge.selection.choosing import ChosenTests
+from batchforge.selection.deferral import Deferral
 from batchforge.state.records import TRIED
 from batchforge.target import Mode
 
@@ -47,8 +49,10 @@ class RunOptions:
     """How many jobs may be at work at the same time; None: as many as can be."""
     fail_fast: bool = False
     """Begin no further job once one has failed."""
-    defer_to: str | None = None
-    """Read the answers of jobs that are not run from the state of this target."""
+    deferral: Deferral | None = None
+    """Whose answers are read of jobs that are not run and have none on this target."""
+    tests: Sequence[ChosenTests] = ()
+    """For a build: of what it does not run, those are asked before anything is sent."""
     fetch: bool = True
     """Whether snapshots are taken anew of what lives in databases and object stores."""
     command: str = "run"

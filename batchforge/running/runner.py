@@ -23,9 +23,9 @@ from batchforge.running.money import Approval
 from batchforge.running.run_options import RunOptions
 from batchforge.running.schedule import Schedule
 from batchforge.running.session import Session
-from batchforge.running.test_run import tested_source
+from batchforge.running.test_run import tested
 from batchforge.running.work import Sender, Work
-from batchforge.spec import JobSpec
+from batchforge.spec import JobSpec, SourceSpec
 from batchforge.state.records import Manifest, StateReader
 from batchforge.summaries import JobSummary, RunSummary
 from batchforge.target import Target
@@ -48,8 +48,8 @@ class Runner:
     works: dict[str, Work] = field(default_factory=dict)
     """Jobs that are planned and not done."""
     summaries: dict[str, JobSummary] = field(default_factory=dict)
-    sources: list[JobSummary] = field(default_factory=list)
-    """What the tests of sources came to."""
+    tested: list[JobSummary] = field(default_factory=list)
+    """What the tests came to of sources, and of jobs that are not run."""
     errors: dict[str, BatchForgeError] = field(default_factory=dict)
     """Jobs that could not go on, and why."""
 
@@ -75,8 +75,7 @@ class Runner:
                 self._give_up_uncertain(list(jobs))
             self.run.executor.collect(list(jobs), wait=False)
             schedule = Schedule(needs, self.run.options.threads)
-            if self.run.options.command == "build":
-                self._test_sources(jobs, schedule)
+            self._test_first(jobs, schedule)
             try:
                 self._go(jobs, schedule, resumed)
             finally:
@@ -86,22 +85,22 @@ class Runner:
                 for error in self.errors.values():
                     raise error
             delivered = (self.summaries[name] for name in needs)
-            tested = [self.delivery.test_late(each, jobs[each.job].spec) for each in delivered]
-            return self.run.finish([*self.sources, *tested])
+            return self.run.finish(
+                [*self.tested, *(self.delivery.test_late(each, jobs[each.job].spec) for each in delivered)]
+            )
 
-    def _test_sources(self, jobs: Mapping[str, CompiledJob], schedule: Schedule) -> None:
-        """Before anything is sent: where a test of a source fails, the jobs that read it do not begin."""
-        declared = self.run.project.sources
-        for name in dict.fromkeys(name for job in jobs.values() for name in job.spec.input.sources):
-            if not declared[name].tests:
+    def _test_first(self, jobs: Mapping[str, CompiledJob], schedule: Schedule) -> None:
+        """Before anything is sent, what is there already: where a test of it fails, the jobs that read it do not
+        begin."""
+        for chosen in self.run.options.tests:
+            if chosen.owner in jobs:
                 continue
-            tested = tested_source(self.run.project, declared[name], self.run.target)
-            self.sources.append(tested)
-            readers = [job for job in jobs if name in jobs[job].spec.input.sources] if tested.is_failed else []
-            for job in readers:
+            summary = tested(self.run.project, chosen, self.run.target, self.run.state)
+            self.tested.append(summary)
+            for job in readers_of(chosen.spec, jobs) if summary.is_failed else ():
                 for each in [job, *schedule.block(job)]:
                     if each not in self.summaries:
-                        self._end_without(JobSummary(each, skipped_because=f"{tested.job} failed"))
+                        self._end_without(JobSummary(each, skipped_because=f"{summary.job} failed"))
 
     def _go(self, jobs: Mapping[str, CompiledJob], schedule: Schedule, resumed: PlannedRun | None) -> None:
         while len(self.summaries) < len(jobs):
@@ -433,6 +432,13 @@ def find_settled(
         return None
     settled = decode_settled(manifest.settled)
     return (manifest, settled) if is_settled(settled, job, project.tree, state.last_attempt_id()) else None
+
+
+def readers_of(spec: JobSpec | SourceSpec, jobs: Mapping[str, CompiledJob]) -> list[str]:
+    """Jobs that read the source, or need the job."""
+    if isinstance(spec, JobSpec):
+        return [name for name, job in jobs.items() if spec.name in job.spec.parents]
+    return [name for name, job in jobs.items() if spec.name in job.spec.input.sources]
 
 
 def _rows_taken() -> BatchForgeError:

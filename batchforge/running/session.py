@@ -26,7 +26,7 @@ from batchforge.project import Project
 from batchforge.requests.artifacts import replace_file
 from batchforge.results import Brought
 from batchforge.running.run_options import RunOptions
-from batchforge.running.upstream import Upstream, deferring
+from batchforge.running.upstream import Upstream
 from batchforge.spec import JobSpec
 from batchforge.state.holders import user_at_host
 from batchforge.state.records import RunRecord, StateStore
@@ -185,7 +185,9 @@ class Session:
         """Jobs that join an approved run are in its record once they are approved themselves."""
         if self.planned.is_approved and not is_approved:
             return
-        planned = PlannedRun.of(self.run_id, plans, self.options.scope, self.options.max_cost_usd)
+        planned = PlannedRun.of(
+            self.run_id, plans, self.options.scope, self.options.max_cost_usd, self.options.deferral
+        )
         jobs = {**self.planned.jobs, **planned.jobs}
         self.planned = replace(planned, is_approved=is_approved, jobs=jobs)
         self.state.note_plan(self.run_id, planned.summary())
@@ -252,8 +254,7 @@ def open_session(
         )
         upstream = upstream or Upstream({}, target.name)
         upstream.state = opened.state
-        with deferring(project, options.defer_to, upstream):
-            yield Session(project, opened, executor, sync, options, clock, listen, upstream)
+        yield Session(project, opened, executor, sync, options, clock, listen, upstream)
 
 
 def _run_started(run_id: str, command: str, target: str) -> Event:

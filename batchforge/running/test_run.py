@@ -1,4 +1,4 @@
-"""Outputs that are there -> the results of their tests, found again and recorded as a run. Nothing is sent."""
+"""Outputs that are there -> the results of chosen tests, found again and recorded as a run. Nothing is sent."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from batchforge.git_commit import describe_commit
 from batchforge.outputs import candidate_path, output_path
 from batchforge.project import Project
 from batchforge.requests.artifacts import replace_file
+from batchforge.selection.choosing import ChosenTests
 from batchforge.spec import JobSpec, SourceSpec
 from batchforge.state.holders import user_at_host
 from batchforge.state.records import RunRecord, StateReader, StateStore
@@ -25,19 +26,18 @@ from batchforge.testing.output_tests import OutputTester
 COMMAND = "test"
 
 
-def run_tests(project: Project, jobs: Sequence[JobSpec], target: Target, clock: Clock | None = None) -> RunSummary:
-    """All tests of these jobs and of the sources that they read, on the rows as they are. Written to run_results.json,
-    and to the state if there is one. A job without an output has errors for tests."""
+def run_tests(
+    project: Project, chosen: Sequence[ChosenTests], target: Target, clock: Clock | None = None
+) -> RunSummary:
+    """These tests on the rows as they are. Written to run_results.json, and to the state if there is one. A job without
+    an output has errors for tests."""
     clock = clock or SystemClock()
     began = clock.now()
     run_id = f"{began:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     with _state(project, target) as state:
         if state is not None:
-            state.begin_run(_record(run_id, iso(began), project, jobs, target))
-        summaries = [_tested(project, job, target, state) for job in jobs if job.tests]
-        names = dict.fromkeys(name for job in jobs for name in job.input.sources)
-        sources = [source for name in names if (source := project.sources[name]).tests]
-        summaries = [*(tested_source(project, each, target) for each in sources), *summaries]
+            state.begin_run(_record(run_id, iso(began), project, chosen, target))
+        summaries = [tested(project, each, target, state) for each in chosen]
         summary = RunSummary(
             run_id=run_id,
             target=target.name,
@@ -67,34 +67,35 @@ def _state(project: Project, target: Target) -> Iterator[StateStore | None]:
         state.close()
 
 
-def _record(run_id: str, started_at: str, project: Project, jobs: Sequence[JobSpec], target: Target) -> RunRecord:
+def _record(run_id: str, started_at: str, project: Project, chosen: Sequence[ChosenTests], target: Target) -> RunRecord:
     return RunRecord(
         run_id=run_id,
         started_at=started_at,
         command=COMMAND,
         target=target.name,
-        jobs=tuple(job.name for job in jobs),
+        jobs=tuple(each.spec.name for each in chosen if isinstance(each.spec, JobSpec)),
         commit=describe_commit(project.root),
         started_by=user_at_host(),
     )
 
 
-def _tested(project: Project, spec: JobSpec, target: Target, state: StateReader | None) -> JobSummary:
+def tested(project: Project, chosen: ChosenTests, target: Target, state: StateReader | None) -> JobSummary:
+    """What chosen tests come to; those of a source as if it were a job."""
     tester = OutputTester(project, target, state)
+    if isinstance(chosen.spec, SourceSpec):
+        tests = tester.test_source(chosen.spec, chosen.tests)
+        return JobSummary(chosen.owner, rows=max((result.rows for result in tests), default=0), tests=tests)
+    spec = chosen.spec
     manifest = state.manifest(target.name, spec.name) if state is not None else None
     path = _tested_file(spec, project, target)
     rows = manifest.row_count if manifest else 0
     mode = spec.mode or target.mode or "batch"
     if path is None:
-        return JobSummary(spec.name, rows, mode=mode, tests=tester.without_output(spec))
-    tests_id = tester.tests_id(spec, manifest) if manifest else ""
-    return JobSummary(spec.name, rows, mode=mode, tests=tester.test(spec, path, manifest), tests_id=tests_id)
-
-
-def tested_source(project: Project, source: SourceSpec, target: Target) -> JobSummary:
-    """What the tests of a declared source come to, as if it were a job."""
-    tests = OutputTester(project, target, None).test_source(source)
-    return JobSummary(f"source:{source.name}", rows=max((result.rows for result in tests), default=0), tests=tests)
+        return JobSummary(spec.name, rows, mode=mode, tests=tester.without_output(spec, chosen.tests))
+    # Only results of all tests are those that need not be found again.
+    tests_id = tester.tests_id(spec, manifest) if manifest and len(chosen.names) == len(spec.tests) else ""
+    results = tester.test(spec, path, manifest, chosen.tests)
+    return JobSummary(spec.name, rows, mode=mode, tests=results, tests_id=tests_id)
 
 
 def _tested_file(spec: JobSpec, project: Project, target: Target) -> Path | None:

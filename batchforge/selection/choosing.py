@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -11,10 +11,10 @@ from batchforge.errors import Problem, ProblemList, UsageError
 from batchforge.nearest import did_you_mean
 from batchforge.selection.criteria import Criterion, Selection, criteria_of, parse_selection
 from batchforge.selection.methods import Facts
-from batchforge.selection.nodes import NodeGraph, in_order, node_graph
+from batchforge.selection.nodes import NodeGraph, in_order, node_graph, source_id, test_id
 from batchforge.selection.selecting import Selector, find_selector
 from batchforge.selection.selectors_file import Selectors, load_selectors
-from batchforge.spec import JobSpec
+from batchforge.spec import AssertionSpec, JobSpec, SourceSpec
 
 if TYPE_CHECKING:
     from batchforge.project import Project
@@ -48,11 +48,30 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class ChosenTests:
+    """Those tests of a job or a source that are chosen."""
+
+    spec: JobSpec | SourceSpec
+    names: frozenset[str]
+
+    @property
+    def owner(self) -> str:
+        """Id of what they are tests of."""
+        return self.spec.name if isinstance(self.spec, JobSpec) else source_id(self.spec.name)
+
+    @property
+    def tests(self) -> list[AssertionSpec]:
+        return [test for test in self.spec.tests if test.name in self.names]
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     graph: NodeGraph
     ids: frozenset[str]
     """Of all chosen nodes."""
     jobs: tuple[JobSpec, ...]
+    tests: tuple[ChosenTests, ...] = ()
+    """First those of sources."""
     warnings: tuple[Problem, ...] = ()
     removed: tuple[str, ...] = field(default=())
     """Where states were compared: ids of what is gone."""
@@ -77,7 +96,17 @@ def choose(project: Project, jobs: Jobs, wanted: Wanted, *, with_disabled: bool 
     ids = frozenset(Selector(graph, facts, problems, disabled).select(selection))
     chosen = tuple(jobs[node.name] for node in in_order(graph, ids, "job"))
     removed = facts.changes.removed if facts.changes is not None else ()
-    return Choice(graph, ids, chosen, tuple(problems.warnings), removed)
+    tests = tuple(_chosen_tests(project, open_jobs, ids))
+    return Choice(graph, ids, chosen, tests, tuple(problems.warnings), removed)
+
+
+def _chosen_tests(project: Project, jobs: Jobs, ids: Collection[str]) -> Iterator[ChosenTests]:
+    specs: list[JobSpec | SourceSpec] = [*project.sources.values(), *jobs.values()]
+    for spec in specs:
+        owner = ChosenTests(spec, frozenset()).owner
+        names = frozenset(test.name for test in spec.tests if test_id(owner, test.name) in ids)
+        if names:
+            yield ChosenTests(spec, names)
 
 
 def nothing_selected() -> UsageError:

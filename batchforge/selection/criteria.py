@@ -19,13 +19,16 @@ METHODS: Mapping[str, str] = {
     "config": "config.SETTING:VALUE",
     "source": "a declared source",
     "exposure": "a declared exposure",
-    "resource_type": "job, source or exposure",
+    "resource_type": "job, source, exposure or test",
+    "test_type": "generic, singular, or data for both",
     "state": "new, old, modified, unmodified or modified.PART, compared with --state",
-    "result": "success, warn, fail, error or skipped, in the last run",
+    "result": "success, warn, fail, error or skipped in the last run, and pass of a test",
     "git": "jobs whose files changed since a commit",
     "selector": "a selector of selectors.yml",
 }
-RESOURCE_TYPES = ("job", "source", "exposure")
+RESOURCE_TYPES = ("job", "source", "exposure", "test")
+TEST_TYPES = ("generic", "singular", "data", "unit")
+"""As in dbt; there are no unit tests of prompts, so that `unit` selects none."""
 PARTS: Mapping[str, str] = {
     "prompt": "the messages",
     "system": "the system prompt",
@@ -126,7 +129,7 @@ def parse_word(word: str, location: Location | None = None) -> Criterion:
 def _usual_method(value: str) -> str:
     if "/" in value:
         return "path"
-    return "file" if value.lower().endswith((".yml", ".yaml")) else "fqn"
+    return "file" if value.lower().endswith((".yml", ".yaml", ".sql")) else "fqn"
 
 
 def _depth(digits: str | None) -> int | None:
@@ -167,6 +170,7 @@ def _dots(most: int) -> Callable[[str], str]:
 
 _VALUES: Mapping[str, Callable[[str], str]] = {
     "resource_type": _one_of(RESOURCE_TYPES),
+    "test_type": lambda value: value and _one_of(TEST_TYPES)(value),  # without a value it means all, as in dbt
     "state": _one_of(STATES),
     "source": _dots(1),
     "exposure": _dots(1),

@@ -127,9 +127,15 @@ def _is_of_type(node: Node, criterion: Criterion, _facts: Facts) -> bool:
     return node.kind == criterion.value
 
 
+def _is_test_of_type(node: Node, criterion: Criterion, _facts: Facts) -> bool:
+    return node.kind == "test" and criterion.value in (node.test_type, "data", "")
+
+
 def _is_in_state(node: Node, criterion: Criterion, facts: Facts) -> bool:
     changes = facts.changes
     assert changes is not None
+    if node.kind == "test":
+        return False  # its job is modified with it
     state, _, part = criterion.value.partition(".")
     is_new = node.id in changes.new
     if state in ("new", "old"):
@@ -162,6 +168,7 @@ _METHODS: Mapping[str, Callable[[Node, Criterion, Facts], bool]] = {
     "source": _is_source,
     "exposure": _is_exposure,
     "resource_type": _is_of_type,
+    "test_type": _is_test_of_type,
     "state": _is_in_state,
     "result": _has_result,
     "git": _is_touched,

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from batchforge.config.job_files import load_jobs
-from batchforge.errors import Location, ProblemList, UsageError
+from batchforge.errors import BatchForgeError, Location, ProblemList, UsageError
 from batchforge.project import Project, load_project
 from batchforge.review.git_base import find_base, find_head
 from batchforge.review.git_objects import Repository
 from batchforge.review.git_tree import GitTree
 from batchforge.selection.job_facts import FileFacts, JobFacts, ProjectFacts, project_facts
+from batchforge.selection.nodes import test_id
+from batchforge.spec import JobSpec
 
 MANIFEST, RUN_RESULTS = "manifest.json", "run_results.json"
 
@@ -24,28 +27,40 @@ def read_previous(project: Project, state: str) -> ProjectFacts:
         UsageError: BF922 it is neither a folder with a manifest nor a commit. ProjectError: the commit's files are
             wrong.
     """
-    path = _folder_of(project, state)
+    path = folder_of(project, state)
     if path is None:
-        return _at_commit(project, state)
-    return facts_of_manifest(_read_json(path / MANIFEST if path.is_dir() else path))
+        with _project_at(project, state) as (before, jobs):
+            facts = project_facts(before, jobs)
+            return ProjectFacts(facts.jobs, facts.declared, dict(facts.files))
+    return facts_of_manifest(read_manifest(path))
 
 
-def _folder_of(project: Project, state: str) -> Path | None:
+def read_manifest(path: Path) -> Mapping[str, Any]:
+    """Of a folder, or of a manifest itself."""
+    return _read_json(path / MANIFEST if path.is_dir() else path)
+
+
+def folder_of(project: Project, state: str) -> Path | None:
     """A folder with a manifest, or a manifest itself: from here, or from the project's folder."""
     candidates = (Path(state), project.root / state)
     return next((path for path in candidates if path.is_file() or (path / MANIFEST).is_file()), None)
 
 
 def read_results(project: Project, state: str | None) -> Mapping[str, str]:
-    """Job -> its status in the run whose results lie beside the manifest; else in the project's last run.
+    """Id of a job or a test -> its status in the run whose results lie beside the manifest; else in the project's last
+    run.
 
     Raises:
         UsageError: BF922 there are no results.
     """
-    folder = _folder_of(project, state) if state is not None else None
+    folder = folder_of(project, state) if state is not None else None
     beside = folder / RUN_RESULTS if folder is not None else project.run_results_path
     value = _read_json(beside if beside.is_file() else project.run_results_path)
-    return {str(name): status_of(job) for name, job in _jobs_of(value)}
+    statuses = {}
+    for name, job in _jobs_of(value):
+        statuses[str(name)] = status_of(job)
+        statuses |= {test_id(str(name), test["name"]): str(test["status"]) for test in job.get("tests", ())}
+    return statuses
 
 
 def status_of(job: Mapping[str, Any]) -> str:
@@ -86,20 +101,57 @@ def facts_of_manifest(manifest: Mapping[str, Any]) -> ProjectFacts:
     return ProjectFacts(jobs, manifest["declared"], files)
 
 
-def _at_commit(project: Project, name: str) -> ProjectFacts:
-    with Repository(project.root) as repository:
-        commit = repository.commit(name)
-        if commit is None:
-            hint = "Name a folder that holds a manifest.json, or a branch, tag or commit of this clone."
-            raise UsageError("BF922", f"`{name}` is neither a folder nor a commit here.", hint=hint)
-        tree = GitTree(project.root, repository, commit, repository.prefix)
+def jobs_at(project: Project, name: str) -> Mapping[str, JobSpec]:
+    """The jobs as of a commit.
+
+    Raises:
+        UsageError: BF922 there is no such commit, or its project has errors.
+    """
+    with _project_at(project, name) as (_, jobs):
+        return jobs
+
+
+def resolve_commit(project: Project, name: str) -> str:
+    """The id of a commit.
+
+    Raises:
+        UsageError: BF922 there is none of this name.
+    """
+    with _repository(project, name) as repository:
+        return _commit(repository, name)
+
+
+@contextmanager
+def _repository(project: Project, name: str) -> Iterator[Repository]:
+    try:
+        repository = Repository(project.root)
+    except BatchForgeError as exc:
+        message = f"`{name}` is no folder with a manifest.json, and no commit can be looked for: {exc}"
+        hint = "Name the folder that holds the manifest.json of an earlier run."
+        raise UsageError("BF922", message, hint=hint) from exc
+    with repository:
+        yield repository
+
+
+def _commit(repository: Repository, name: str) -> str:
+    commit = repository.commit(name)
+    if commit is None:
+        hint = "Name a folder that holds a manifest.json, or a branch, tag or commit of this clone."
+        raise UsageError("BF922", f"`{name}` is neither a folder nor a commit here.", hint=hint)
+    return commit
+
+
+@contextmanager
+def _project_at(project: Project, name: str) -> Iterator[tuple[Project, Mapping[str, JobSpec]]]:
+    with _repository(project, name) as repository:
+        tree = GitTree(project.root, repository, _commit(repository, name), repository.prefix)
         try:
-            return _facts_of_tree(project, tree, name)
+            yield _read_project(project, tree, name)
         finally:
             tree.close()
 
 
-def _facts_of_tree(project: Project, tree: GitTree, name: str) -> ProjectFacts:
+def _read_project(project: Project, tree: GitTree, name: str) -> tuple[Project, Mapping[str, JobSpec]]:
     problems = ProblemList()
     before = load_project(project.root, problems=problems, cli_vars=project.cli_vars, tree=tree)
     jobs = load_jobs(before, problems)
@@ -111,8 +163,7 @@ def _facts_of_tree(project: Project, tree: GitTree, name: str) -> ProjectFacts:
         hint = "Name a commit whose project is in order, or a folder with a manifest."
         message = f"The project as of `{name}` has errors, e.g. {first.code} {place}{first.message}"
         raise UsageError("BF922", message, hint=hint, location=Location(name))
-    facts = project_facts(before, jobs)
-    return ProjectFacts(facts.jobs, facts.declared, dict(facts.files))
+    return before, jobs
 
 
 def changed_since(project: Project, name: str) -> Collection[str]:

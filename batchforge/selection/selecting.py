@@ -59,7 +59,7 @@ class Selector:
             near |= reach(found, graph.parents, criterion.parents_depth)
         if criterion.has_children:
             near |= reach(found, graph.children, criterion.children_depth)
-        return near
+        return graph.with_tests(near)
 
     def _warn(self, selection: Combined) -> None:
         hint = "`batchforge ls` lists what there is."

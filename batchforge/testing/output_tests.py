@@ -53,28 +53,30 @@ class OutputTester:
             )
             return [self._with_shown_paths(result) for result in found]
 
-    def test_source(self, source: SourceSpec) -> list[AssertionResult]:
-        """The results of a declared source's tests, on its rows as they can be read without a network."""
+    def test_source(self, source: SourceSpec, tests: Sequence[AssertionSpec]) -> list[AssertionResult]:
+        """The results of tests of a declared source, on its rows as they can be read without a network."""
         name = f"source:{source.name}"
 
         def failures_path(test: str) -> Path:
             return failures_folder(self.project, self.target) / "sources" / f"{source.name}.{test}.jsonl"
 
-        for test in source.tests:
+        for test in tests:
             failures_path(test.name).unlink(missing_ok=True)
         rows = read_input(source.input, self.project.tree, self.project.vars)
         with open_tables() as tables:
             try:
                 table = tables.add(source.name, (row.values for row in rows))
             except BatchForgeError as exc:
-                return [_unasked(name, test, ERROR, str(exc)) for test in source.tests]
-            found = run_assertions(name, source.tests, tables, table, Surroundings(), failures_path)
+                return [_unasked(name, test, ERROR, str(exc)) for test in tests]
+            found = run_assertions(name, tests, tables, table, Surroundings(), failures_path)
             return [self._with_shown_paths(result) for result in found]
 
-    def without_output(self, spec: JobSpec, status: str = ERROR) -> list[AssertionResult]:
-        """What the tests of a job come to that has written nothing yet."""
+    def without_output(
+        self, spec: JobSpec, tests: Sequence[AssertionSpec], status: str = ERROR
+    ) -> list[AssertionResult]:
+        """What tests of a job come to that has written nothing yet."""
         message = "there is no output yet; run the job first"
-        return [_unasked(spec.name, test, status, message) for test in spec.tests]
+        return [_unasked(spec.name, test, status, message) for test in tests]
 
     def _remove_failures(self, spec: JobSpec, tests: Sequence[AssertionSpec]) -> None:
         """Of the tests that are asked now, and of those that are none any more."""

@@ -112,6 +112,25 @@ def random_project(seed: int) -> Json:
     }
 
 
+def tested_shop() -> Json:
+    """`shop` with tests of jobs and of sources, and some that read several jobs, in files of their own."""
+    project = shop()
+    jobs = project["jobs"]
+    jobs["extract"]["tests"] = ["ids_there", "ids_once"]
+    jobs["clean"]["tests"] = ["clean_there"]
+    jobs["classify"]["tests"] = ["label_known", "label_there"]
+    jobs["summary"]["tests"] = ["summary_there"]
+    jobs["report"]["tests"] = ["report_there"]
+    project["sources"]["tickets"]["tests"] = ["tickets_there", "tickets_once"]
+    project["sources"]["unused"]["tests"] = ["unused_there"]
+    project["singular"] = {
+        "no_row_lost": ["extract", "clean"],
+        "summary_names_route": ["summary", "route"],
+        "triage_is_short": ["triage"],
+    }
+    return {**project, "name": "tested"}
+
+
 def changed_shop() -> Json:
     """`shop`, and before it what it was: each kind of change in a job of its own."""
     project = shop()
@@ -208,6 +227,38 @@ SHOP_SELECTS: tuple[tuple[list[str], list[str]], ...] = (
     (["foo:bar clean"], []),
     (["clean"], ["foo:bar"]),
     (["clean+2"], ["1+route"]),
+)
+TEST_WORDS = """
+clean classify summary route extract triage report clean+ +classify 1+classify @classify @extract +summary+ route+1
+ids_there ids_* *_there no_row_lost no_* label_known+ +label_known 1+label_known @label_known +no_row_lost
+no_row_lost+ raw.ids_there raw.clean_there triage.label_known reports.summary_there shop.no_row_lost shop.raw.ids_once
+shop.triage.* raw.* raw.reviews.* reports.v1.2.report_there shop.tickets_there
+test_type:generic test_type:singular test_type:data test_type:unit test_type:nope test_type: test_type:gen*
+resource_type:test resource_type:job resource_type:test,tag:nightly
+clean,test_type:singular clean,test_type:generic +summary,test_type:singular tag:nightly,test_type:generic
+classify,label_known summary,no_row_lost source:tickets source:unused source:tickets,test_type:generic source:*+1
+source:tickets,tickets_once exposure:board +exposure:board tag:slow group:ingest group:support,test_type:generic
+no_row_lost.sql file:no_row_lost file:no_* tests path:tests path:tests/no_* path:jobs tests/no_row_lost.sql
+path:jobs/raw config.mode:sync config.enabled:true tag:slow+ label_known,label_there
+""".split()  # noqa: SIM905
+TEST_SELECTS: tuple[tuple[list[str], list[str]], ...] = (
+    ([], []),
+    ([], ["test_type:singular"]),
+    ([], ["clean"]),
+    ([], ["no_row_lost"]),
+    ([], ["tag:nightly"]),
+    ([], ["source:tickets"]),
+    (["clean"], ["test_type:generic"]),
+    (["extract clean"], ["no_row_lost"]),
+    (["extract"], ["clean"]),
+    (["+summary"], ["route"]),
+    (["tag:nightly"], ["*_there"]),
+    (["test_type:generic"], ["tag:nightly", "source:*"]),
+    (["test_type:generic test_type:singular"], []),
+    (["label_known no_row_lost"], []),
+    (["classify,test_type:generic no_row_lost"], ["label_there"]),
+    (["clean+"], ["summary+"]),
+    (["resource_type:job"], ["resource_type:test"]),
 )
 STATE_WORDS = """
 state:new state:old state:modified state:unmodified state:modified.prompt state:modified.macro state:nope
@@ -359,6 +410,8 @@ class Dbt:
 
 def our_id(unique_id: str) -> str:
     kind, _, *names = unique_id.split(".")
+    if kind == "test":
+        return f"test:{names[0]}"
     return names[-1] if kind == "model" else f"{kind}:{names[-1]}"
 
 
@@ -385,7 +438,7 @@ def dbt_key(name: str) -> str:
 
 
 def write_dbt_project(folder: Path, project: Mapping[str, Any], selectors: Sequence[Json] = ()) -> None:
-    for name in ("jobs", "declared", "macros", "target"):
+    for name in ("jobs", "declared", "macros", "tests", "target"):
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).mkdir(parents=True)
     (folder / "dbt_project.yml").write_text(PROJECT)
@@ -396,6 +449,12 @@ def write_dbt_project(folder: Path, project: Mapping[str, Any], selectors: Seque
         path = folder / "jobs" / settings["folder"] / f"{name}.sql"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(model(settings))
+        if settings.get("tests"):
+            declared_model = {"name": name, "config": config_of(settings), **with_tests(settings["tests"])}
+            path.with_suffix(".yml").write_text(json.dumps({"version": 2, "models": [declared_model]}))
+    for name, reads in project.get("singular", {}).items():
+        refs = " ".join(f"{{{{ ref('{each}') }}}}" for each in reads)
+        (folder / "tests" / f"{name}.sql").write_text(f"select 1 -- {refs}\n")
     (folder / "declared" / "declared.yml").write_text(json.dumps(declared(project)))
     file = folder / "selectors.yml"
     file.unlink(missing_ok=True)
@@ -418,15 +477,29 @@ def model(settings: Mapping[str, Any]) -> str:
     return f"select '{settings['prompt']}' -- {' '.join(needs)}\n"
 
 
+def with_tests(names: Sequence[str]) -> Json:
+    """One of `not_null` by each of these names."""
+    tests = [{"not_null": {"name": name, "config": {"where": f"'{name}' = ''"}}} for name in names]
+    return {"columns": [{"name": "id", "data_tests": tests}]} if names else {}
+
+
 def declared(project: Mapping[str, Any]) -> Json:
     groups = sorted({settings["group"] for settings in project["jobs"].values() if settings["group"]})
     owner = {"name": "someone", "email": "someone@example.com"}
     return {
         "version": 2,
         "groups": [{"name": name, "owner": owner} for name in groups],
-        "models": [{"name": name, "config": config_of(settings)} for name, settings in project["jobs"].items()],
+        "models": [
+            {"name": name, "config": config_of(settings)}
+            for name, settings in project["jobs"].items()
+            if not settings.get("tests")
+        ],
         "sources": [
-            {"name": name, "tags": settings["tags"], "tables": [{"name": name}]}
+            {
+                "name": name,
+                "tags": settings["tags"],
+                "tables": [{"name": name, **with_tests(settings.get("tests", []))}],
+            }
             for name, settings in project["sources"].items()
         ],
         "exposures": [
@@ -538,6 +611,7 @@ def main() -> None:
         made = [
             with_cases(dbt, shop(), [*of_words(SHOP_WORDS), *SHOP_SELECTS]),
             with_cases(dbt, changed_shop(), [*of_words(STATE_WORDS), *STATE_SELECTS]),
+            with_cases(dbt, tested_shop(), [*of_words(TEST_WORDS), *TEST_SELECTS]),
             *(
                 with_cases(dbt, project, list(random_selects(project, seed, 70)))
                 for seed in range(1, 6)

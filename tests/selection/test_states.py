@@ -59,7 +59,7 @@ def written(root: Path, changed: Mapping[str, str | None] = {}) -> Path:
 def keep_manifest(root: Path, folder: Path) -> str:
     project, jobs, problems = load(root)
     assert problems == []
-    write_files(folder, {"manifest.json": json.dumps(manifest_of(project, jobs, {}))})
+    write_files(folder, {"manifest.json": json.dumps(manifest_of(project, jobs, {}, "local"))})
     return str(folder)
 
 
@@ -73,8 +73,13 @@ def parts(root: Path, state: str) -> dict[str, list[str]]:
     """Part -> jobs that are modified in it."""
     from batchforge.selection.criteria import PARTS
 
-    found = {part: sorted(chosen(root, f"state:modified.{part}", state=state).ids) for part in PARTS}
+    found = {part: sorted(without_tests(chosen(root, f"state:modified.{part}", state=state))) for part in PARTS}
     return {part: names for part, names in found.items() if names}
+
+
+def without_tests(choice: Choice) -> list[str]:
+    """Those of a job that is chosen are chosen with it."""
+    return [name for name in choice.ids if not name.startswith("test:")]
 
 
 def edit(name: str, old: str, new: str) -> dict[str, str | None]:
