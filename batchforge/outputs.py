@@ -17,6 +17,7 @@ import msgspec
 from batchforge import remote_output
 from batchforge.answers import AnswerReader, column_kinds, reader_of
 from batchforge.errors import ProjectError
+from batchforge.profiling import stage
 from batchforge.project import Project
 from batchforge.requests.compiler import CompiledJob
 from batchforge.requests.request import MessageRequest
@@ -154,6 +155,7 @@ def answer_columns(spec: JobSpec) -> tuple[str, ...]:
     return reader_of(spec).columns
 
 
+@stage("compare rows")
 def find_moved_rows(compiled: CompiledJob, state: StateReader, manifest: Manifest) -> MovedRows:
     """Compare the rows as they are now with those that were submitted."""
     now = ((row.key, row.request_id if isinstance(row, MessageRequest) else None) for row in compiled.requests())
@@ -206,6 +208,7 @@ Objection = Callable[[Path], str]
 """Candidates -> why they may not be published, in words; empty where nothing speaks against it."""
 
 
+@stage("write outputs")
 def write_outputs(
     spec: JobSpec,
     state: StateReader,

@@ -22,6 +22,7 @@ from batchforge.planning.plan_file import PlannedOptions, moved_since, plan_docu
 from batchforge.planning.plan_notes import plan_notes
 from batchforge.planning.planner import JobPlan, PlanSettings, plan_job, plan_settled
 from batchforge.planning.waiting import WaitingJob, makes_other_rows, waiting_job
+from batchforge.profiling import stage
 from batchforge.project import Project
 from batchforge.requests.compiler import CompiledJob
 from batchforge.running.compiling import compile_jobs, in_mode, tell_warnings
@@ -114,6 +115,7 @@ def fetch(
     return fetching.fetch(project, jobs, target, listen=listen, clock=clock)
 
 
+@stage("fetch")
 def _fetch(
     project: Project,
     jobs: Sequence[JobSpec],

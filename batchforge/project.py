@@ -14,6 +14,7 @@ from batchforge.config.config_files import read_config_file
 from batchforge.config.yaml_nodes import ConfigNode
 from batchforge.errors import BatchForgeError, Location, ProblemList, ProjectError, UsageError
 from batchforge.nearest import did_you_mean
+from batchforge.profiling import stage
 from batchforge.source_tree import SourceTree
 from batchforge.target import ENV_VAR, KEY_HEADERS, STATE_SCHEMES, Origin, Target, checked_url, is_loopback
 
@@ -145,6 +146,7 @@ def find_project(start: Path) -> Path:
     raise UsageError("BF120", f"There is no {PROJECT_FILE} in {folder} or above it.", hint=hint)
 
 
+@stage("read project")
 def load_project(
     root: Path, *, problems: ProblemList, cli_vars: Mapping[str, Any] | None = None, tree: SourceTree | None = None
 ) -> Project:

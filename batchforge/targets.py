@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from batchforge.errors import ProjectError, StateError, UsageError
+from batchforge.profiling import stage
 from batchforge.project import Project
 from batchforge.state.records import StateReader, StateStore
 from batchforge.target import Target
@@ -64,7 +65,8 @@ class _AtFirstUse:
     def __getattr__(self, name: str) -> Any:
         with self._lock:  # workers use it at the same time
             if self._made is None:
-                self._made = self._make()
+                with stage("load the SDK"):
+                    self._made = self._make()
         return getattr(self._made, name)
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from tests.builders import TREE
 PACKAGE = TREE / "batchforge"
 FLOORS: Mapping[str, str] = {
     "ground": """
-        errors error_codes clock events streams spill disk_room git_commit
+        errors error_codes clock events streams spill disk_room git_commit profiling
         object_access allowed_stores nearest thresholds terminal terminal_text text_layout problem_text
         statistics
     """,
@@ -57,8 +57,8 @@ FLOORS: Mapping[str, str] = {
         starter finding states emulated tried erasing cost diagnosis notify
     """,
     "tell": """
-        report test_text build_text junit progress plain_progress live_progress log_format cost_text found_text
-        tried_text erasure_text
+        report test_text build_text junit progress plain_progress live_progress log_format profile_text
+        cost_text found_text tried_text erasure_text
     """,
     "review": """
         answer_values answer_pairs answer_tests field_differences answers_diff answer_words

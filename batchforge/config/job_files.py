@@ -17,6 +17,7 @@ from batchforge.config.yaml_nodes import ConfigNode
 from batchforge.errors import BatchForgeError, Location, ProblemList
 from batchforge.graph import build_graph, job_hint
 from batchforge.nearest import did_you_mean
+from batchforge.profiling import stage
 from batchforge.project import PROJECT_FILE, Project, read_declared_vars, typed_as_declared
 from batchforge.spec import (
     AssertionSpec,
@@ -37,6 +38,7 @@ _JOB_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 Layer = Mapping[str, ConfigNode]
 
 
+@stage("read jobs")
 def load_jobs(project: Project, problems: ProblemList) -> dict[str, JobSpec]:
     """All jobs by name, disabled ones too. Jobs with errors are left out, and their errors are in `problems`."""
     loader = JobLoader(project, problems)

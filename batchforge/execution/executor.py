@@ -27,6 +27,7 @@ from batchforge.execution.settling import OnUncertain, is_asked_by_any, settle, 
 from batchforge.ledger.pricing import Pricing
 from batchforge.planning.estimate import Phase
 from batchforge.planning.planner import JobPlan
+from batchforge.profiling import stage, staged
 from batchforge.requests.fingerprint import custom_id
 from batchforge.results import Brought, RequestResult, ResultKind, brought_by
 from batchforge.state.attempts import UNSETTLED, AttemptState
@@ -92,7 +93,7 @@ class Executor:
         """
         spec = plan.compiled.spec
         sent, bodies = 0, plan.bodies(phase.name, self.files.for_plan(plan))
-        for packed in pack(bodies, spec.batch, self.spool_folder):
+        for packed in staged("pack batches", pack(bodies, spec.batch, self.spool_folder)):
             try:
                 self._send(packed, intention_of(plan, phase, run, packed.requests), spec.betas)
             finally:
@@ -117,7 +118,8 @@ class Executor:
             if not moving or not wait or (left_s is not None and left_s <= 0):
                 return self.state.awaited_attempts(jobs)
             delay_s = self._until_next_poll(moving)
-            self.clock.sleep(delay_s if left_s is None else min(delay_s, left_s))
+            with stage("wait"):
+                self.clock.sleep(delay_s if left_s is None else min(delay_s, left_s))
 
     def collect_one(self, jobs: Sequence[str]) -> None:
         """The same, until there is nothing to wait for any more for one of these jobs."""
@@ -125,7 +127,8 @@ class Executor:
             self._advance_all(jobs)
             moving = self.moving(jobs)
             if moving:
-                self.clock.sleep(self._until_next_poll(moving))
+                with stage("wait"):
+                    self.clock.sleep(self._until_next_poll(moving))
 
     def moving(self, jobs: Sequence[str]) -> list[AttemptRecord]:
         """What these jobs await and that will come on by itself, without a person's decision."""
@@ -180,7 +183,8 @@ class Executor:
         self.leases.cover(self.timing.timeout_s)
         attempt = self._move(attempt, AttemptState.SENDING)
         try:
-            batch = self.backend.submit(packed.body, betas)
+            with stage("send batches"):
+                batch = self.backend.submit(packed.body, betas)
         except Rejected as exc:
             self._move(attempt, AttemptState.REJECTED, note=str(exc))
             raise
@@ -192,7 +196,7 @@ class Executor:
 
     def _intend(self, packed: PackedBatch, intention: Intention) -> AttemptRecord:
         while True:
-            with suppress(CountTaken):
+            with suppress(CountTaken), stage("claim requests"):
                 return self.state.attempt(self.state.intend(intention, packed.requests))
             self._settle_equal_counts(len(packed.requests))
 
@@ -392,7 +396,8 @@ class Executor:
             return  # others have stored them
         reading = Reading(set(self.state.claimed(attempt.attempt_id)))
         try:
-            for results in in_chunks(self.backend.results(attempt.batch_id), _RESULTS_PER_STEP):
+            steps = in_chunks(self.backend.results(attempt.batch_id), _RESULTS_PER_STEP)
+            for results in staged("read results", steps):
                 if not reading.has_begun and not reading.knows_any(results):
                     self._disagrees(attempt, results)
                     return
@@ -419,6 +424,7 @@ class Executor:
         delay_s = exc.retry_after_s or self._poll_delay_s(attempt.attempt_id)
         self._due_in(attempt.attempt_id, delay_s)
 
+    @stage("store results")
     def _keep(self, attempt: AttemptRecord, reading: Reading, results: Sequence[RequestResult]) -> None:
         asked, repeated, unasked = reading.sort(results)
         priced = [self.pricing.priced(result, is_batch=attempt.mode == "batch") for result in asked]
@@ -481,7 +487,7 @@ class Executor:
 
     def _wait(self, seconds: float) -> None:
         """Others may go on meanwhile."""
-        with self.leases.given_back():
+        with self.leases.given_back(), stage("wait"):
             self.clock.sleep(seconds)
 
     def _move(

@@ -25,6 +25,7 @@ from batchforge.ledger.pricing import Pricing
 from batchforge.planning.estimate import Phase
 from batchforge.planning.plan_rows import PlannedRow
 from batchforge.planning.planner import JobPlan
+from batchforge.profiling import stage
 from batchforge.requests.fingerprint import custom_id
 from batchforge.results import Brought, RequestResult, brought_by
 from batchforge.state.attempts import AttemptState
@@ -88,6 +89,7 @@ class SyncExecutor:
     brought: dict[str, Brought] = field(default_factory=dict)
     """Job -> what the results amount to that this process stored."""
 
+    @stage("ask one by one")
     def submit(self, plan: JobPlan, phase: Phase, run: RunOf) -> int:
         """Send one phase of a plan and store its answers; returns the number of requests.
 

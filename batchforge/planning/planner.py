@@ -46,6 +46,7 @@ from batchforge.planning.estimate import (
     request_bound,
 )
 from batchforge.planning.plan_rows import Action, PlannedRow, RowSpool, SendOrder
+from batchforge.profiling import stage, staged
 from batchforge.requests.compiler import CompiledJob
 from batchforge.requests.request import BlockedRow, MessageRequest
 from batchforge.results import Learnt, ResultKind
@@ -220,6 +221,7 @@ class JobPlan:
         self.close()
 
 
+@stage("plan rows")
 def plan_job(
     compiled: CompiledJob, state: StateReader | None, target: str, settings: PlanSettings | None = None
 ) -> JobPlan:
@@ -277,7 +279,8 @@ class _Planner:
         spool = RowSpool()
         try:
             with SpillCounter() as seen:
-                for rows in in_chunks(self.compiled.requests(), _ROWS_PER_LOOKUP):
+                steps = in_chunks(self.compiled.requests(), _ROWS_PER_LOOKUP)
+                for rows in staged("read and render rows", steps):
                     for planned, group in self._decide_rows(rows, seen):
                         self._count(planned, group, spool.write(planned))
                 distinct = seen.distinct()

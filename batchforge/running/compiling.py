@@ -11,6 +11,7 @@ from batchforge.errors import BatchForgeError, ProblemList, UsageError
 from batchforge.events import Listener, warning
 from batchforge.inputs import read_input
 from batchforge.planning.planner import PlanSettings
+from batchforge.profiling import stage
 from batchforge.project import Project
 from batchforge.requests.compiler import CompiledJob, RowReader, compile_job
 from batchforge.requests.request_checks import check_request
@@ -23,6 +24,7 @@ from batchforge.spec import JobSpec
 from batchforge.target import Mode, Target
 
 
+@stage("compile jobs")
 def compile_jobs(
     project: Project,
     jobs: Sequence[JobSpec],

@@ -16,6 +16,7 @@ from batchforge.planning.approval import PlannedRun
 from batchforge.planning.decisions import Resend
 from batchforge.planning.plan_rows import Action
 from batchforge.planning.settled import Settled, decode_settled, is_settled
+from batchforge.profiling import stage
 from batchforge.project import Project
 from batchforge.requests.compiler import CompiledJob
 from batchforge.running.delivery import Delivery
@@ -394,7 +395,7 @@ class Runner:
         if found.answers:
             message = f"recovered {found.answers:,} answers of {found.batches:,} earlier batches from the API"
             self.run.warn("BF616", message)
-        if found.in_progress:
+        if found.in_progress and not self.run.state.has_sent():  # else another run has just begun to send
             self._decide_on_unknown(found.in_progress)
 
     def _decide_on_unknown(self, count: int) -> None:
@@ -421,6 +422,7 @@ class Runner:
             self.run.warn("BF618", message, attempt.job)
 
 
+@stage("look for changes")
 def find_settled(
     job: CompiledJob, project: Project, target: Target, state: StateReader, options: RunOptions
 ) -> tuple[Manifest, Settled] | None:

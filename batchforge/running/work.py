@@ -17,6 +17,7 @@ from batchforge.planning.estimate import Phase
 from batchforge.planning.plan_notes import context_problems
 from batchforge.planning.plan_rows import Action
 from batchforge.planning.planner import JobPlan, PlanSettings, plan_job
+from batchforge.profiling import stage
 from batchforge.requests.compiler import CompiledJob
 from batchforge.results import Brought
 from batchforge.running.compiling import in_mode
@@ -176,6 +177,7 @@ class Sender:
             prices=prices,
         )
 
+    @stage("remember rows")
     def remember_rows(self, plan: JobPlan) -> None:
         """The manifest is written before anything is sent, so that any later process can make the output."""
         state, target = self.run.state, self.run.target.name

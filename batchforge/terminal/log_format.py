@@ -147,6 +147,13 @@ EVENTS: Mapping[str, EventMeaning] = {
             "cost_usd": "Cost.",
         },
     ),
+    "profiled": EventMeaning(
+        "With --profile, at the end: where time and memory went.",
+        {
+            "stages": "Stage -> its wall_s, cpu_s, peak_growth_mb and times, without the stages inside it.",
+            "peak_mb": "The peak of the process.",
+        },
+    ),
 }
 """All events of --log-format json. Names and fields are stable: new ones may come, none is renamed."""
 

@@ -13,6 +13,7 @@ from batchforge.answers import column_kinds
 from batchforge.errors import BatchForgeError
 from batchforge.inputs import read_input
 from batchforge.outputs import META_KINDS, answer_columns, output_path_of, shown_path
+from batchforge.profiling import stage
 from batchforge.project import Project
 from batchforge.spec import AssertionSpec, JobSpec, OutputSpec, SourceSpec
 from batchforge.spill import SpillCounter
@@ -37,6 +38,7 @@ class OutputTester:
     target: Target
     state: StateReader | None
 
+    @stage("test outputs")
     def test(
         self, spec: JobSpec, path: Path, manifest: Manifest | None, tests: Sequence[AssertionSpec] | None = None
     ) -> list[AssertionResult]:
