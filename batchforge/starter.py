@@ -70,6 +70,11 @@ output:
   fields:
 $fields
   file: $output
+
+# What must hold of the rows before they replace the last output. `batchforge test` asks again, at no cost.
+tests:
+$tests
+  # Others: unique, accepted_values, matches, length, expression, ... `severity: warn` beside one tells, and lets pass.
 """)
 
 _OWN_PROMPT = Template("""\
@@ -124,6 +129,7 @@ def sample_starter(name: str) -> Starter:
         "expression": "row.message",
         "fields": "    kind: {one_of: [question, complaint, praise, order]}\n    reason: text",
         "output": f"outputs/{job}.csv",
+        "tests": "  - unique: id\n  - not_null: [kind, reason]",
     }
     return Starter(job, {SAMPLE_FILE: SAMPLE_ROWS, **_files(name, job, texts, _SAMPLE_PROMPT)})
 
@@ -132,6 +138,7 @@ def starter_for(name: str, file: str, survey: TableSurvey) -> Starter:
     """A project about a file of the user's, which lies at `file` in the project."""
     stem = re.sub(r"[^a-z0-9_]+", "_", file.rpartition("/")[2].rpartition(".")[0].lower()).strip("_")
     job = f"summarize_{stem or 'rows'}"[:100]
+    field = _free_name(survey.columns)
     is_flat = survey.options.format in ("csv", "tsv")
     texts = {
         "description": yaml_text(f"A summary of each row of {file}"),
@@ -140,7 +147,8 @@ def starter_for(name: str, file: str, survey: TableSurvey) -> Starter:
         "columns": _columns_words(survey.columns),
         "tag": "text",
         "expression": _expression(survey).replace("'", "''"),
-        "fields": _field_lines(survey.columns),
+        "fields": f"    {field}: text\n    # kind: {{one_of: [question, complaint, praise]}}",
+        "tests": f"  - not_null: {field}",
         "output": f"outputs/{job}.{'csv' if is_flat else 'jsonl'}" + _carried_columns(survey.columns),
     }
     return Starter(job, _files(name, job, texts, _OWN_PROMPT.substitute(tag="text")))
@@ -199,10 +207,10 @@ def _columns_words(columns: tuple[str, ...]) -> str:
     return shown + (f", and {len(columns) - _COLUMNS_SHOWN} more" if len(columns) > _COLUMNS_SHOWN else "")
 
 
-def _field_lines(columns: tuple[str, ...]) -> str:
+def _free_name(columns: tuple[str, ...]) -> str:
+    """Of the answer's field."""
     taken = {column.casefold() for column in columns}
-    name = next(name for name in ("summary", "claude_summary", *_numbered("summary")) if name not in taken)
-    return f"    {name}: text\n    # kind: {{one_of: [question, complaint, praise]}}"
+    return next(name for name in ("summary", "claude_summary", *_numbered("summary")) if name not in taken)
 
 
 def _numbered(name: str) -> Iterator[str]:

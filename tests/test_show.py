@@ -194,3 +194,11 @@ def test_a_job_that_is_not_there_is_refused_with_the_nearest_name(project: Proje
     error = refused(show.command, project, "abuot")
     assert error.problems[0].code == "BF903"
     assert "about" in error.problems[0].hint
+
+
+def test_rows_that_were_tried_after_a_run_do_not_stand_for_it(project: ProjectFiles) -> None:
+    project.cli("try", JOB_NAME, "--limit", "1")
+    assert [row["key"] for row in shown_json(project)] == ["0"]
+    project.run()
+    project.cli("try", JOB_NAME, "--limit", "1")
+    assert [row["key"] for row in shown_json(project)] == ["0", "1", "2"]

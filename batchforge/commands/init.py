@@ -230,6 +230,7 @@ def _told(made: _Made) -> Iterator[str]:
     yield from _in_columns(
         {
             f"  batchforge render {job}": "# the first request, as Claude would get it",
+            f"  batchforge try {job}": "# a few answers at once, beside their rows; `run` does not pay for them again",
             "  batchforge run": "# answers from a stand-in on this machine: no key, no cost",
         }
     )

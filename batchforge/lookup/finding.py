@@ -18,6 +18,7 @@ from batchforge.results import Usage
 from batchforge.spec import JobSpec
 from batchforge.state.attempts import AttemptState
 from batchforge.state.records import (
+    TRIED,
     AttemptRecord,
     BatchRecord,
     Manifest,
@@ -173,8 +174,9 @@ class StateLooker:
         raise no_such_key(spec.name, key)
 
     def rows(self, spec: JobSpec, target: str, status: str | None, limit: int) -> list[RowView]:
-        """The first rows of the last run with this status, which may be `rejected`."""
-        manifests = self._manifests(spec.name, target)
+        """The first rows of the last run with this status, which may be `rejected`; where there was none, those that
+        were tried last."""
+        manifests = sorted(self._manifests(spec.name, target), key=lambda manifest: manifest.scope == TRIED)
         if not manifests:
             return []
         reader = reader_of(spec)
