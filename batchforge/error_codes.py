@@ -332,6 +332,14 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "Write the prompt, or remove the reference.",
         "BF158 jobs/triage/classify_tickets.yml:5:16: The prompt file `prompts/classify.md.j2` is empty.",
     ),
+    "BF159": ErrorCode(
+        "What rows are escalated on cannot be read",
+        "An entry of `escalate_on` is no cause, or its condition names a field that the answer does not have, or "
+        "compares with something that is no number.",
+        'Write `invalid`, `refused`, `truncated`, `test_failed`, `votes`, a condition such as "confidence < 0.7", or '
+        "{agreement: 0.95, confidence: 0.9, score: confidence}.",
+        "BF159 jobs/triage/classify_tickets.yml:4:41: The answer has no field `confidense`.",
+    ),
     "BF160": ErrorCode(
         "The API does not take this JSON Schema",
         "Structured outputs know a part of JSON Schema: no formats of your own, no keywords that are not "

@@ -17,6 +17,7 @@ import msgspec
 from batchforge import remote_output
 from batchforge.answers import AnswerReader, column_kinds, reader_of
 from batchforge.errors import ProjectError
+from batchforge.escalation.steps import RUNG, VOTES
 from batchforge.profiling import stage
 from batchforge.project import Project
 from batchforge.requests.compiler import CompiledJob
@@ -41,7 +42,8 @@ META_KINDS = {
     "_output_tokens": "integer",
 }
 EMULATED = "_emulated"
-OWN_COLUMNS = frozenset({*META_KINDS, EMULATED})
+LADDER_KINDS = {RUNG: "integer", VOTES: "number"}
+OWN_COLUMNS = frozenset({*META_KINDS, *LADDER_KINDS, EMULATED})
 """Columns of every output; no column of an input can have such a name."""
 OUTPUT_VERSION = 1
 """Raised when the same results would be written differently, so that outputs are written again."""
@@ -124,7 +126,7 @@ def is_missing_elsewhere(spec: JobSpec, rows: int, project: Project, target: Tar
 
 def _table_columns(spec: JobSpec, columns: Sequence[str], target: Target) -> TableColumns:
     reader = reader_of(spec)
-    kinds = column_kinds(spec.output) | META_KINDS | {EMULATED: "boolean"}
+    kinds = column_kinds(spec.output) | META_KINDS | LADDER_KINDS | {EMULATED: "boolean"}
     return TableColumns(_all_columns(columns, reader, target), kinds, OWN_COLUMNS)
 
 
@@ -278,7 +280,7 @@ def _write_tables(
     """Writes all rows, and the failed ones once more with their reasons; returns rows by status."""
     reader = reader_of(spec)
     columns = _all_columns(manifest.columns, reader, target)
-    kinds = column_kinds(spec.output) | META_KINDS | {EMULATED: "boolean"}
+    kinds = column_kinds(spec.output) | META_KINDS | LADDER_KINDS | {EMULATED: "boolean"}
     statuses: Counter[str] = Counter()
     _rejected(path).unlink(missing_ok=True)
     with ExitStack() as stack:

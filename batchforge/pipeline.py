@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchforge.clock import Clock, SystemClock
 from batchforge.errors import Problem, ProblemList, UsageError
+from batchforge.escalation.steps import has_steps
 from batchforge.events import Listener, ignore, warning
 from batchforge.execution.expectation import Expectation, expectation
 from batchforge.git_commit import describe_commit
@@ -27,10 +28,12 @@ from batchforge.project import Project
 from batchforge.requests.compiler import CompiledJob
 from batchforge.running.compiling import compile_jobs, in_mode, tell_warnings
 from batchforge.running.money import plan_binding
+from batchforge.running.outlook import plan_steps
 from batchforge.running.run_options import RunOptions, narrowing_of
 from batchforge.running.runner import Runner, find_settled
 from batchforge.running.schedule import needs_among
 from batchforge.running.session import Session, open_session
+from batchforge.running.stepping import Stepping
 from batchforge.running.token_counting import count_tokens
 from batchforge.running.upstream import Upstream, check_upstream, deferring, make_upstream
 from batchforge.selection.choosing import ChosenTests
@@ -226,9 +229,12 @@ def plan(
             if changing:
                 waiting[name] = waiting_job(job, changing, state, target.name)
                 continue
-            plans[name] = stack.enter_context(_plan_of(job, project, target, state, options, in_mode(job, settings)))
-            check_output(job.spec, plans[name].columns, project, target)
-            check_tests(job.spec, plans[name].columns)
+            own_settings = in_mode(job, settings)
+            found = _plan_of(job, project, target, state, options, own_settings, upstream)
+            plans[name] = stack.enter_context(found)
+            if plans[name].unit == name:
+                check_output(job.spec, plans[name].columns, project, target)
+                check_tests(job.spec, plans[name].columns)
         in_order = [plans[spec.name] for spec in jobs if spec.name in plans]
         notes = plan_notes(in_order, state, target.name)
         for spec in (each.compiled.spec for each in in_order):
@@ -250,10 +256,13 @@ def _plan_of(
     state: StateReader | None,
     options: RunOptions,
     settings: PlanSettings,
+    upstream: Upstream,
 ) -> JobPlan:
     found = None
     if state is not None and not options.looks_at_rows:
         found = find_settled(job, project, target, state, options)
+    if found is None and has_steps(job.spec):
+        return plan_steps(Stepping(job.spec, project, target, state, options.scope), job, options, upstream, settings)
     if found is None:
         return plan_job(job, state, target.name, settings)
     manifest, settled = found

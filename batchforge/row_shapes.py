@@ -44,6 +44,8 @@ class InputRow(NamedTuple):
     """What templates see as `rows`: the rows of a chunk or a group."""
     blocked: str = ""
     """Why nothing can be asked about it."""
+    said: tuple[tuple[str, str], ...] = ()
+    """What was answered before and was not accepted, each with what is said to it: the `said` of templates."""
 
 
 RowSource: TypeAlias = Callable[[], Iterator[InputRow]]

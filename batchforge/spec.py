@@ -240,6 +240,8 @@ class OutputSpec:
     """Whether an answer that breaks the schema counts, with the fields that it has."""
     retries: int = 0
     """How often an answer that breaks the schema is asked again at most."""
+    tells_reason: bool = False
+    """Whether it is then sent along, with what is wrong with it, as a further turn."""
     columns: tuple[str, ...] | None = None
     """Input columns to carry into the output. None: all."""
     text_column: str = "answer"
@@ -289,6 +291,71 @@ class AssertionSpec:
     is_late: bool = False
     """One of these jobs may run after the test's own, so that it cannot be asked before the output is there."""
     location: Location | None = field(default=None, compare=False)
+
+
+CAUSES = ("invalid", "refused", "truncated", "test_failed", "votes")
+"""What may send a row up to the next model, besides a condition on one of its fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """On a field of the answer; also a field without a value fulfils it."""
+
+    field: str
+    sign: Literal["<", "<=", ">", ">=", "==", "!="]
+    value: float | str
+
+    def __str__(self) -> str:
+        return f"{self.field} {self.sign} {self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class GuaranteeSpec:
+    """How often the output is to agree with the strongest model, and how sure that is to be."""
+
+    agreement: float
+    confidence: float
+    score: str
+    """The field of the answer that says how sure it is, or `votes`."""
+    field: str = ""
+    """What is to agree. Empty: what the job's tests compare with a label, else the first field."""
+    sample: int | None = None
+    """Rows that both models are asked; None: as many as the number of rows calls for."""
+
+
+@dataclass(frozen=True, slots=True)
+class LadderSpec:
+    """Models of which the next is asked where the one before it is not good enough."""
+
+    models: tuple[str, ...]
+    params: tuple[Mapping[str, Any], ...]
+    """Of each model: the job's own, but for what a model sets for itself."""
+    causes: frozenset[str] = frozenset(("invalid", "refused", "truncated"))
+    conditions: tuple[Condition, ...] = ()
+    least_votes: float = 1.0
+    """With `votes`: the share of equal answers under which a row goes up."""
+    guarantee: GuaranteeSpec | None = None
+
+    @property
+    def has_votes(self) -> bool:
+        return "votes" in self.causes or (self.guarantee is not None and self.guarantee.score == "votes")
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpec:
+    """One step of a job that goes through several: each asks some of the rows that the steps before it left open."""
+
+    number: int
+    """From 1."""
+    rung: int
+    """The model's place in the ladder, from 1."""
+    kind: Literal["rung", "turn", "sample"]
+    """turn: the same model is told what was wrong; sample: the strongest model, to find out how good the first is."""
+    turn: int = 0
+
+    @property
+    def scope(self) -> str:
+        return f"step={self.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +437,10 @@ class JobSpec:
     tests: tuple[AssertionSpec, ...] = ()
     answers: int = 1
     """How many answers each row is given to the same request."""
+    ladder: LadderSpec | None = None
+    """None where there is one model. Else `model` is the first, but in a step, where it is the step's own."""
+    step: StepSpec | None = None
+    """None for the job as it is written."""
     canary: int | None = None
     """Rows that go first; 0 for none, None for as many as the planner finds right."""
     max_cost_usd: float | None = None
@@ -407,6 +478,11 @@ class JobSpec:
     @property
     def max_tokens(self) -> int:
         return int(self.params["max_tokens"])
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """All that may be asked."""
+        return self.ladder.models if self.ladder is not None else (self.model,)
 
 
 def _asks_for_citations(block: ContentTree) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from batchforge.escalation.rungs import LadderReport
 from batchforge.execution.expectation import Expectation
 from batchforge.outputs import ANSWERED, OutputReport
 from batchforge.planning.estimate import FourWays
@@ -58,13 +59,20 @@ class JobSummary:
     """The job in flight that stands before this one, which did not begin."""
     skipped_because: str = ""
     """Why the job did not begin, where something it needs failed."""
+    ladder: LadderReport | None = None
+    """What each of several models came to; None where there is one, or nothing was delivered."""
+
+    @property
+    def rows_left(self) -> int:
+        """Rows that have yet to go up to the next model, or the next turn."""
+        return self.ladder.left if self.ladder is not None else 0
 
     @property
     def status(self) -> str:
         """What `result:` selects by."""
         if self.skipped_because:
             return "skipped"
-        if self.batches_in_flight or self.waiting_for:
+        if self.batches_in_flight or self.waiting_for or self.rows_left:
             return "pending"
         if any(result.is_failed for result in self.tests):
             return "fail"
@@ -157,7 +165,7 @@ class StatusSummary:
 
 
 def status_of(jobs: Sequence[JobSummary]) -> str:
-    if any(job.batches_in_flight or job.waiting_for for job in jobs):
+    if any(job.batches_in_flight or job.waiting_for or job.rows_left for job in jobs):
         return "pending"
     return "failed" if any(job.is_failed for job in jobs) else "ok"
 

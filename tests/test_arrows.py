@@ -22,17 +22,18 @@ FLOORS: Mapping[str, str] = {
     "ground": """
         errors error_codes clock events streams spill disk_room git_commit profiling
         object_access allowed_stores nearest thresholds terminal terminal_text text_layout problem_text
-        statistics
+        statistics calibration
     """,
     "words": """
         api_schema spec results request request_form fingerprint target claude_models pricing usage_export
         answer_sources answers token_estimate row_rendering readable_request render_limits
-        prompt_filters file_kind file_piece
+        prompt_filters file_kind file_piece steps rungs rules
     """,
     "files": """
         yaml_nodes schema_check source_tree config_files tables table_survey file_marks own_prices project
         templating row_condition row_shapes row_joins inputs label_lists prompt_content answer_fields answer_settings
-        job_settings job_tests declared connection graph sql_tests job_files sql_text snapshot_records snapshot_inputs
+        job_settings ladder_settings job_tests declared connection graph sql_tests job_files sql_text
+        snapshot_records snapshot_inputs
         criteria nodes methods selecting selectors_file template_facts job_facts comparing previous deferral choosing
         erased_files git_objects git_base git_tree
         image_size pdf_pages file_facts file_limits
@@ -46,7 +47,9 @@ FLOORS: Mapping[str, str] = {
         emulator backends targets brake databases query_fetching remote_file http_files object_files
         file_fetching fetching
     """,
-    "decide": "spending settled plan_rows decisions planner budget approval cache_order plan_notes why",
+    "decide": """
+        spending settled plan_rows decisions further_steps planner budget approval cache_order plan_notes why
+    """,
     "do": """
         file_delivery leases expectation packing batch_records intention reading settling settlement recovery
         remote_deletion executor sync_executor reconciliation
@@ -54,7 +57,7 @@ FLOORS: Mapping[str, str] = {
     "deliver": """
         manifest artifacts table_output remote_output outputs summaries waiting plan_values plan_file
         outcome tested_tables tested_rows row_checks measures assertions output_tests test_checks
-        starter finding states emulated tried erasing cost diagnosis notify
+        climbing starter finding states emulated tried erasing cost diagnosis notify
     """,
     "tell": """
         report test_text build_text junit progress plain_progress live_progress log_format profile_text
@@ -68,7 +71,8 @@ FLOORS: Mapping[str, str] = {
         variants comparison_text
     """,
     "order": """
-        run_options token_counting schedule upstream known_columns compiling session delivery money work runner test_run
+        run_options token_counting schedule upstream known_columns compiling session stepping outlook
+        delivery money work runner test_run
         pipeline api
     """,
     "reviewing": "reviewing sample_writing asking asking_variants",
@@ -82,6 +86,7 @@ WINGS = frozenset(
     {
         *("config", "documents", "requests", "planning", "execution", "ledger", "lookup", "review", "running"),
         *("selection", "snapshots", "terminal", "testing"),
+        "escalation",
         "evaluation",
         "ci",
     }

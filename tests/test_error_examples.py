@@ -59,6 +59,7 @@ ONE_LIST = '{"id": 1, "found": [{"id": 2}], "text": "x"}\n{"id": 1, "found": [],
 
 
 EXAMPLES: dict[str, Example] = {
+    "BF159": with_setting('model: [cheap, strong]\nescalate_on: ["confidense < 0.7"]'),
     "BF940": Example("compare classify_tickets"),
     "BF941": Example("compare classify_tickets --prompts a.j2,b.j2"),
     "BF942": Example("compare classify_tickets --field categry --aa"),

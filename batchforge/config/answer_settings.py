@@ -117,6 +117,7 @@ class _AnswerSettings:
         if on_invalid := self.node.get("on_invalid"):
             values["keeps_invalid"] = on_invalid.value == "keep"
             values["retries"] = on_invalid["retry"].value if on_invalid.kind == "mapping" else 0
+            values["tells_reason"] = "with_reason" in on_invalid and bool(on_invalid["with_reason"].value)
         return values
 
 

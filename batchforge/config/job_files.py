@@ -11,6 +11,7 @@ from batchforge.config.config_files import add_at, read_config_file
 from batchforge.config.job_settings import read_batch, read_cache, read_input, read_output, read_params
 from batchforge.config.job_tests import JobTestsReader
 from batchforge.config.label_lists import read_label_list
+from batchforge.config.ladder_settings import model_names, read_ladder, settings_by_model
 from batchforge.config.prompt_content import PromptReader
 from batchforge.config.sql_tests import with_tests_placed
 from batchforge.config.yaml_nodes import ConfigNode
@@ -144,17 +145,20 @@ class JobLoader:
 
     def _build(self, name: str, path: str, settings: Layer, layers: Sequence[Layer]) -> JobSpec:
         problems = self.problems
-        model = str(settings["model"].value)
+        models = [self.project.models.get(name, name) for name in model_names(settings["model"])]
+        params = [read_params(own, problems) for own in settings_by_model(settings)]
+        output, tests = self._output(settings), self._tests(layers)
         return JobSpec(
             name=name,
             path=path,
             input=read_input(settings["input"], problems, self.project.sources),
-            model=self.project.models.get(model, model),
+            model=models[0],
+            ladder=read_ladder(settings, models, params, output, tests, problems),
             messages=self._messages(settings),
-            params=read_params(settings, problems),
+            params=params[0],
             system=self._prompts.content(settings["system"]) if "system" in settings else (),
             betas=tuple(settings["betas"].data) if "betas" in settings else (),
-            output=self._output(settings),
+            output=output,
             cache=read_cache(settings["cache"]) if "cache" in settings else CachePolicy(),
             batch=read_batch(settings["batch"]) if "batch" in settings else BatchLimits(),
             mode=settings["mode"].value if "mode" in settings else None,
@@ -165,7 +169,7 @@ class JobLoader:
             warn_cost_usd=float(settings["warn_cost_usd"].value) if "warn_cost_usd" in settings else None,
             folder_budgets=tuple(_folder_budgets(layers)),
             description=settings["description"].value if "description" in settings else "",
-            tests=self._tests(layers),
+            tests=tests,
             tags=_added_tags(layers),
             group=settings["group"].value if "group" in settings else None,
             depends_on=tuple(settings["depends_on"].data) if "depends_on" in settings else (),

@@ -12,6 +12,7 @@ import msgspec
 
 from batchforge.answers import AnswerReader, reader_of
 from batchforge.errors import UsageError
+from batchforge.escalation.steps import is_of_step
 from batchforge.outputs import ANSWERED, BLOCKED, PENDING
 from batchforge.requests.fingerprint import custom_id, parse_custom_id
 from batchforge.results import Usage
@@ -187,7 +188,8 @@ class StateLooker:
         return list(islice((view for view in views if _has_status(view.status, status)), limit))
 
     def _manifests(self, job: str, target: str) -> list[Manifest]:
-        return [manifest for manifest in self.state.manifests(job) if manifest.target == target]
+        found = [manifest for manifest in self.state.manifests(job) if manifest.target == target]
+        return [manifest for manifest in found if not is_of_step(manifest.scope)]
 
     def _row_view(
         self,

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchforge.errors import UsageError
+from batchforge.escalation.steps import scope_of
 from batchforge.planning.decisions import Resend
+from batchforge.planning.further_steps import step_value
 from batchforge.planning.planner import JobPlan, PlanSettings
 from batchforge.selection.deferral import Deferral
 from batchforge.state.records import ManifestRow, RunRecord, StateReader
@@ -42,7 +44,7 @@ class PlannedRun:
         deferral: Deferral | None = None,
     ) -> PlannedRun:
         settings = plans[0].settings if plans else PlanSettings()
-        jobs = {plan.job: _job_value(plan) for plan in plans}
+        jobs = {plan.unit: _job_value(plan) for plan in plans}
         return cls(run_id, scope, False, max_cost_usd, settings.resend, settings.asked_after, jobs, deferral)
 
     @classmethod
@@ -74,9 +76,12 @@ def check_resumed(plan: JobPlan, run: PlannedRun, state: StateReader, target: st
     Raises:
         UsageError: BF911
     """
-    planned = run.jobs.get(plan.job)
+    planned = run.jobs.get(plan.unit)
+    if planned is None and plan.unit != plan.job:
+        _check_further_step(plan, run)
+        return
     if planned is not None and planned["digest"] != plan.digest:
-        manifest = state.manifest(target, plan.job, run.scope)
+        manifest = state.manifest(target, plan.job, scope_of(plan.compiled.spec, run.scope))
         known = {(r.request_id, r.ordinal) for r in state.manifest_rows(manifest.manifest_id)} if manifest else set()
         retries = plan.compiled.spec.output.retries
         other = sum(not _is_known(row.row, known, retries) for row in plan.to_send())
@@ -96,6 +101,18 @@ def check_resumed(plan: JobPlan, run: PlannedRun, state: StateReader, target: st
         )
 
 
+def _check_further_step(plan: JobPlan, run: PlannedRun) -> None:
+    """It had yet to begin: its rows are those that the steps before left open, which were checked by themselves."""
+    step, model = plan.compiled.spec.step, plan.compiled.spec.model
+    planned = [[each["step"], each["model"]] for each in run.jobs.get(plan.job, {}).get("steps", ())]
+    if step is not None and plan.requests_to_send and [step.number, model] not in planned:
+        raise UsageError(
+            "BF911",
+            f"{plan.job}: run {run.run_id} had not planned to ask {model} in step {step.number}",
+            hint="The models have changed since. `batchforge run` asks them as they are now.",
+        )
+
+
 def _is_known(row: ManifestRow, known: Collection[tuple[bytes | None, int]], retries: int) -> bool:
     """Whether the request was planned, or that which its answer was invalid to."""
     lowest = 0 if 0 < row.ordinal <= retries else row.ordinal
@@ -106,8 +123,9 @@ def _job_value(plan: JobPlan) -> dict[str, Any]:
     return {
         "digest": plan.digest,
         "requests": plan.requests_to_send,
-        "expected_pico_usd": plan.estimate.expected_pico_usd,
-        "ceiling_pico_usd": plan.estimate.ceiling_pico_usd,
+        "expected_pico_usd": plan.expected_pico_usd,
+        "ceiling_pico_usd": plan.ceiling_pico_usd,
+        "steps": [step_value(each) for each in plan.outlook.later] if plan.outlook else [],
         "input_tokens": round(plan.estimate.input_tokens),
         "output_tokens": round(plan.estimate.output_tokens),
         "bound": _bound_value(plan),

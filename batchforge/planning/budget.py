@@ -39,11 +39,13 @@ def check_limits(
     Raises:
         BudgetExceeded: BF802 a limit does not hold the ceiling, BF803 there is no ceiling to hold against it.
     """
-    problems = [p for plan in plans for p in _over(plan.job, plan.compiled.spec.max_cost_usd, [plan], 0)]
+    problems = [
+        p for plan in plans for p in _over(plan.job, plan.compiled.spec.max_cost_usd, [plan], plan.spent_pico_usd)
+    ]
     for budget, jobs in _by_folder(plans).items():
         before = [plan for plan in earlier if budget in plan.compiled.spec.folder_budgets]
-        problems += _over(f"{budget.folder}/", budget.max_cost_usd, jobs, _ceilings(before))
-    problems += _over("the run", limits.run_usd, plans, _ceilings(earlier))
+        problems += _over(f"{budget.folder}/", budget.max_cost_usd, jobs, _ceilings(before) + _spent(jobs))
+    problems += _over("the run", limits.run_usd, plans, _ceilings(earlier) + _spent(plans))
     problems += _over("the month", limits.month_usd, plans, committed_pico_usd)
     if problems:
         error = BudgetExceeded(problems[0].code, problems[0].message)
@@ -52,7 +54,12 @@ def check_limits(
 
 
 def _ceilings(plans: Sequence[JobPlan]) -> int:
-    return sum(plan.estimate.ceiling_pico_usd or 0 for plan in plans)
+    return sum(plan.ceiling_pico_usd or 0 for plan in plans)
+
+
+def _spent(plans: Sequence[JobPlan]) -> int:
+    """By steps before these, in the same run. What counts for the month holds it already."""
+    return sum(plan.spent_pico_usd for plan in plans)
 
 
 def cost_warnings(plans: Sequence[JobPlan]) -> list[tuple[str, str]]:
@@ -66,7 +73,7 @@ def cost_warnings(plans: Sequence[JobPlan]) -> list[tuple[str, str]]:
 
 
 def _above(what: str, limit: float | None, plans: Sequence[JobPlan]) -> list[tuple[str, str]]:
-    expected = sum(plan.estimate.expected_pico_usd or 0 for plan in plans)
+    expected = sum(plan.expected_pico_usd or 0 for plan in plans)
     if limit is None or expected <= limit * PICO:
         return []
     return [(what, f"expected to cost {usd_words(expected)}, over warn_cost_usd ${limit:,.2f}")]
@@ -82,19 +89,20 @@ def _by_folder(plans: Sequence[JobPlan]) -> dict[FolderBudget, list[JobPlan]]:
 
 
 def needs_confirmation(plans: Sequence[JobPlan], limits: Limits) -> bool:
-    """Whether a person must say yes: what is expected is above `confirm_above_usd`, or cannot be told."""
-    if limits.confirm_above_usd is None or not any(plan.requests_to_send for plan in plans):
+    """Whether a person must say yes: what is expected is above `confirm_above_usd`; where that cannot be told, as of
+    rows that may go up to another model, the most that it can cost is."""
+    if limits.confirm_above_usd is None or not any(plan.may_send for plan in plans):
         return False
-    expected = [plan.estimate.expected_pico_usd for plan in plans]
-    if any(cost is None for cost in expected):
+    costs = [plan.ceiling_pico_usd if plan.expected_pico_usd is None else plan.expected_pico_usd for plan in plans]
+    if any(cost is None for cost in costs):
         return True
-    return sum(cost for cost in expected if cost is not None) > limits.confirm_above_usd * PICO
+    return sum(cost for cost in costs if cost is not None) > limits.confirm_above_usd * PICO
 
 
 def cost_words(plans: Sequence[JobPlan]) -> str:
     """$6.87 expected, $26.32 at most"""
-    expected = [plan.estimate.expected_pico_usd for plan in plans]
-    ceilings = [plan.estimate.ceiling_pico_usd for plan in plans]
+    expected = [plan.expected_pico_usd for plan in plans]
+    ceilings = [plan.ceiling_pico_usd for plan in plans]
     return f"{_sum_words(expected, 'unknown cost')} expected, {_sum_words(ceilings, 'no upper bound')} at most"
 
 
@@ -122,9 +130,9 @@ def usd_words(pico_usd: int) -> str:
 
 
 def _over(what: str, limit: float | None, plans: Sequence[JobPlan], committed: int) -> list[Problem]:
-    if limit is None or not any(plan.requests_to_send for plan in plans):
+    if limit is None or not any(plan.may_send for plan in plans):
         return []
-    ceilings = [plan.estimate.ceiling_pico_usd for plan in plans]
+    ceilings = [plan.ceiling_pico_usd for plan in plans]
     if any(ceiling is None for ceiling in ceilings):
         return [_no_bound(what, plans)]
     ceiling = sum(c for c in ceilings if c is not None)
@@ -153,7 +161,7 @@ def _what_fits(left: float, ceiling: int, plans: Sequence[JobPlan]) -> str:
         if fits:
             return f"The first {fits:,} rows would fit: --limit {fits}. Or raise the limit. Nothing was sent."
         return "Not even the first row would fit. Raise the limit. Nothing was sent."
-    fitting = [plan.job for plan in plans if (plan.estimate.ceiling_pico_usd or 0) <= left and plan.requests_to_send]
+    fitting = [plan.job for plan in plans if (plan.ceiling_pico_usd or 0) <= left and plan.requests_to_send]
     alone = f"Alone would fit: {', '.join(fitting)}. " if fitting else ""
     return f"{alone}Select fewer jobs or rows (--limit), or raise the limit. Nothing was sent."
 

@@ -118,7 +118,7 @@ def _plan_hash(binding: Binding, jobs: Mapping[str, Mapping[str, Any]]) -> str:
     """Of everything that a run is held to."""
     bound = {
         **asdict(binding),
-        "jobs": {name: [job["requests"], job["ceiling_pico_usd"]] for name, job in jobs.items()},
+        "jobs": {name: [job["requests"], job["ceiling_pico_usd"], job["steps"]] for name, job in jobs.items()},
     }
     return hashlib.sha256(msgspec.json.encode(bound, order="deterministic")).hexdigest()
 
@@ -161,31 +161,50 @@ def _beyond(approved: Mapping[str, Any] | None, plan: JobPlan) -> Iterable[Probl
     if approved is None:
         yield Problem("BF807", f"{plan.job} is not in the plan, and would send {plan.requests_to_send:,} requests")
         return
-    known = _hashes(base64.b64decode(approved["requests"]))
-    other = [row.row.key for row in plan.to_send() if not _is_known(row.row, known, plan.compiled.spec.output.retries)]
+    known = _approved_hashes(approved, plan)
+    other = [] if known is None else [row.row.key for row in plan.to_send() if not _is_in(row.row, known, plan)]
     if other:
         message = f"{plan.job}: {len(other):,} requests are not in the plan, first that of row {other[0]}"
         yield Problem("BF807", message)
-    ceiling, most = plan.estimate.ceiling_pico_usd, approved["ceiling_pico_usd"]
+    ceiling, most = plan.ceiling_pico_usd, approved["ceiling_pico_usd"]
     if most is not None and (ceiling is None or ceiling > most):
         now = "no upper bound" if ceiling is None else usd_words(ceiling)
         yield Problem("BF807", f"{plan.job}: at most {now} now, {usd_words(most)} in the plan")
 
 
-def _is_known(row: ManifestRow, known: Collection[bytes], retries: int) -> bool:
+def _approved_hashes(approved: Mapping[str, Any], plan: JobPlan) -> set[bytes] | None:
+    """Of all that may be sent now; None for a turn that was approved: what it sends could not be known."""
+    step = plan.compiled.spec.step
+    number = step.number if step is not None else approved["step"]
+    if number in (None, approved["step"]):
+        return _hashes(base64.b64decode(approved["requests"]))
+    planned = next((each for each in approved["steps"] if each["step"] == number), None)
+    if planned is None:
+        return set()
+    return None if planned["kind"] == "turn" else _hashes(base64.b64decode(planned["requests"]))
+
+
+def _is_in(row: ManifestRow, known: Collection[bytes], plan: JobPlan) -> bool:
     """Whether the plan holds the request, or that which its answer was invalid to: its ceiling counts both."""
+    retries = plan.compiled.spec.output.retries
     lowest = 0 if 0 < row.ordinal <= retries else row.ordinal
     return any(_hash(row.request_id, ordinal) in known for ordinal in range(lowest, row.ordinal + 1))
 
 
 def _job_entry(plan: JobPlan, notes: Sequence[str], bodies: bool) -> dict[str, Any]:
-    hashes = sorted(_hash(planned.row.request_id, planned.row.ordinal) for planned in plan.to_send())
-    requests = base64.b64encode(b"".join(hashes)).decode()
+    requests = base64.b64encode(request_hashes(plan)).decode()
     entry = plan_value(plan) | {"notes": list(notes), "requests": requests}
+    for value, later in zip(entry["steps"], plan.outlook.later if plan.outlook else (), strict=True):
+        value["requests"] = base64.b64encode(later.requests).decode()
     if bodies:
         fill = plan.compiled.template.skeleton.fill
         entry["bodies"] = [msgspec.json.decode(fill(row.pieces or ())) for row in plan.to_send()]
     return entry
+
+
+def request_hashes(plan: JobPlan) -> bytes:
+    """Of what a plan sends, one after the other."""
+    return b"".join(sorted(_hash(planned.row.request_id, planned.row.ordinal) for planned in plan.to_send()))
 
 
 def _hash(request_id: bytes | None, ordinal: int) -> bytes:

@@ -7,9 +7,11 @@ from typing import Any
 
 from batchforge.planning.budget import cost_words, usd_words, ways_words
 from batchforge.planning.caching import GroupCaching
+from batchforge.planning.further_steps import StepEstimate, step_value
 from batchforge.planning.plan_rows import Action
 from batchforge.planning.planner import JobPlan
 from batchforge.planning.waiting import WaitingJob, waiting_lines, waiting_markdown
+from batchforge.spec import StepSpec
 from batchforge.summaries import four_ways_value, usd
 
 _SYMBOLS = (
@@ -51,10 +53,13 @@ def plan_value(plan: JobPlan) -> dict[str, Any]:
         "output_tokens": round(estimate.output_tokens),
         "relative_error": estimate.error,
         "learnt_from_results": estimate.learnt_from,
-        "expected_pico_usd": estimate.expected_pico_usd,
-        "ceiling_pico_usd": estimate.ceiling_pico_usd,
-        "expected_usd": usd(estimate.expected_pico_usd),
-        "ceiling_usd": usd(estimate.ceiling_pico_usd),
+        "expected_pico_usd": plan.expected_pico_usd,
+        "ceiling_pico_usd": plan.ceiling_pico_usd,
+        "expected_usd": usd(plan.expected_pico_usd),
+        "ceiling_usd": usd(plan.ceiling_pico_usd),
+        "models": list(plan.compiled.spec.models),
+        "step": plan.outlook.step.number if plan.outlook else None,
+        "steps": [step_value(each) for each in plan.outlook.later] if plan.outlook else [],
         "no_bound_because": list(estimate.no_bound_because),
         "four_ways_usd": four_ways_value(estimate.four_ways),
         "caching": {
@@ -79,7 +84,7 @@ def _groups_value(groups: GroupCaching | None) -> dict[str, Any] | None:
 
 def has_changes(plans: Sequence[JobPlan]) -> bool:
     """Whether a run would send anything or write other rows."""
-    return any(plan.requests_to_send or plan.gone_rows for plan in plans)
+    return any(plan.may_send or plan.gone_rows for plan in plans)
 
 
 def batch_count(plan: JobPlan) -> int:
@@ -136,7 +141,9 @@ def _markdown_row(value: Mapping[str, Any]) -> str:
 
 def _job_lines(plan: JobPlan) -> Iterator[str]:
     value = plan_value(plan)
-    yield f"{plan.job}  {value['model']}, {value['mode']}"
+    yield f"{plan.job}  {', then '.join(value['models'])}, {value['mode']}"
+    if plan.outlook is not None:
+        yield f"  {_step_words(plan.outlook.step, value['model'])}:"
     counts = [f"{symbol} {value['rows'][name]:,} {word}" for name, symbol, word in _SYMBOLS if value["rows"][name]]
     yield f"  {'  '.join(counts) or 'no rows'}"
     if value["rerun_because"]:
@@ -164,6 +171,26 @@ def _job_lines(plan: JobPlan) -> Iterator[str]:
     yield f"  caching: {plan.caching.note}{_break_even_words(plan)}"
     if plan.estimate.four_ways is not None:
         yield f"  {ways_words(plan.estimate.four_ways)}"
+    if plan.outlook is not None:
+        own = [plan.estimate.expected_pico_usd, plan.estimate.ceiling_pico_usd]
+        yield f"  of which this step: {_pico_words(own[0])} expected, {_pico_words(own[1])} at most"
+        yield from (f"  {_later_words(each)}" for each in plan.outlook.later)
+
+
+def _step_words(step: StepSpec, model: str) -> str:
+    if step.kind == "sample":
+        return f"a sample is asked of {model}"
+    again = f", told what was wrong ({step.turn})" if step.kind == "turn" else ""
+    return f"rung {step.rung}, {model}{again}"
+
+
+def _later_words(each: StepEstimate) -> str:
+    words = f"then {_step_words(each.step, each.model)}: "
+    most = f"{_pico_words(each.ceiling_pico_usd)} at most, with all {each.rows:,} rows"
+    if each.expected_rows is None:
+        return f"{words}how many rows is not known yet; {most}"
+    source = f" (learnt from {each.learnt_from:,} rows)" if each.learnt_from else ""
+    return f"{words}about {each.expected_rows:,.0f} rows{source}, {_pico_words(each.expected_pico_usd)}; {most}"
 
 
 def _break_even_words(plan: JobPlan) -> str:

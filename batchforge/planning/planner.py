@@ -45,6 +45,7 @@ from batchforge.planning.estimate import (
     make_phases,
     request_bound,
 )
+from batchforge.planning.further_steps import Outlook
 from batchforge.planning.plan_rows import Action, PlannedRow, RowSpool, SendOrder
 from batchforge.profiling import stage, staged
 from batchforge.requests.compiler import CompiledJob
@@ -118,10 +119,38 @@ class JobPlan:
     """The most that a request can cost where it is sent by itself, at no discount."""
     _spool: RowSpool = field(repr=False)
     _order: SendOrder = field(repr=False)
+    outlook: Outlook | None = None
+    """Of a job that goes through several steps: what may follow this one."""
 
     @property
     def job(self) -> str:
         return self.compiled.spec.name
+
+    @property
+    def unit(self) -> str:
+        """The job, or its further step."""
+        step = self.compiled.spec.step
+        return self.job if step is None or step.number == 1 else f"{self.job} {step.scope}"
+
+    @property
+    def expected_pico_usd(self) -> int | None:
+        """With what may follow; None where the prices are not known, or how many rows further steps ask."""
+        return _with(self.estimate.expected_pico_usd, self.outlook.expected_pico_usd if self.outlook else 0)
+
+    @property
+    def ceiling_pico_usd(self) -> int | None:
+        """With what may follow; None where there is no bound or no price."""
+        return _with(self.estimate.ceiling_pico_usd, self.outlook.ceiling_pico_usd if self.outlook else 0)
+
+    @property
+    def spent_pico_usd(self) -> int:
+        """By the steps before it, in the same run."""
+        return self.outlook.spent_pico_usd if self.outlook else 0
+
+    @property
+    def may_send(self) -> bool:
+        """Now, or in a further step."""
+        return bool(self.requests_to_send or (self.outlook and any(each.rows for each in self.outlook.later)))
 
     @property
     def tokens_per_byte(self) -> float:
@@ -258,7 +287,7 @@ class _Planner:
     def __init__(self, compiled: CompiledJob, state: StateReader | None, target: str, settings: PlanSettings) -> None:
         self.compiled, self.state, self.settings = compiled, state, settings
         spec = compiled.spec
-        self.before = state.manifest(target, spec.name) if state else None
+        self.before = state.manifest(target, spec.name, spec.step.scope if spec.step else "") if state else None
         self.prices = (settings.prices or price_table()).prices_of(spec.model)
         self.model = find_model(spec.model)
         self.learnt = self._learnt()
@@ -621,6 +650,10 @@ def _with_dearer_priming(plan: JobPlan) -> JobPlan:
         ceiling_pico_usd=(estimate.ceiling_pico_usd or 0) + more,
     )
     return replace(plan, estimate=estimate)
+
+
+def _with(cost: int | None, more: int | None) -> int | None:
+    return None if cost is None or more is None else cost + more
 
 
 def _shape(compiled: CompiledJob) -> str:

@@ -90,6 +90,14 @@ class CompiledJob:
             for template in self._row_templates
         )
 
+    @property
+    def read_rows(self) -> RowReader:
+        return self._read_rows
+
+    def with_rows(self, read_rows: RowReader) -> CompiledJob:
+        """The same for other rows."""
+        return replace(self, _read_rows=read_rows)
+
     def requests(self) -> Iterator[MessageRequest | BlockedRow]:
         """One request (or blocked row) for each input row, in input order.
 
@@ -103,7 +111,7 @@ class CompiledJob:
                     row.position, row.key, "BF225", row.blocked, row.values, row.place
                 )
             else:
-                variables["row"], variables["rows"] = row.values, row.rows
+                variables["row"], variables["rows"], variables["said"] = row.values, row.rows, row.said
                 request = self._request_of(row, variables)
             yield from [request] if self.spec.answers == 1 else self._answers_to(request)
 
@@ -293,12 +301,12 @@ class _Compiler:
         rest = {key: value for key, value in params.items() if key not in named}
         rest["output_config"] = {key: value for key, value in output_config.items() if key != "format"}
         return PartHashes(
-            model=_hash(params["model"]),
-            system=_hash([_without_holes(params.get("system")), self.texts["system"]]),
-            tools=_hash([params.get("tools"), params.get("tool_choice")]),
-            messages=_hash([_without_holes(params["messages"]), self.texts["messages"]]),
-            params=_hash([rest, list(self.spec.betas)]),
-            schema=_hash(output_config.get("format")),
+            model=part_hash(params["model"]),
+            system=part_hash([_without_holes(params.get("system")), self.texts["system"]]),
+            tools=part_hash([params.get("tools"), params.get("tool_choice")]),
+            messages=part_hash([_without_holes(params["messages"]), self.texts["messages"]]),
+            params=part_hash([rest, list(self.spec.betas)]),
+            schema=part_hash(output_config.get("format")),
         )
 
 
@@ -321,7 +329,8 @@ def _without_holes(value: Any) -> Any:
     return [_without_holes(item) for item in value] if isinstance(value, list) else value
 
 
-def _hash(value: Any) -> str:
+def part_hash(value: Any) -> str:
+    """As `PartHashes` holds it."""
     return hashlib.sha256(msgspec.json.encode(value)).hexdigest()[:16]
 
 

@@ -46,7 +46,7 @@ from batchforge.requests.row_rendering import renderer_in_one_context
 from batchforge.source_tree import SourceTree
 from batchforge.spec import TemplateSource
 
-ROW_NAMES = frozenset({"row", "rows"})
+ROW_NAMES = frozenset({"row", "rows", "said"})
 """Variables that differ from row to row. A template that names none of them, directly or through what it includes, is
 rendered once for the whole job."""
 

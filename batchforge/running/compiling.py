@@ -8,6 +8,7 @@ from datetime import date
 from functools import partial
 
 from batchforge.errors import BatchForgeError, ProblemList, UsageError
+from batchforge.escalation.steps import steps_of
 from batchforge.events import Listener, warning
 from batchforge.inputs import read_input
 from batchforge.planning.planner import PlanSettings
@@ -46,11 +47,28 @@ def compile_jobs(
             job = _compile_checked(project, spec, target, options, found, upstream, rows_of)
             if upstream is not None and not all(map(upstream.has_rows, spec.input.refs)):
                 check_columns(job, upstream.jobs, project.tree, found)
+            _check_further_models(project, spec, target, options, found, upstream, rows_of)
             compiled.append(job)
         except BatchForgeError as exc:
             found.extend(exc)
-        problems.items += found.items
+        problems.items += dict.fromkeys(found.items)
     return compiled
+
+
+def _check_further_models(
+    project: Project,
+    spec: JobSpec,
+    target: Target,
+    options: RunOptions,
+    problems: ProblemList,
+    upstream: Upstream | None,
+    rows_of: Callable[[JobSpec], RowReader] | None,
+) -> None:
+    """Before anything is sent: whether the models that rows may go up to can be asked the same."""
+    steps = steps_of(spec)[1:] if spec.ladder is not None and spec.step is None else ()
+    for further in steps:
+        if further.step is not None and further.step.kind == "rung":
+            _compile_checked(project, further, target, options, problems, upstream, rows_of)
 
 
 def _compile_checked(
@@ -67,6 +85,8 @@ def _compile_checked(
     if rows_of is None and spec.input.needs_snapshots:
         spec = replace(spec, input=readable_input(spec.input, project, target, spec.vars))
     rows = rows_of(spec) if rows_of is not None else _rows_of_input(project, spec, options, upstream)
+    if spec.step is not None and spec.step.turn:
+        rows = partial(_with_stand_ins, rows, spec.step.turn)
     compiled = compile_job(spec, project.tree, partial(_with_keys, rows, options.keys) if options.keys else rows)
     check_request(
         compiled.sample_params(),
@@ -93,6 +113,11 @@ def _rows_of_input(project: Project, spec: JobSpec, options: RunOptions, upstrea
         limit=None if is_narrowed else options.limit,
         sample=None if is_narrowed else options.sample,
     )
+
+
+def _with_stand_ins(read_rows: RowReader, turns: int) -> Iterator[InputRow]:
+    """For what was said, which is yet to come."""
+    return (row._replace(said=(("answer", "reason"),) * turns) for row in read_rows())
 
 
 def _with_keys(read_rows: RowReader, keys: Sequence[str]) -> Iterator[InputRow]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from batchforge.clock import iso
 from batchforge.errors import BatchForgeError, ProblemList
+from batchforge.escalation.rungs import LadderReport
+from batchforge.escalation.steps import has_steps, scope_of, steps_of, without_step
 from batchforge.events import Event, EventName
-from batchforge.outputs import find_moved_rows, is_missing_elsewhere, output_path, write_outputs, written_as
+from batchforge.outputs import MovedRows, find_moved_rows, is_missing_elsewhere, output_path, write_outputs, written_as
 from batchforge.planning.approval import PlannedRun
 from batchforge.planning.estimate import ways_of_results
 from batchforge.planning.plan_rows import Action
@@ -19,6 +22,7 @@ from batchforge.requests.compiler import CompiledJob
 from batchforge.running.compiling import compile_jobs
 from batchforge.running.run_options import RunOptions, narrowing_of
 from batchforge.running.session import Session
+from batchforge.running.stepping import Stepping, first_step, save_merged
 from batchforge.running.upstream import deferring
 from batchforge.spec import JobSpec
 from batchforge.state.records import Manifest
@@ -37,23 +41,48 @@ class Delivery:
 
     def deliver(self, job: CompiledJob, facts: JobSummary) -> JobSummary:
         """Write the job's output from what is stored, if it is not there already."""
-        state, target = self.run.state, self.run.target
-        manifest = state.manifest(target.name, job.spec.name, self.run.options.scope)
+        state, target, spec = self.run.state, self.run.target, job.spec
+        manifest = state.manifest(target.name, spec.name, self.run.options.scope)
         assert manifest is not None
-        summary = replace(facts, batches_in_flight=self.run.in_flight(job.spec.name), **self._bill(job.spec))
+        summary = replace(facts, batches_in_flight=self.run.in_flight(spec.name), **self._bill(spec))
         if summary.batches_in_flight:
             return summary
-        if (
-            self.run.must_check_rows
-            and not self.run.options.submitted_rows
-            and not self.run.is_input_unchanged(job.spec)
-        ):
-            moved = find_moved_rows(job, state, manifest)
+        if self.run.must_check_rows and not self.run.options.submitted_rows and not self.run.is_input_unchanged(spec):
+            moved = self._moved(job, manifest, self.run.options.scope)
             if moved.count:
                 return self._held_back(summary, moved.count, moved.examples)
-        summary = self._written(summary, job.spec, manifest)
+        summary = self._written(summary, spec, manifest)
         self._settle(job, summary)
         return summary
+
+    def deliver_steps(self, job: CompiledJob, stepping: Stepping, facts: JobSummary) -> JobSummary:
+        """The same for a job that goes through several steps, each of which is as far as it comes."""
+        in_flight = self.run.in_flight(job.spec.name)
+        if in_flight:
+            return replace(facts, batches_in_flight=in_flight, **self._bill(job.spec))
+        _, report = self._merged(stepping)
+        summary = replace(facts, ladder=report)
+        if report.left:
+            return replace(summary, **self._bill(job.spec))
+        return self.deliver(job, summary)
+
+    def _merged(self, stepping: Stepping) -> tuple[Manifest, LadderReport]:
+        """Once every row has come as far as it comes, what is written is the whole; the steps need not be any more."""
+        manifest, report = save_merged(stepping, self.run.state, self.run.run_id, iso(self.run.clock.now()))
+        if not report.left:
+            for number in range(1, len(steps_of(stepping.spec)) + 1):
+                step = stepping.manifest(number)
+                if step is not None:
+                    self.run.state.mark_written(step.manifest_id, "merged")
+        return manifest, report
+
+    def _moved(self, job: CompiledJob, manifest: Manifest, scope: str) -> MovedRows:
+        """Of several steps, the first holds every row as it was."""
+        if has_steps(job.spec):
+            job = first_step(job)
+            first = self.run.state.manifest(self.run.target.name, job.spec.name, scope_of(job.spec, scope))
+            manifest = first or manifest
+        return find_moved_rows(job, self.run.state, manifest)
 
     def deliver_stored(self, spec: JobSpec) -> JobSummary:
         """The same for rows that an earlier process submitted."""
@@ -64,9 +93,13 @@ class Delivery:
         summary = JobSummary(spec.name, batches_in_flight=in_flight, mode=mode, estimate=estimate, **bill)
         if summary.batches_in_flight:
             return summary
-        for manifest in self.unwritten([spec.name]):
+        for manifest, report in self._to_deliver(spec):
             narrowing = narrowing_of(manifest.scope)
             narrowed = replace(self.run.options, limit=narrowing.get("limit"), sample=narrowing.get("sample"))
+            summary = replace(summary, ladder=report)
+            if report is not None and report.left:
+                summary = replace(summary, rows=manifest.row_count)
+                continue
             try:
                 moved = self._moved_since(spec, manifest, narrowed)
             except BatchForgeError as exc:
@@ -78,6 +111,17 @@ class Delivery:
                 summary = self._written(replace(summary, rows=manifest.row_count), spec, manifest)
         return summary
 
+    def _to_deliver(self, spec: JobSpec) -> Iterator[tuple[Manifest, LadderReport | None]]:
+        """What has yet to be written; of steps, what they come to together."""
+        unwritten = self.unwritten([spec.name])
+        if not has_steps(spec):
+            yield from ((manifest, None) for manifest in unwritten)
+            return
+        for scope in dict.fromkeys(without_step(manifest.scope) for manifest in unwritten):
+            stepping = Stepping(spec, self.run.project, self.run.target, self.run.state, scope)
+            if stepping.manifest(1) is not None:
+                yield self._merged(stepping)
+
     def _moved_since(self, spec: JobSpec, manifest: Manifest, options: RunOptions) -> tuple[int, Sequence[str]] | None:
         if self.run.options.submitted_rows:
             return None
@@ -88,7 +132,7 @@ class Delivery:
         with deferring(project, target, PlannedRun.from_record(run).deferral if run else None, read):
             compiled = compile_jobs(project, [spec], target, options, problems, read)
             problems.raise_if_any()
-            moved = find_moved_rows(compiled[0], self.run.state, manifest)
+            moved = self._moved(compiled[0], manifest, manifest.scope)
         return moved.count, moved.examples
 
     def _written(self, summary: JobSummary, spec: JobSpec, manifest: Manifest) -> JobSummary:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from batchforge.answers import reader_of
 from batchforge.errors import BatchForgeError, ProblemList
+from batchforge.escalation.steps import ladder_columns
 from batchforge.inputs import read_input
 from batchforge.nearest import did_you_mean
 from batchforge.requests.compiler import ANSWER, CompiledJob
@@ -64,8 +65,10 @@ def _columns_of_source(spec: InputSpec, jobs: Jobs, tree: SourceTree) -> tuple[s
     given = upstream.output.columns
     if given is None:
         given = columns_of_rows(upstream.input, jobs, tree)
-        if given is not None and upstream.answers > 1:
+        if given is not None and upstream.answers > 1 and upstream.ladder is None:
             given = (*given, PARENT, ANSWER)
+    if given is not None:
+        given = tuple(dict.fromkeys([*given, *ladder_columns(upstream)]))
     return None if given is None else (*given, *reader_of(upstream).columns)
 
 

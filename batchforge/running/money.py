@@ -42,7 +42,8 @@ class Approval:
     def settle(self, job: str, cost_pico_usd: int) -> None:
         """A job is done: from now on it counts with what it came to."""
         if plan := self.passed.get(job):
-            self.passed[job] = replace(plan, estimate=replace(plan.estimate, ceiling_pico_usd=cost_pico_usd))
+            estimate = replace(plan.estimate, ceiling_pico_usd=cost_pico_usd)
+            self.passed[job] = replace(plan, estimate=estimate, outlook=None)
 
     def check_limits(self, plans: Sequence[JobPlan]) -> None:
         """
@@ -84,5 +85,5 @@ class Approval:
 def plan_binding(project: Project, target: Target, plans: Sequence[JobPlan]) -> Binding:
     """What a saved plan holds besides its requests: target, origin and the prices of each job's model."""
     table = project.price_table(target)
-    prices = {each.job: table.fingerprint([each.compiled.spec.model]) for each in plans}
+    prices = {each.job: table.fingerprint(each.compiled.spec.models) for each in plans}
     return Binding(target.name, str(target.origin()), prices)

@@ -46,6 +46,7 @@ class Runner:
     delivery: Delivery = field(init=False)
     approval: Approval = field(init=False)
     sender: Sender = field(init=False)
+    jobs: dict[str, CompiledJob] = field(default_factory=dict)
     works: dict[str, Work] = field(default_factory=dict)
     """Jobs that are planned and not done."""
     summaries: dict[str, JobSummary] = field(default_factory=dict)
@@ -69,7 +70,7 @@ class Runner:
         Args:
             needs: Every job in an order in which it comes after what it needs, and what it needs of them.
         """
-        jobs = {job.spec.name: job for job in compiled}
+        jobs = self.jobs = {job.spec.name: job for job in compiled}
         with self.run.recorded(list(jobs)):
             self._recover_at_first()
             if self.run.options.resend_uncertain:
@@ -136,6 +137,7 @@ class Runner:
     def _planned(self, job: CompiledJob, schedule: Schedule, resumed: PlannedRun | None) -> Work | None:
         self.run.executor.lost_jobs.discard(job.spec.name)
         try:
+            job = self.sender.take_first_step(job)
             plan = self.sender.plan(job, resumed)
         except BatchForgeError as exc:
             self._fail(job.spec.name, exc, schedule)
@@ -146,7 +148,8 @@ class Runner:
     def _may_send(self, works: Sequence[Work], schedule: Schedule, resumed: PlannedRun | None) -> bool:
         plans = [work.plan for work in works]
         self.run.note(plans, is_approved=False)
-        is_approved = resumed is not None and resumed.is_approved and all(p.job in resumed.jobs for p in plans)
+        was_approved = resumed is not None and resumed.is_approved and all(p.job in resumed.jobs for p in plans)
+        is_approved = was_approved or all(p.unit != p.job for p in plans)  # further steps were, with the first
         try:
             self.approval.check(plans, is_approved=is_approved)
         except BudgetExceeded as exc:
@@ -155,6 +158,7 @@ class Runner:
             return False
         self.run.note(plans, is_approved=True)
         for work in works:
+            self.sender.facts(work.plan)
             self.sender.remember_rows(work.plan)
         return True
 
@@ -190,9 +194,30 @@ class Runner:
         elif self._may_ask_again(work):
             with self._submitting([work.name]):
                 self._ask_again(work, schedule, resumed)
+        elif self.sender.has_next_step(work.job) and not self.run.executor.moving([work.name]):
+            with self._submitting([work.name]):
+                self._take_next_step(work, schedule, resumed)
         else:
-            self._end(self.delivery.deliver(work.job, self.sender.facts(work.plan)), schedule)
+            self._end(self._delivered(work), schedule)
         return True
+
+    def _take_next_step(self, work: Work, schedule: Schedule, resumed: PlannedRun | None) -> None:
+        """For the rows that the step which is over has left open. Where it has none, that is remembered."""
+        work.close()
+        try:
+            job = self.sender.take_next_step(work.job)
+        except BatchForgeError as exc:
+            self._fail(work.name, exc, schedule)
+            return
+        again = self._planned(job, schedule, resumed)
+        if again is not None and self._may_send([again], schedule, resumed):
+            self._send_next(again, schedule, resumed)
+
+    def _delivered(self, work: Work) -> JobSummary:
+        facts, stepping = self.sender.facts(work.plan), self.sender.stepping.get(work.name)
+        if stepping is None:
+            return self.delivery.deliver(work.job, facts)
+        return self.delivery.deliver_steps(self.jobs[work.name], stepping, facts)
 
     def _may_ask_again(self, work: Work) -> bool:
         """Whether answers may have come that break the job's schema and are to be asked again in this run."""
@@ -217,7 +242,7 @@ class Runner:
         if work := self.works.pop(name, None):
             self.approval.settle(name, self.run.brought(name).cost_pico_usd)
             work.close()
-        if summary.batches_in_flight:
+        if summary.batches_in_flight or summary.rows_left:
             for each in schedule.block(name):
                 self._end_without(JobSummary(each, waiting_for=name))
         elif summary.is_failed:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 
 from batchforge.clock import iso
+from batchforge.escalation.steps import has_steps, scope_of, steps_of
 from batchforge.events import Event, EventName
 from batchforge.file_marks import mark_files
 from batchforge.inputs import input_paths
@@ -14,6 +16,7 @@ from batchforge.planning.approval import PlannedRun, check_resumed
 from batchforge.planning.budget import came_to_nothing, check_gate
 from batchforge.planning.caching import LIFE_S
 from batchforge.planning.estimate import Phase
+from batchforge.planning.further_steps import Outlook
 from batchforge.planning.plan_notes import context_problems
 from batchforge.planning.plan_rows import Action
 from batchforge.planning.planner import JobPlan, PlanSettings, plan_job
@@ -23,8 +26,10 @@ from batchforge.results import Brought
 from batchforge.running.compiling import in_mode
 from batchforge.running.delivery import estimate_of
 from batchforge.running.money import Approval
+from batchforge.running.outlook import outlook, planned_rows
 from batchforge.running.session import Session
-from batchforge.state.records import TRIED, ClaimTaken, Manifest, MonthBudgetTaken
+from batchforge.running.stepping import Stepping, compile_step, first_step, for_open_rows, resend_in_step
+from batchforge.state.records import TRIED, ClaimTaken, Manifest, MonthBudgetTaken, OutputRow
 from batchforge.summaries import JobSummary, SummedEstimate
 from batchforge.testing.test_checks import check_tests
 
@@ -67,6 +72,10 @@ class Sender:
     """Job -> requests that were sent."""
     estimates: dict[str, SummedEstimate] = field(default_factory=dict)
     """Of each job's first plan: what is sent again later was in it."""
+    stepping: dict[str, Stepping] = field(default_factory=dict)
+    """Jobs that go through several steps."""
+    first_facts: dict[str, JobSummary] = field(default_factory=dict)
+    """Of their first steps, which ask every row."""
 
     def send_next(self, work: Work) -> bool:
         """The next phase, if there is one; False where others were faster, and it is to be planned again.
@@ -142,17 +151,17 @@ class Sender:
     def plan(
         self, job: CompiledJob, resumed: PlannedRun | None = None, variant: tuple[int, int] | None = None
     ) -> JobPlan:
-        settings = replace(in_mode(job, self._plan_settings()), variant=variant)
+        settings = replace(in_mode(job, self._plan_settings(job)), variant=variant)
         tree, rows = self.run.project.tree, job.spec.input
         self.run.attempts_before.setdefault(job.spec.name, self.run.state.last_attempt_id())
         if self.run.options.scope != TRIED:  # what is tried writes no output, and its rows may be samples
             self.run.input_marks[job.spec.name] = mark_files(tree, input_paths(rows, tree))
         plan = plan_job(job, self.run.state, self.run.target.name, settings)
         try:
-            check_output(job.spec, plan.columns, self.run.project, self.run.target)
-            if plan.requests_to_send:
-                check_output_elsewhere(job.spec, plan.columns, self.run.project, self.run.target)
-            check_tests(job.spec, plan.columns)
+            if job.spec.step is not None:
+                plan = replace(plan, outlook=self._outlook(plan))
+            if plan.unit == plan.job:
+                self._check_delivery(plan)
             if resumed is not None and plan.job in resumed.jobs:  # else it had yet to begin
                 check_resumed(plan, resumed, self.run.state, self.run.target.name)
         except BaseException:
@@ -168,10 +177,55 @@ class Sender:
             self.run.warn("BF414", message, plan.job)
         return plan
 
-    def _plan_settings(self) -> PlanSettings:
+    def _check_delivery(self, plan: JobPlan) -> None:
+        """Whether what comes can be written and tested."""
+        spec = plan.compiled.spec
+        check_output(spec, plan.columns, self.run.project, self.run.target)
+        if plan.requests_to_send:
+            check_output_elsewhere(spec, plan.columns, self.run.project, self.run.target)
+        check_tests(spec, plan.columns)
+
+    def take_first_step(self, job: CompiledJob) -> CompiledJob:
+        """Of a job that goes through several; any other as it is."""
+        if not has_steps(job.spec) or job.spec.step is not None:
+            return job
+        run = self.run
+        self.stepping[job.spec.name] = Stepping(job.spec, run.project, run.target, run.state, run.options.scope)
+        return first_step(job)
+
+    def take_next_step(self, job: CompiledJob) -> CompiledJob:
+        """For the rows that are still open once a step is over."""
+        assert job.spec.step is not None
+        stepping = self.stepping[job.spec.name]
+        compiled = compile_step(stepping, job.spec.step.number + 1, self.run.options, self.run.upstream)
+        return for_open_rows(compiled, stepping.climb())
+
+    def has_next_step(self, job: CompiledJob) -> bool:
+        if job.spec.step is None:
+            return False
+        return job.spec.step.number < len(steps_of(self.stepping[job.spec.name].spec))
+
+    def _outlook(self, plan: JobPlan) -> Outlook:
+        stepping, step = self.stepping[plan.job], plan.compiled.spec.step
+        assert step is not None
+
+        def rows_of(number: int) -> Iterable[OutputRow]:
+            return planned_rows(plan, self.run.state) if number == step.number else stepping.rows_of(number)
+
+        def plan_step(
+            number: int, with_rows: Callable[[CompiledJob], CompiledJob], *, is_anew: bool = False
+        ) -> JobPlan:
+            compiled = with_rows(compile_step(stepping, number, self.run.options, self.run.upstream))
+            settings = in_mode(compiled, self._plan_settings(compiled))
+            return plan_job(compiled, None if is_anew else self.run.state, self.run.target.name, settings)
+
+        spent_pico_usd = self.run.brought(plan.job).cost_pico_usd
+        return outlook(stepping, plan, stepping.climb(rows_of), plan_step, spent_pico_usd)
+
+    def _plan_settings(self, job: CompiledJob) -> PlanSettings:
         prices = self.run.project.price_table(self.run.target)
         return PlanSettings(
-            resend=self.run.options.resend,
+            resend=resend_in_step(job.spec, self.run.options.resend),
             asked_after=self.run.asked_after,
             can_prime=self.run.options.wait,
             prices=prices,
@@ -181,7 +235,8 @@ class Sender:
     def remember_rows(self, plan: JobPlan) -> None:
         """The manifest is written before anything is sent, so that any later process can make the output."""
         state, target = self.run.state, self.run.target.name
-        before = state.manifest(target, plan.job, self.run.options.scope)
+        scope = scope_of(plan.compiled.spec, self.run.options.scope)
+        before = state.manifest(target, plan.job, scope)
         parts = asdict(plan.compiled.parts)
         if before and (before.digest, dict(before.parts), before.columns) == (plan.digest, parts, plan.columns):
             state.renew_manifest(before.manifest_id, self.run.run_id, iso(self.run.clock.now()))
@@ -190,7 +245,7 @@ class Sender:
             manifest_id=0,
             job=plan.job,
             target=target,
-            scope=self.run.options.scope,
+            scope=scope,
             run_id=self.run.run_id,
             created_at=iso(self.run.clock.now()),
             digest=plan.digest,
@@ -215,6 +270,11 @@ class Sender:
         self.sent[plan.job] = self.sent.get(plan.job, 0) + sent
 
     def facts(self, plan: JobPlan) -> JobSummary:
+        """Of a job that goes through several steps: those of the first, which asks every row."""
+        facts = self.first_facts.setdefault(plan.job, self._facts(plan)) if plan.outlook else self._facts(plan)
+        return replace(facts, requests_sent=self.sent.get(plan.job, 0))
+
+    def _facts(self, plan: JobPlan) -> JobSummary:
         if planned := self.run.planned.jobs.get(plan.job):
             self.estimates.setdefault(plan.job, estimate_of(planned))
         return JobSummary(
@@ -251,7 +311,7 @@ def _plan_data(plan: JobPlan) -> dict[str, object]:
         "requests_to_send": plan.requests_to_send,
         "actions": {action.value: count for action, count in plan.counts.items()},
         "reasons": dict(plan.reasons),
-        "estimated_usd": _usd(plan.estimate.expected_pico_usd),
+        "estimated_usd": _usd(plan.expected_pico_usd),
     }
 
 

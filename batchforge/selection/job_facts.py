@@ -32,7 +32,7 @@ _IN_A_PART = frozenset(
     (
         *("user", "messages", "system", "model", "vars", "cache", "input", "output", "tests", "meta"),
         *("max_tokens", "thinking", "effort", "stop_sequences", "tools", "tool_choice", "metadata", "params"),
-        *("service_tier", "inference_geo", "betas", "temperature", "top_p", "top_k", "answers"),
+        *("service_tier", "inference_geo", "betas", "temperature", "top_p", "top_k", "answers", "escalate_on"),
     )
 )
 """Settings that are in another part than `run`."""
@@ -186,7 +186,8 @@ class _Reader:
         yield from _queries(job.input)
         yield from (test.location.path for test in job.tests if test.location is not None)
         config, used = job.config, {use for each in templates.all for use in (*each.used, *each.used_inside)}
-        if config.get("model") in self.project.models or job.input.sources or _uses(used, "vars", self.project.vars):
+        has_alias = not self.project.models.keys().isdisjoint(_models_written(config.get("model")))
+        if has_alias or job.input.sources or _uses(used, "vars", self.project.vars):
             yield PROJECT_FILE
         for name, file in self.project.list_files.items():
             if _uses(used, "lists", (name,)) or name in _words(config.get("output")):
@@ -194,6 +195,12 @@ class _Reader:
         schema = (config.get("output") or {}).get("schema")
         if isinstance(schema, Mapping) and schema.keys() == {"file"}:
             yield str(schema["file"])
+
+
+def _models_written(value: Any) -> set[str]:
+    """One model, or a list of models, some of them with settings of their own."""
+    each = value if isinstance(value, list) else [value]
+    return {str(model["model"] if isinstance(model, Mapping) else model) for model in each}
 
 
 def _uses(used: Collection[tuple[str, str]], scope: str, names: Collection[str]) -> bool:
@@ -249,7 +256,7 @@ def _parts(job: JobSpec, templates: _JobTemplates, queries: Sequence[str]) -> di
         "prompt": [[[each.role, _plain(each.content)] for each in job.messages], _values(job, templates.prompts)],
         "system": [_plain(job.system), _values(job, templates.systems)],
         "macro": [templates.included, _values_of(job, inside)],
-        "model": job.model,
+        "model": _plain(job.ladder) if job.ladder else job.model,
         "params": [dict(job.params), list(job.betas), job.answers],
         "caching": _plain(job.cache),
         "input": [_plain(job.input), queries, _values(job, templates.where)],

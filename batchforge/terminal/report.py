@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from batchforge.escalation.rungs import LadderReport
 from batchforge.outputs import OutputReport
 from batchforge.planning.budget import usd_words, ways_words
 from batchforge.summaries import JobSummary, RunSummary, cost_over_estimate
@@ -87,6 +88,8 @@ def _job_lines(job: JobSummary) -> Iterator[str]:
     if job.brought.results:
         yield f"  {_brought_words(job)}"
         yield from _bill_lines(job)
+    if job.ladder:
+        yield from ladder_lines(job.ladder)
     if job.output:
         yield from _output_lines(job.output)
     if job.tests:
@@ -145,6 +148,24 @@ def _bill_lines(job: JobSummary) -> Iterator[str]:
         yield f"  {ways_words(job.four_ways)}"
 
 
+def ladder_lines(ladder: LadderReport) -> Iterator[str]:
+    """What each model caught and cost."""
+    for rung in ladder.rungs:
+        name = f"rung {rung.rung}, {rung.model}" + (" (sample)" if rung.is_sample else "")
+        words = [f"{counted(rung.rows, 'row')} asked", f"{rung.kept:,} kept"]
+        if rung.asked_again:
+            words.append(f"{rung.asked_again:,} told what was wrong")
+        if rung.went_up:
+            causes = ", ".join(f"{count:,} {cause}" for cause, count in rung.went_up.items())
+            words.append(f"{sum(rung.went_up.values()):,} went up ({causes})")
+        cost = f"${rung.cost_usd:,.4f}" + (f" and {rung.unpriced:,} without a known price" if rung.unpriced else "")
+        yield f"  {name}: {', '.join(words)}; its answers cost {cost}"
+    if ladder.guarantee is not None:
+        yield f"  {ladder.guarantee.words}"
+    if ladder.left:
+        yield f"  {counted(ladder.left, 'row')} {'has' if ladder.left == 1 else 'have'} yet to go up"
+
+
 def _output_lines(output: OutputReport) -> Iterator[str]:
     statuses = ", ".join(f"{count:,} {status}" for status, count in output.statuses.items())
     yield f"  {statuses or 'no rows'}"
@@ -172,7 +193,10 @@ def _test_lines(job: JobSummary) -> Iterator[str]:
 def _next_step(summary: RunSummary) -> Iterator[str]:
     if not summary.jobs:
         yield "Nothing to do."
-    if summary.status == "pending":
+    if any(job.rows_left for job in summary.jobs):
+        yield ""
+        yield "`batchforge resume` asks the next model about the rows that have yet to go up."
+    if any(job.batches_in_flight or job.waiting_for for job in summary.jobs):
         yield ""
         yield "Batches are in flight. `batchforge collect` fetches them; it never sends a request."
         if any(job.waiting_for for job in summary.jobs):
