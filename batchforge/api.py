@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from batchforge.project import Project as ProjectFiles
     from batchforge.running.run_options import RunOptions
     from batchforge.selection.choosing import Choice, Wanted
+    from batchforge.snapshots.document_fetching import FetchedDocuments
     from batchforge.snapshots.fetching import Fetched
     from batchforge.spec import JobSpec
     from batchforge.summaries import RunSummary, StatusSummary
@@ -300,7 +301,7 @@ class Project:
         )
         return pipeline.try_rows(project, spec, target, options, listen=listen)
 
-    def fetch(self, *jobs: str, listen: Listener = ignore) -> list[Fetched]:
+    def fetch(self, *jobs: str, listen: Listener = ignore) -> list[Fetched | FetchedDocuments]:
         """Take snapshots of what the jobs read from databases and object stores."""
         from batchforge import pipeline
 

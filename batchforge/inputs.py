@@ -146,10 +146,10 @@ def _placed_rows(spec: InputSpec, tree: SourceTree, upstream: UpstreamRows) -> P
         return partial(_generated_rows, spec, spec.generate)
     if spec.text_files is not None:
         return partial(_text_rows, spec, tree)
-    if spec.rows_are_files:
-        return partial(_file_rows, spec, tree)
     if spec.needs_snapshot and spec.snapshot is None:
         raise never_fetched(spec)
+    if spec.rows_are_files:
+        return partial(_file_rows, spec, tree)
     return partial(_table_rows, spec, tree)
 
 
@@ -227,9 +227,9 @@ def _text_rows(spec: InputSpec, tree: SourceTree) -> Iterator[PlacedRow]:
 
 def _file_rows(spec: InputSpec, tree: SourceTree) -> Iterator[PlacedRow]:
     """The files themselves are read where a block of the prompt names them."""
-    for path in input_paths(spec, tree):
+    for path, shown_as in _table_files(spec, tree):
         size_bytes = tree.local_path(path).stat().st_size
-        yield path, {"path": path, "name": PurePosixPath(path).stem, "size_bytes": size_bytes}
+        yield shown_as, {"path": shown_as, "name": PurePosixPath(shown_as).stem, "size_bytes": size_bytes}
 
 
 def _inline_rows(spec: InputSpec) -> Iterator[PlacedRow]:

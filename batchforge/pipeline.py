@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from batchforge.planning.waiting import WaitingJob, makes_other_rows, waiting_jo
 from batchforge.profiling import stage
 from batchforge.project import Project
 from batchforge.requests.compiler import CompiledJob
-from batchforge.running.compiling import compile_jobs, in_mode, tell_warnings
+from batchforge.running.compiling import compile_jobs, in_mode, rows_asked, tell_warnings
 from batchforge.running.money import plan_binding
 from batchforge.running.outlook import plan_steps
 from batchforge.running.run_options import RunOptions, narrowing_of
@@ -37,6 +37,8 @@ from batchforge.running.stepping import Stepping
 from batchforge.running.token_counting import count_tokens
 from batchforge.running.upstream import Upstream, check_upstream, deferring, make_upstream
 from batchforge.selection.choosing import ChosenTests
+from batchforge.snapshots.document_copies import file_sources
+from batchforge.snapshots.snapshot_inputs import snapshot_note, snapshot_value, snapshots_read
 from batchforge.spec import JobSpec
 from batchforge.state.records import AttemptRecord, RunRecord, StateReader
 from batchforge.summaries import AttemptInFlight, JobSummary, RunSummary, StatusSummary, has_failed_then
@@ -46,6 +48,7 @@ from batchforge.testing.test_checks import check_tests
 
 if TYPE_CHECKING:
     from batchforge.execution.recovery import Recovered
+    from batchforge.snapshots.document_fetching import FetchedDocuments
     from batchforge.snapshots.fetching import Fetched
 
 _SENDING = frozenset({"run", "build", "retry", "resume"})
@@ -107,7 +110,7 @@ def _check_upstream(jobs: Sequence[JobSpec], upstream: Upstream) -> None:
 
 def fetch(
     project: Project, jobs: Sequence[JobSpec], target: Target, *, listen: Listener = ignore, clock: Clock | None = None
-) -> list[Fetched]:
+) -> list[Fetched | FetchedDocuments]:
     """Take snapshots of what the jobs read from databases and object stores.
 
     Raises:
@@ -115,7 +118,8 @@ def fetch(
     """
     from batchforge.snapshots import fetching
 
-    return fetching.fetch(project, jobs, target, listen=listen, clock=clock)
+    rows_of = partial(rows_asked, project, target, RunOptions(command="fetch"))
+    return fetching.fetch(project, jobs, target, rows_of=rows_of, listen=listen, clock=clock)
 
 
 @stage("fetch")
@@ -129,10 +133,11 @@ def _fetch(
 ) -> None:
     """What was approved, and what failed before, is asked of the rows as they were."""
     is_new = options.command in _FETCHING and options.saved_plan is None
-    if options.fetch and is_new and any(job.input.needs_snapshots for job in jobs):
+    if options.fetch and is_new and any(job.input.needs_snapshots or file_sources(job) for job in jobs):
         from batchforge.snapshots import fetching
 
-        fetching.fetch(project, jobs, target, spare_young=True, listen=listen, clock=clock)
+        rows_of = partial(rows_asked, project, target, options)
+        fetching.fetch(project, jobs, target, spare_young=True, rows_of=rows_of, listen=listen, clock=clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +186,8 @@ class ProjectPlan:
     target: Target
     waiting: Sequence[WaitingJob] = ()
     """Jobs whose rows another job has yet to make."""
+    snapshots: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """Job -> what its rows are read from that lives elsewhere."""
 
     def document(self, *, bodies: bool = False) -> dict[str, Any]:
         """As `plan --output json` prints it and `--out` saves it, by schemas/plan.schema.json."""
@@ -196,6 +203,7 @@ class ProjectPlan:
             commit=describe_commit(self.project.root),
             state_serial=self.state.last_attempt_id() if self.state else None,
             waiting=self.waiting,
+            snapshots=self.snapshots,
             bodies=bodies,
         )
 
@@ -237,16 +245,22 @@ def plan(
                 check_tests(job.spec, plans[name].columns)
         in_order = [plans[spec.name] for spec in jobs if spec.name in plans]
         notes = plan_notes(in_order, state, target.name)
+        snapshots: dict[str, Sequence[Mapping[str, Any]]] = {}
         for spec in (each.compiled.spec for each in in_order):
             if spec.input.needs_snapshots:
-                notes[spec.name] = [*_snapshot_notes(spec, project, target), *notes.get(spec.name, ())]
-        yield ProjectPlan(in_order, state, offline.warnings, notes, options, project, target, list(waiting.values()))
+                said, snapshots[spec.name] = _told_snapshots(spec, project, target)
+                notes[spec.name] = [*said, *notes.get(spec.name, ())]
+        made = ProjectPlan(in_order, state, offline.warnings, notes, options, project, target, list(waiting.values()))
+        yield replace(made, snapshots=snapshots)
 
 
-def _snapshot_notes(spec: JobSpec, project: Project, target: Target) -> Iterator[str]:
-    from batchforge.snapshots.snapshot_inputs import snapshot_notes
-
-    return snapshot_notes(spec.input, project, target, spec.vars, SystemClock().now())
+def _told_snapshots(
+    spec: JobSpec, project: Project, target: Target
+) -> tuple[Sequence[str], Sequence[Mapping[str, Any]]]:
+    """What the rows are read from, in words and as data."""
+    now = SystemClock().now()
+    read = list(snapshots_read(spec.input, project, target, spec.vars))
+    return [snapshot_note(each, project, now) for each in read], [snapshot_value(each, project, now) for each in read]
 
 
 def _plan_of(

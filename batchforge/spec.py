@@ -173,9 +173,10 @@ class InputSpec:
     @property
     def rows_are_files(self) -> bool:
         """Whether each file is a row: so says `format`, or the ending of documents and images."""
-        if self.files is None or self.is_remote or self.format not in (None, "document"):
+        if self.files is None or self.format not in (None, "document"):
             return False
-        return self.format == "document" or promised_kind(self.files) in ("pdf", "image")
+        path = self.files.partition("?")[0] if self.files.startswith("http") else self.files
+        return self.format == "document" or promised_kind(path) in ("pdf", "image")
 
     @property
     def needs_snapshots(self) -> bool:

@@ -33,7 +33,7 @@ FLOORS: Mapping[str, str] = {
         yaml_nodes schema_check source_tree config_files tables table_survey file_marks own_prices project
         templating row_condition row_shapes row_joins inputs label_lists prompt_content answer_fields answer_settings
         job_settings ladder_settings job_tests declared connection graph sql_tests job_files sql_text
-        snapshot_records snapshot_inputs
+        snapshot_records snapshot_inputs document_copies
         criteria nodes methods selecting selectors_file template_facts job_facts comparing previous deferral choosing
         erased_files git_objects git_base git_tree
         image_size pdf_pages file_facts file_limits
@@ -45,7 +45,7 @@ FLOORS: Mapping[str, str] = {
     "memory": "state",
     "reach": """
         emulator backends targets brake databases query_fetching remote_file http_files object_files
-        file_fetching fetching
+        file_fetching document_fetching fetching
     """,
     "decide": """
         spending settled plan_rows decisions further_steps planner budget approval cache_order plan_notes why

@@ -7,7 +7,8 @@ import codecs
 import hashlib
 import os
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from batchforge.documents.file_kind import HEAD_BYTES, NAMES, Kind, Sniffed, promised_kind, sniff
@@ -31,9 +32,18 @@ class FileProblem(Exception):
         self.code, self.reason = code, reason
 
 
+Copies = Callable[[str], str]
+"""The address of a document elsewhere -> the project-relative path of its local copy."""
+
+
+def no_copies(address: str) -> str:
+    raise FileProblem("BF450", f"'{_shown(address)}' is not in the project, and was not fetched")
+
+
 @dataclass(frozen=True, slots=True)
 class FileFacts:
     path: str
+    """As it is shown: project-relative, or an address."""
     kind: Kind
     media_type: str
     sha256: str
@@ -44,13 +54,15 @@ class FileFacts:
     height: int = 0
     text_sample: bytes = b""
     """The start of a text."""
+    copy: str = ""
+    """The project-relative path of the local copy, where `path` is an address."""
 
 
 class FileReader:
     """Reads files of the project; those that were read last are not read again while they stay as they are."""
 
-    def __init__(self, tree: SourceTree) -> None:
-        self._tree = tree
+    def __init__(self, tree: SourceTree, copies: Copies = no_copies) -> None:
+        self._tree, self._copies = tree, copies
         self._known: OrderedDict[tuple[str, int, int, int], FileFacts] = OrderedDict()
 
     def read(self, path: str) -> FileFacts:
@@ -58,12 +70,13 @@ class FileReader:
         Raises:
             FileProblem
         """
-        local = self._local(path)
+        copy = self._copies(path) if "://" in path else ""
+        path, local = _shown(path), self._local(copy or path)
         try:
             found = os.stat(local)  # noqa: PTH116 - a link counts as what it leads to
             mark = (path, found.st_ino, found.st_size, found.st_mtime_ns)
             if mark not in self._known:
-                self._known[mark] = _read(path, local, found.st_size)
+                self._known[mark] = replace(_read(path, local, found.st_size), copy=copy)
         except OSError as exc:
             raise FileProblem("BF450", f"'{path}' cannot be read: {exc.strerror or type(exc).__name__}") from exc
         self._known.move_to_end(mark)
@@ -85,6 +98,11 @@ class FileReader:
         if not local.is_file():
             raise FileProblem("BF450", f"'{path}' is not a file")
         return local
+
+
+def _shown(path: str) -> str:
+    """What stands behind the ? of a URL may be a secret."""
+    return path.partition("?")[0] if path.startswith(("https://", "http://")) else path
 
 
 def _read(path: str, local: Path, size_bytes: int) -> FileFacts:

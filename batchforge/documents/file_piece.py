@@ -36,6 +36,8 @@ class AboutFile(msgspec.Struct, frozen=True, omit_defaults=True):
     height: int = 0
     tokens: float = 0.0
     """As estimated."""
+    address: str = ""
+    """Of the document, where `path` is a local copy of it."""
     most_tokens: int = 0
     """No request has more tokens for the file."""
 
@@ -87,7 +89,7 @@ def read_piece(piece: bytes) -> FileBlock:
 def file_words(piece: bytes) -> str:
     """For people: which file, and of which content."""
     block = read_piece(piece)
-    return f"{block.file.path} ({block.media_type}, sha256 {block.sha256[:12]}…)"
+    return f"{block.file.address or block.file.path} ({block.media_type}, sha256 {block.sha256[:12]}…)"
 
 
 def estimated_bytes(piece: bytes) -> int:

@@ -81,7 +81,8 @@ class FileTemplate:
         family = self._model.tokenizer if self._model else "v2"
         label_tokens = sum(estimate_text_tokens(label, family) for label in labels.values())
         return AboutFile(
-            path=facts.path,
+            path=facts.copy or facts.path,
+            address=facts.path if facts.copy else "",
             size_bytes=facts.size_bytes,
             pages=facts.pages,
             width=facts.width,

@@ -21,6 +21,7 @@ from batchforge.lookup.row_condition import NoSuchColumn, keys_where
 from batchforge.outputs import output_files, output_path
 from batchforge.project import Project
 from batchforge.requests.artifacts import replace_file
+from batchforge.snapshots.document_copies import file_sources
 from batchforge.snapshots.snapshot_inputs import readable_input
 from batchforge.snapshots.snapshot_records import SnapshotFolder
 from batchforge.spec import JobSpec
@@ -183,7 +184,7 @@ class Eraser:
         found = [compiled] if compiled.exists() else []
         for each in targets:
             found += failure_files(self.project, each, self.spec.name)
-            if self.spec.input.needs_snapshots:
+            if self.spec.input.needs_snapshots or file_sources(self.spec):
                 found += SnapshotFolder(self.project, each).files()
         return found
 

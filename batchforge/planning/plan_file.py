@@ -74,10 +74,12 @@ def plan_document(
     commit: str,
     state_serial: int | None,
     waiting: Sequence[WaitingJob] = (),
+    snapshots: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     bodies: bool = False,
 ) -> dict[str, Any]:
     """The JSON value of a plan; `bodies` puts every request into it, prompts and rows included."""
-    jobs = {plan.job: _job_entry(plan, notes.get(plan.job, ()), bodies) for plan in plans}
+    read = snapshots or {}
+    jobs = {plan.job: _job_entry(plan, notes.get(plan.job, ()), read.get(plan.job, ()), bodies) for plan in plans}
     return {
         "plan_version": PLAN_VERSION,
         "batchforge_version": version("batchforge"),
@@ -191,9 +193,11 @@ def _is_in(row: ManifestRow, known: Collection[bytes], plan: JobPlan) -> bool:
     return any(_hash(row.request_id, ordinal) in known for ordinal in range(lowest, row.ordinal + 1))
 
 
-def _job_entry(plan: JobPlan, notes: Sequence[str], bodies: bool) -> dict[str, Any]:
+def _job_entry(
+    plan: JobPlan, notes: Sequence[str], snapshots: Sequence[Mapping[str, Any]], bodies: bool
+) -> dict[str, Any]:
     requests = base64.b64encode(request_hashes(plan)).decode()
-    entry = plan_value(plan) | {"notes": list(notes), "requests": requests}
+    entry = plan_value(plan) | {"notes": list(notes), "snapshots": list(snapshots), "requests": requests}
     for value, later in zip(entry["steps"], plan.outlook.later if plan.outlook else (), strict=True):
         value["requests"] = base64.b64encode(later.requests).decode()
     if bodies:

@@ -11,7 +11,7 @@ import msgspec
 
 from batchforge.claude_models import find_model
 from batchforge.documents import file_piece
-from batchforge.documents.file_facts import FileFacts, FileProblem, FileReader
+from batchforge.documents.file_facts import Copies, FileFacts, FileProblem, FileReader, no_copies
 from batchforge.documents.file_limits import check_files
 from batchforge.documents.file_template import ROWS_OWN_FILE, FileTemplate
 from batchforge.errors import BatchForgeError, Location, ProblemList
@@ -193,22 +193,22 @@ class CompiledJob:
         return piece
 
 
-def compile_job(spec: JobSpec, tree: SourceTree, read_rows: RowReader) -> CompiledJob:
-    """Render what all rows share, and prepare the rest.
+def compile_job(spec: JobSpec, tree: SourceTree, read_rows: RowReader, copies: Copies = no_copies) -> CompiledJob:
+    """Render what all rows share, and prepare the rest. `copies` finds the local ones of documents elsewhere.
 
     Raises:
         ProjectError: a template cannot be read, or a shared part cannot be rendered. All problems at once.
     """
-    return _Compiler(spec, make_environment(tree), tree).compile(read_rows)
+    return _Compiler(spec, make_environment(tree), tree, copies).compile(read_rows)
 
 
 class _Compiler:
-    def __init__(self, spec: JobSpec, environment: PromptEnvironment, tree: SourceTree) -> None:
+    def __init__(self, spec: JobSpec, environment: PromptEnvironment, tree: SourceTree, copies: Copies) -> None:
         self.spec, self.environment, self.tree = spec, environment, tree
         self.problems = ProblemList()
         self.variables: dict[str, Any] = {"vars": dict(spec.vars), "lists": _lists_for_templates(spec)}
         self.row_templates: list[PromptTemplate | FileTemplate] = []
-        self.files = FileReader(tree)
+        self.files = FileReader(tree, copies)
         self.shared_files: list[FileFacts] = []
         self.hole_parts: list[CacheablePart] = []
         self.texts: dict[CacheablePart, list[str]] = {"system": [], "messages": []}

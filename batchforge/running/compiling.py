@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import date
 from functools import partial
 
+from batchforge.clock import SystemClock
 from batchforge.errors import BatchForgeError, ProblemList, UsageError
 from batchforge.escalation.steps import steps_of
 from batchforge.events import Listener, warning
@@ -20,7 +21,9 @@ from batchforge.row_shapes import InputRow
 from batchforge.running.known_columns import check_columns
 from batchforge.running.run_options import RunOptions
 from batchforge.running.upstream import Upstream
+from batchforge.snapshots.document_copies import DocumentCopies
 from batchforge.snapshots.snapshot_inputs import readable_input
+from batchforge.snapshots.snapshot_records import SnapshotFolder
 from batchforge.spec import JobSpec
 from batchforge.target import Mode, Target
 
@@ -87,7 +90,9 @@ def _compile_checked(
     rows = rows_of(spec) if rows_of is not None else _rows_of_input(project, spec, options, upstream)
     if spec.step is not None and spec.step.turn:
         rows = partial(_with_stand_ins, rows, spec.step.turn)
-    compiled = compile_job(spec, project.tree, partial(_with_keys, rows, options.keys) if options.keys else rows)
+    rows = partial(_with_keys, rows, options.keys) if options.keys else rows
+    copies = DocumentCopies(spec.input, SnapshotFolder(project, target), spec.vars, SystemClock().now())
+    compiled = compile_job(spec, project.tree, rows, copies)
     check_request(
         compiled.sample_params(),
         betas=spec.betas,
@@ -118,6 +123,13 @@ def _rows_of_input(project: Project, spec: JobSpec, options: RunOptions, upstrea
 def _with_stand_ins(read_rows: RowReader, turns: int) -> Iterator[InputRow]:
     """For what was said, which is yet to come."""
     return (row._replace(said=(("answer", "reason"),) * turns) for row in read_rows())
+
+
+def rows_asked(project: Project, target: Target, options: RunOptions, spec: JobSpec) -> Iterator[InputRow]:
+    """The rows of the job's input that a run with these options would look at."""
+    spec = replace(spec, input=readable_input(spec.input, project, target, spec.vars))
+    rows = _rows_of_input(project, spec, options, None)
+    return iter(_with_keys(rows, options.keys) if options.keys else rows())
 
 
 def _with_keys(read_rows: RowReader, keys: Sequence[str]) -> Iterator[InputRow]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,6 +11,9 @@ from batchforge.clock import Clock, SystemClock
 from batchforge.errors import BatchForgeError, ProblemList
 from batchforge.events import Event, EventName, Listener, ignore
 from batchforge.project import Project
+from batchforge.row_shapes import InputRow
+from batchforge.snapshots.document_copies import file_sources
+from batchforge.snapshots.document_fetching import DocumentFetcher, FetchedDocuments
 from batchforge.snapshots.query_fetching import fetch_query
 from batchforge.snapshots.snapshot_inputs import (
     AskedQuery,
@@ -23,6 +26,8 @@ from batchforge.snapshots.snapshot_inputs import (
 from batchforge.snapshots.snapshot_records import Snapshot, SnapshotFolder
 from batchforge.spec import InputSpec, JobSpec, SourceSpec
 from batchforge.target import Target
+
+RowsOf = Callable[[JobSpec], Iterable[InputRow]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +60,19 @@ def fetch(
     target: Target,
     *,
     spare_young: bool = False,
+    rows_of: RowsOf | None = None,
     listen: Listener = ignore,
     clock: Clock | None = None,
-) -> list[Fetched]:
+) -> list[Fetched | FetchedDocuments]:
     """Take snapshots of all that the jobs read from databases and object stores, each question once.
 
-    `spare_young`: a snapshot that `max_age` allows is not taken again.
+    `spare_young`: a snapshot that `max_age` allows is not taken again. `rows_of`: the rows whose documents are wanted.
 
     Raises:
         ProjectError: with all that went wrong; what could be fetched is there, and old snapshots stay as they were.
     """
     fetcher = _Fetcher(SnapshotFolder(project, target), clock or SystemClock(), listen, spare_young)
+    documents = DocumentFetcher(fetcher.folder, fetcher.clock, spare_young)
     problems = ProblemList()
     for job in jobs:
         for spec in inputs_to_fetch(job.input):
@@ -74,9 +81,18 @@ def fetch(
             except BatchForgeError as exc:
                 problems.extend(exc)
     problems.raise_if_any()
-    if fetcher.done:
+    of_rows = [] if rows_of is None else [documents.fetch(job, rows_of(job)) for job in jobs if needs_documents(job)]
+    came = [found for found in of_rows if found.asked]
+    for found in came:
+        listen(Event(EventName.FETCHED, found.job, found.words(), found.to_json()))
+    if fetcher.done or came:
         fetcher.folder.prune()
-    return list(fetcher.done.values())
+    return [*fetcher.done.values(), *came]
+
+
+def needs_documents(job: JobSpec) -> bool:
+    """Whether its rows may name documents that lie elsewhere. Those of other jobs' answers are not known before."""
+    return bool(file_sources(job)) and not job.input.refs
 
 
 @dataclass(slots=True)

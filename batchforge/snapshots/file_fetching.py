@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 from urllib.parse import urlsplit
 
 from batchforge.allowed_stores import check_allowed
@@ -16,9 +16,13 @@ from batchforge.errors import BatchForgeError, Location
 from batchforge.snapshots.http_files import HttpFiles
 from batchforge.snapshots.object_files import ObjectFiles
 from batchforge.snapshots.remote_file import Patience, RemoteFile
+from batchforge.snapshots.snapshot_inputs import without_query
 from batchforge.snapshots.snapshot_records import FORM, Snapshot, SnapshotFolder, SnapshotPart, sha256_of_parts
 from batchforge.spec import OBJECT_SCHEMES, InputSpec
 from batchforge.tables.options import COMPRESSED_ENDINGS
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
 
 AT_ONCE = 4
 """How many files are read at the same time; each holds a few MB."""
@@ -31,21 +35,32 @@ class RemoteFiles(Protocol):
 
 
 def fetch_files(
-    spec: InputSpec, folder: SnapshotFolder, before: Snapshot | None, now: datetime, patience: Patience | None = None
+    spec: InputSpec,
+    folder: SnapshotFolder,
+    before: Snapshot | None,
+    now: datetime,
+    patience: Patience | None = None,
+    *,
+    stores: dict[str, ObjectStore] | None = None,
+    is_literal: bool = False,
 ) -> Snapshot:
-    """
+    """`stores`: those that are open; `is_literal`: the address is one file, whatever characters its name has.
+
     Raises:
         BatchForgeError: a file is not there, or cannot be read to its end; the snapshot of before stays as it is.
     """
     assert spec.files is not None
     source = _source(spec.files, spec.location, patience or Patience())
+    if isinstance(source, ObjectFiles):
+        source.is_literal = is_literal
+        source.stores = source.stores if stores is None else stores
     known = {part.shown_as: part for part in before.parts} if before else {}
     copier = _Copier(source, folder, known)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         parts = list(pool.map(copier.copy, source.find()))
     return Snapshot(
         form=FORM,
-        what=_without_query(spec.files),
+        what=without_query(spec.files),
         connection=None,
         fetched_at=iso(now),
         sha256=sha256_of_parts(parts),
@@ -95,8 +110,3 @@ def _source(url: str, location: Location | None, patience: Patience) -> RemoteFi
         return HttpFiles(url, location, patience)
     hint = "Files are read from s3://, gs://, az:// and https://."
     raise BatchForgeError("BF241", f"`{scheme}://` is not known", location=location, hint=hint)
-
-
-def _without_query(url: str) -> str:
-    """What stands behind the ? of an https:// address may be a secret; in a glob of objects it is a mark."""
-    return url.partition("?")[0] if url.startswith("http") else url

@@ -13,12 +13,13 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from batchforge.allowed_stores import check_allowed
 from batchforge.errors import BatchForgeError, Location
-from batchforge.snapshots.remote_file import Interrupted, Patience, RemoteFile, unreadable
+from batchforge.snapshots.remote_file import Interrupted, NotThere, Patience, RemoteFile, unreadable
 from batchforge.snapshots.snapshot_records import SnapshotPart
 from batchforge.target import is_loopback
 
 CHUNK_BYTES = 1 << 20
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+_NOT_THERE = frozenset({403, 404, 410})
 _URL_HINT = "Write an https:// address without a user or a password in it."
 
 
@@ -99,7 +100,10 @@ class _Download:
                     return
                 if exc.code in _AGAIN:
                     raise Interrupted(f"the server answers {exc.code}") from None
-                raise unreadable(self.file.shown_as, f"the server answers {exc.code}", self.source.location) from None
+                message = f"{self.file.shown_as} cannot be read: the server answers {exc.code}"
+                kind = NotThere if exc.code in _NOT_THERE else BatchForgeError
+                hint = "Check the address, then fetch again."
+                raise kind("BF240", message, location=self.source.location, hint=hint) from None
         except http.client.IncompleteRead:
             raise Interrupted("the connection was closed in the middle") from None
         except (OSError, http.client.HTTPException) as exc:

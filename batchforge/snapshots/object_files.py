@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from batchforge.clock import iso
 from batchforge.errors import BatchForgeError, Location
 from batchforge.object_access import cause_of, object_store
-from batchforge.snapshots.remote_file import Interrupted, Patience, RemoteFile, unreadable
+from batchforge.snapshots.remote_file import Interrupted, NotThere, Patience, RemoteFile, unreadable
 from batchforge.snapshots.snapshot_records import SnapshotPart
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ class ObjectFiles:
     url: str
     location: Location | None
     patience: Patience
-    _store: ObjectStore | None = None
+    stores: dict[str, ObjectStore] = field(default_factory=dict)
+    """Of each bucket; shared by those who ask for many files."""
+    is_literal: bool = False
+    """Whether * and ? in the address are characters of a name."""
 
     def find(self) -> list[RemoteFile]:
         """In the order of their names.
@@ -38,14 +41,14 @@ class ObjectFiles:
         """
         bucket, path = self._split()
         self._open()
+        is_glob = not self.is_literal and _MARKS.search(path) is not None
         with self._told():
-            found = self._listed(path) if _MARKS.search(path) else self._named(path)
+            found = self._listed(path) if is_glob else self._named(path)
             files = [self._file(bucket, meta) for meta in found]
         if not files:
-            is_glob = _MARKS.search(path)
             message = f"no object matches '{self.url}'" if is_glob else f"there is no object '{self.url}'"
             hint = "* stands for any text within a folder, ** for any depth of folders." if is_glob else ""
-            raise BatchForgeError("BF201", message, location=self.location, hint=hint)
+            raise NotThere("BF201", message, location=self.location, hint=hint)
         return sorted(files, key=lambda file: file.name)
 
     def read(self, file: RemoteFile, known: SnapshotPart | None, to: BinaryIO) -> RemoteFile | None:
@@ -90,15 +93,18 @@ class ObjectFiles:
                 hint="pip install 'batchforge[object-store]'",
                 location=self.location,
             ) from exc
-        bucket, _ = self._split()
-        with self._told():
-            self._store = object_store(f"{self.url.partition('://')[0]}://{bucket}", self.patience.wait_s)
+        if self._bucket not in self.stores:
+            with self._told():
+                self.stores[self._bucket] = object_store(self._bucket, self.patience.wait_s)
+
+    @property
+    def _bucket(self) -> str:
+        return f"{self.url.partition('://')[0]}://{self._split()[0]}"
 
     @property
     def store(self) -> ObjectStore:
         """Opened by `find`."""
-        assert self._store is not None
-        return self._store
+        return self.stores[self._bucket]
 
     def _split(self) -> tuple[str, str]:
         bucket, _, path = self.url.partition("://")[2].partition("/")

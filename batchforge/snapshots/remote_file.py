@@ -39,6 +39,10 @@ class Interrupted(Exception):
     """The server broke off; what was read so far may be gone on with."""
 
 
+class NotThere(BatchForgeError):
+    """The server knows of no such file, or shows it to nobody: asking again would not help."""
+
+
 def unreadable(url: str, reason: str, location: Location | None, hint: str = "") -> BatchForgeError:
     hint = hint or "The snapshot that was there is untouched. Check the address and the network, then fetch again."
     return BatchForgeError("BF240", f"{url} cannot be read: {reason}", location=location, hint=hint)

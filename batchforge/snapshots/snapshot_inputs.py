@@ -84,6 +84,11 @@ def files_identity(url: str) -> str:
     return identity_of({"form": FORM, "url": url})
 
 
+def without_query(url: str) -> str:
+    """What stands behind the ? of an https:// address may be a secret; in a glob of objects it is a mark."""
+    return url.partition("?")[0] if url.startswith("http") else url
+
+
 def with_snapshots(
     spec: InputSpec, project: Project, target: Target, variables: Mapping[str, Any], now: datetime
 ) -> InputSpec:
@@ -101,7 +106,7 @@ def with_snapshots(
     snapshot = find_snapshot(spec, folder, variables)
     if snapshot is None:
         raise never_fetched(spec)
-    _check_age(spec, snapshot, now)
+    check_age(spec, snapshot, now)
     where = folder.relative_path
     parts = tuple(SnapshotFile(f"{where}/{part.file}", part.shown_as) for part in snapshot.parts)
     return replace(spec, snapshot=parts, format="parquet" if spec.sql is not None else spec.format)
@@ -131,15 +136,33 @@ def inputs_to_fetch(spec: InputSpec) -> Iterator[InputSpec]:
         yield from inputs_to_fetch(join.input)
 
 
-def snapshot_notes(
-    spec: InputSpec, project: Project, target: Target, variables: Mapping[str, Any], now: datetime
-) -> Iterator[str]:
-    """For a plan: from what the rows are read, how many they are, and how old."""
+def snapshots_read(
+    spec: InputSpec, project: Project, target: Target, variables: Mapping[str, Any]
+) -> Iterator[Snapshot]:
+    """Those that the rows are read from, joined ones too."""
     folder = SnapshotFolder(project, target)
-    for part in inputs_to_fetch(spec):
-        snapshot = find_snapshot(part, folder, variables)
-        if snapshot is not None:
-            yield snapshot_words(snapshot, now) + _moved_words(snapshot, project)
+    found = (find_snapshot(part, folder, variables) for part in inputs_to_fetch(spec))
+    return (snapshot for snapshot in found if snapshot is not None)
+
+
+def snapshot_note(snapshot: Snapshot, project: Project, now: datetime) -> str:
+    """For a plan: from what the rows are read, how many they are, and how old."""
+    return snapshot_words(snapshot, now) + _moved_words(snapshot, project)
+
+
+def snapshot_value(snapshot: Snapshot, project: Project, now: datetime) -> dict[str, Any]:
+    """The same as data."""
+    return {
+        "what": snapshot.what,
+        "connection": snapshot.connection,
+        "sha256": snapshot.sha256,
+        "rows": snapshot.rows,
+        "files": len(snapshot.parts),
+        "size_bytes": snapshot.size_bytes,
+        "fetched_at": snapshot.fetched_at,
+        "age_s": round(snapshot.age_s(now), 3),
+        "is_outdated": bool(_moved_words(snapshot, project)),
+    }
 
 
 def snapshot_words(snapshot: Snapshot, now: datetime) -> str:
@@ -166,7 +189,7 @@ def _moved_words(snapshot: Snapshot, project: Project) -> str:
     return "; a file that it was made of has changed since, `batchforge fetch` reads it again"
 
 
-def _check_age(spec: InputSpec, snapshot: Snapshot, now: datetime) -> None:
+def check_age(spec: InputSpec, snapshot: Snapshot, now: datetime) -> None:
     age_s = snapshot.age_s(now)
     if spec.max_age_s is None or age_s <= spec.max_age_s:
         return

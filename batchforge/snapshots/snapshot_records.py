@@ -58,6 +58,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     """Of a query: column -> type, in DuckDB's words."""
     sources: list[FileMark] = []
     """Files of the project that the query was answered from."""
+    problem: str = ""
+    """Why there is nothing: a document that the server does not have."""
 
     @property
     def size_bytes(self) -> int:

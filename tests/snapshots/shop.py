@@ -50,6 +50,7 @@ def loaded(root: Path, **cli_vars: Any) -> tuple[Project, JobSpec]:
 def fetched(root: Path, **cli_vars: Any) -> Fetched:
     project, job = loaded(root, **cli_vars)
     (found,) = pipeline.fetch(project, [job], project.target())
+    assert isinstance(found, Fetched)
     return found
 
 

@@ -85,13 +85,14 @@ def test_max_age_spares_a_young_snapshot_and_refuses_an_old_one(tmp_path: Path) 
     from datetime import timedelta
 
     from batchforge.clock import SystemClock
-    from batchforge.snapshots.fetching import fetch
+    from batchforge.snapshots.fetching import Fetched, fetch
     from batchforge.snapshots.snapshot_inputs import with_snapshots
 
     root = write_shop(tmp_path, BY_REGION.replace("key", "max_age: 1h, key"))
     first = fetched(root)
     project, job = loaded(root)
     (second,) = fetch(project, [job], project.target(), spare_young=True)
+    assert isinstance(second, Fetched)
     assert (second.is_asked, second.snapshot) == (False, first.snapshot)
     later = SystemClock().now() + timedelta(hours=2)
     with pytest.raises(BatchForgeError, match=r"BF234 .* is 2 h old, and `max_age` allows 60 min"):
@@ -134,7 +135,7 @@ def test_a_query_reads_what_another_one_gives(tmp_path: Path) -> None:
     project, job = loaded(root)
     from batchforge import pipeline
 
-    assert [f.snapshot.rows for f in pipeline.fetch(project, [job], project.target())] == [2, 1]
+    assert [each.to_json()["rows"] for each in pipeline.fetch(project, [job], project.target())] == [2, 1]
     assert rows(root) == [{"n": 2}]
     for name in ("loop", "notes"):
         (root / "jobs/summarise.yml").write_text(f"input: {{sql: select * from {name}, key: id}}\nuser: x\n")
