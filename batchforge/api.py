@@ -5,7 +5,7 @@ Every method reads the project's files anew, as every command does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import date
@@ -227,7 +227,6 @@ class Project:
         listen: Listener = ignore,
     ) -> RunSummary:
         """Run again what failed or was skipped, and ask failed rows once more; without jobs, those that have any."""
-        from batchforge import pipeline
         from batchforge.planning.decisions import Resend
         from batchforge.running.run_options import RunOptions
 
@@ -235,9 +234,7 @@ class Project:
             resend=Resend.FAILED, mode=mode, wait=wait, max_cost_usd=max_cost_usd, yes=yes, command="retry"
         )
         wanted = _wanted(jobs, select, exclude, selector, state)
-        return self._send(
-            wanted, options, listen, defer=defer, only=None if wanted.says_which else pipeline.failed_jobs
-        )
+        return self._send(wanted, options, listen, defer=defer)
 
     def resume(
         self,
@@ -403,15 +400,16 @@ class Project:
         listen: Listener,
         *,
         defer: bool,
-        only: Callable[[ProjectFiles, Sequence[JobSpec], Target], Sequence[JobSpec]] | None = None,
     ) -> RunSummary:
         from batchforge import pipeline
         from batchforge.selection.deferral import find_deferral
 
         project, choice, target = self._chosen(wanted)
-        jobs = choice.jobs if only is None else only(project, choice.jobs, target)
         deferral = find_deferral(project, wanted.state) if defer else None
-        tests = choice.tests if options.command == "build" else ()
+        jobs, tests = choice.jobs, choice.tests if options.command == "build" else ()
+        if options.command == "retry":
+            failed = pipeline.failed_last(project, jobs, choice.tests, target, is_named=wanted.says_which)
+            jobs, tests, deferral = tuple(failed.jobs), tuple(failed.tests), deferral or failed.deferral
         self._keep_manifest(project, target)
         return pipeline.run(project, jobs, target, replace(options, deferral=deferral, tests=tests), listen=listen)
 

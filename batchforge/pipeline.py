@@ -37,9 +37,10 @@ from batchforge.running.stepping import Stepping
 from batchforge.running.token_counting import count_tokens
 from batchforge.running.upstream import Upstream, check_upstream, deferring, make_upstream
 from batchforge.selection.choosing import ChosenTests
+from batchforge.selection.deferral import Deferral
 from batchforge.snapshots.document_copies import file_sources
 from batchforge.snapshots.snapshot_inputs import snapshot_note, snapshot_value, snapshots_read
-from batchforge.spec import JobSpec
+from batchforge.spec import JobSpec, SourceSpec
 from batchforge.state.records import AttemptRecord, RunRecord, StateReader
 from batchforge.summaries import AttemptInFlight, JobSummary, RunSummary, StatusSummary, has_failed_then
 from batchforge.target import Target
@@ -420,19 +421,40 @@ def _unfinished_run(state: StateReader, target: Target, jobs: Sequence[JobSpec])
     return last
 
 
-def failed_jobs(project: Project, jobs: Sequence[JobSpec], target: Target) -> list[JobSpec]:
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What `retry` takes up again."""
+
+    jobs: Sequence[JobSpec]
     """Those that failed or were skipped when they last ran, or had rows that failed then."""
+    tests: Sequence[ChosenTests] = ()
+    """Of sources that failed then: what reads them waits for them again."""
+    deferral: Deferral | None = None
+    """As in the last run of these jobs."""
+
+
+def failed_last(
+    project: Project, jobs: Sequence[JobSpec], tests: Sequence[ChosenTests], target: Target, *, is_named: bool
+) -> Failed:
+    """`is_named`: these jobs, whether they failed or not, and no tests."""
     with read_state(project, target) as state:
-        if state is None:
-            return []
-        told: dict[str, bool] = {}
-        for run in state.runs(_RUNS_LOOKED_AT):
-            if run.target == target.name and run.command in _SENDING:
-                for job in run.summary.get("jobs", ()):
-                    has_failed = has_failed_then(job)
-                    if has_failed is not None:
-                        told.setdefault(job["job"], has_failed)
-        return [spec for spec in jobs if told.get(spec.name)]
+        runs = [run for run in state.runs(_RUNS_LOOKED_AT) if _is_of(run, target)] if state is not None else []
+    told: dict[str, bool] = {}
+    for job in (job for run in runs for job in run.summary.get("jobs", ())):
+        has_failed = has_failed_then(job)
+        if has_failed is not None:
+            told.setdefault(job["job"], has_failed)
+    names = {spec.name for spec in jobs}
+    last = next((run for run in runs if names.intersection(run.jobs)), None)
+    deferral = PlannedRun.from_record(last).deferral if last is not None else None
+    if is_named:
+        return Failed(jobs, deferral=deferral)
+    sources = [each for each in tests if isinstance(each.spec, SourceSpec) and told.get(each.owner)]
+    return Failed([spec for spec in jobs if told.get(spec.name)], sources, deferral)
+
+
+def _is_of(run: RunRecord, target: Target) -> bool:
+    return run.target == target.name and run.command in _SENDING
 
 
 def collect(

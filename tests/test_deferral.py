@@ -90,6 +90,13 @@ def test_a_saved_plan_and_a_resumed_run_read_the_same(project: ProjectFiles) -> 
     assert len(project.rows_of("outputs/second.jsonl")) == 3
 
 
+def test_a_retry_reads_what_the_run_has_read(project: ProjectFiles) -> None:
+    read_job(project, "second", "first", max_tokens=1)
+    assert project.cli("run", "second", "--defer", "--state", "kept").exit_code == 1
+    read_job(project, "second", "first", max_tokens=200)
+    assert sent(project.cli("retry", "--output", "json")) == {"second": 3}
+
+
 def test_collect_writes_what_a_deferred_run_has_submitted(project: ProjectFiles) -> None:
     assert project.cli("run", "second", "--defer", "--state", "kept", "--no-wait").exit_code == 3
     collected = project.cli("collect", "--wait")

@@ -279,4 +279,6 @@ def test_a_source_whose_test_fails_keeps_a_build_from_asking_about_it(project: P
     assert "SKIP first: source:rows failed" in finished.stdout
     assert "SKIP second: source:rows failed" in finished.stdout
     assert "OK other" in finished.stdout
+    retried = project.cli("retry", "--output", "json").json()
+    assert [job["skipped_because"] for job in retried["jobs"]] == ["", *["source:rows failed"] * 2]
     assert "source:rows" not in project.cli("build", "other", "--output", "json").stdout

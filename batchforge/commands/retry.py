@@ -48,6 +48,7 @@ def command(
     """Run again what failed or was skipped, and ask rows once more that were refused, cut, or invalid.
 
     Without JOB and --select: the jobs that failed when they last ran, that were skipped, or that have failed rows.
+    Tests of sources that failed are asked again first. What the run has read by --defer is read again.
 
     Failures that were paid are asked under a new ordinal and paid again; a plain run never does that.
     """
@@ -56,12 +57,14 @@ def command(
     from batchforge.running.run_options import RunOptions
 
     chosen = choose(wanted, project_dir, cli_vars, target_name)
+    failed = pipeline.failed_last(chosen.project, chosen.jobs, chosen.tests, chosen.target, is_named=wanted.says_which)
     options = RunOptions(
         lock_timeout_s=lock_timeout_s,
         resend=Resend.FAILED,
         threads=threads,
         fail_fast=fail_fast,
-        deferral=deferral_of(chosen, wanted.state, is_wanted=defer),
+        tests=failed.tests,
+        deferral=deferral_of(chosen, wanted.state, is_wanted=True) if defer else failed.deferral,
         mode=mode,
         wait=not no_wait,
         max_cost_usd=max_cost_usd,
@@ -69,8 +72,7 @@ def command(
         ask=asker(),
         command="retry",
     )
-    if not wanted.says_which:
-        chosen = replace(chosen, jobs=pipeline.failed_jobs(chosen.project, chosen.jobs, chosen.target))
+    chosen = replace(chosen, jobs=failed.jobs)
     keep_manifest(chosen)
     with telling(quiet) as progress, telling_what_goes_on(chosen):
         summary = pipeline.run(chosen.project, chosen.jobs, chosen.target, options, listen=progress)

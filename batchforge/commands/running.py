@@ -33,7 +33,7 @@ class Chosen:
 
     project: Project
     target: Target
-    jobs: list[JobSpec]
+    jobs: Sequence[JobSpec]
     all_jobs: Mapping[str, JobSpec]
     """All jobs of the project, by name."""
     tests: Sequence[ChosenTests] = ()
