@@ -284,3 +284,66 @@ def test_a_further_turn_says_what_was_wrong_behind_the_same_prefix(answered: Cal
     assert second["messages"] == third["messages"][:3]
     assert summary.jobs[0].requests_sent == 4
     assert project.run().jobs[0].requests_sent == 0
+
+
+def test_the_share_that_goes_up_is_chosen_so_that_the_models_agree(answered: Callable[..., ProjectFiles]) -> None:
+    """The first model is wrong where it is unsure; the strongest answers other there."""
+    texts = [f"t{n}" for n in range(200)]
+    wrong = {text for n, text in enumerate(texts) if n % 5 == 0}
+    cheap = {text: [said("fruit", 0.5 if text in wrong else 0.9)] for text in texts}
+    strongest = {text: [said("other" if text in wrong else "fruit", 1)] for text in texts}
+    answers = Answers({CHEAP: cheap, STRONG: strongest})
+    guarantee = {"agreement": 0.95, "confidence": 0.9, "score": "confidence", "field": "kind"}
+    project = answered(answers, model=[CHEAP, STRONG], escalate_on=["invalid", guarantee])
+    plan = project.cli("plan", "--output", "json").json()["jobs"]["about"]
+    assert [(each["kind"], each["rung"]) for each in plan["steps"]] == [("sample", 2), ("rung", 2)]
+    (job,) = project.run().jobs
+    rows = project.rows_of()
+    agreeing = sum((row["kind"] == "other") == (row["text"] in wrong) for row in rows)
+    assert agreeing >= 190
+    assert job.ladder is not None
+    report = job.ladder.guarantee
+    assert report is not None
+    assert report.sample == sum(rung.rows for rung in job.ladder.rungs if rung.is_sample)
+    assert report.tells_apart
+    asked = sum(model == STRONG for model, _ in answers.asked)
+    assert 40 < asked < 130
+    assert asked == sum(row["_rung"] == 2 for row in rows)
+    assert "sampled rows differ in kind" in report.words
+    assert project.run().jobs[0].requests_sent == 0
+
+
+def test_a_score_that_tells_nothing_is_named_and_more_goes_up(answered: Callable[..., ProjectFiles]) -> None:
+    texts = [f"t{n}" for n in range(150)]
+    cheap = {text: [said("fruit", 0.9)] for text in texts}
+    strongest = {text: [said("other" if n % 4 == 0 else "fruit", 1)] for n, text in enumerate(texts)}
+    guarantee = {"agreement": 0.95, "confidence": 0.9, "score": "confidence", "field": "kind"}
+    project = answered(Answers({CHEAP: cheap, STRONG: strongest}), model=[CHEAP, STRONG], escalate_on=[guarantee])
+    finished = project.cli("run")
+    assert finished.exit_code == 0, finished.stderr
+    assert "confidence does not tell them from the others, so more rows go up" in finished.stdout
+    right = sum((row["kind"] == "other") == (n % 4 == 0) for n, row in enumerate(project.rows_of()))
+    assert right >= 0.95 * 150
+
+
+@pytest.mark.parametrize(
+    ("settings", "code"),
+    [
+        ({"escalate_on": ["votes"]}, "BF105"),
+        ({"escalate_on": ["test_failed"]}, "BF105"),
+        ({"answers": 3}, "BF105"),
+        ({"model": CHEAP}, "BF105"),
+        ({"escalate_on": ["confidense < 1"]}, "BF159"),
+        ({"escalate_on": ["kind < fruit"]}, "BF159"),
+        ({"escalate_on": ["refuse"]}, "BF159"),
+        ({"escalate_on": [{"agreement": 0.9, "confidence": 0.9, "score": "confidence"}]}, "BF105"),
+        ({"model": [CHEAP, {"model": STRONGEST, "effort": "lo"}]}, "BF104"),
+        ({"model": [CHEAP, STRONGEST]}, "BF426"),
+    ],
+)
+def test_what_does_not_go_together_is_said(tmp_path: Path, settings: dict[str, Any], code: str) -> None:
+    project = ProjectFiles(tmp_path / "p")
+    project.write_job(**{**LADDER, **settings})
+    finished = project.cli("compile")
+    assert finished.exit_code != 0
+    assert code in finished.stderr

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -20,6 +21,7 @@ from batchforge.escalation.rules import field_to_agree_on
 from batchforge.escalation.rungs import GuaranteeReport, LadderReport, RungReport
 from batchforge.escalation.steps import RUNG, VOTES, ladder_columns, scope_of, steps_of
 from batchforge.planning.decisions import Resend
+from batchforge.planning.plan_rows import Action, PlannedRow, RowSpool
 from batchforge.project import Project
 from batchforge.requests.compiler import ANSWER, CompiledJob
 from batchforge.row_shapes import PARENT
@@ -134,14 +136,23 @@ def save_merged(stepping: Stepping, state: StateStore, run_id: str, created_at: 
     first, name = stepping.manifest(1), stepping.spec.name
     assert first is not None
     before = state.manifest(stepping.target.name, name, stepping.scope)
-    merged, columns = merge(stepping), merged_columns(stepping.spec, first)
-    known = (before.digest, dict(before.parts), before.columns) if before is not None else None
-    if before is not None and known == (merged.digest, dict(first.parts), columns):
-        state.renew_manifest(before.manifest_id, run_id, created_at)
-        return before, merged.report
-    manifest = Manifest(
+    with closing(RowSpool()) as spool:
+        merged, columns = merge(stepping, spool), merged_columns(stepping.spec, first)
+        known = (before.digest, dict(before.parts), before.columns) if before is not None else None
+        if before is not None and known == (merged.digest, dict(first.parts), columns):
+            state.renew_manifest(before.manifest_id, run_id, created_at)
+        else:
+            manifest = _whole_manifest(stepping, first, merged, run_id, created_at)
+            state.save_manifest(manifest, (planned.row for planned in spool.read()))
+    saved = state.manifest(stepping.target.name, name, stepping.scope)
+    assert saved is not None
+    return saved, merged.report
+
+
+def _whole_manifest(stepping: Stepping, first: Manifest, merged: Merged, run_id: str, created_at: str) -> Manifest:
+    return Manifest(
         manifest_id=0,
-        job=name,
+        job=stepping.spec.name,
         target=stepping.target.name,
         scope=stepping.scope,
         run_id=run_id,
@@ -149,31 +160,20 @@ def save_merged(stepping: Stepping, state: StateStore, run_id: str, created_at: 
         digest=merged.digest,
         row_count=merged.row_count,
         parts=first.parts,
-        columns=columns,
+        columns=merged_columns(stepping.spec, first),
     )
-    merge(stepping, lambda rows: state.save_manifest(manifest, rows))
-    saved = state.manifest(stepping.target.name, name, stepping.scope)
-    assert saved is not None
-    return saved, merged.report
 
 
-def merge(stepping: Stepping, take: Callable[[Iterator[ManifestRow]], object] = lambda _rows: None) -> Merged:
-    """Every row with what it ends with; `take` is given them one by one, in the order of the input."""
+def merge(stepping: Stepping, spool: RowSpool) -> Merged:
+    """Every row with what it ends with, written in the order of the input."""
     climb, digest = stepping.climb(), hashlib.sha256()
     counts = _Counts(climb)
-
-    def rows() -> Iterator[ManifestRow]:
-        for ascent in climb.ascents():
-            taken, number = climb.final(ascent)
-            counts.add(ascent, number)
-            row = _merged_row(stepping.spec, taken, climb.steps[number - 1])
-            digest.update(b"%d %d %s " % (len(row.key), row.ordinal, row.request_id or b"") + row.key.encode())
-            yield row
-
-    stream = rows()
-    take(stream)
-    for _ in stream:  # those that were not taken count too
-        pass
+    for ascent in climb.ascents():
+        taken, number = climb.final(ascent)
+        counts.add(ascent, number)
+        row = _merged_row(stepping.spec, taken, climb.steps[number - 1])
+        digest.update(b"%d %d %s " % (len(row.key), row.ordinal, row.request_id or b"") + row.key.encode())
+        spool.write(PlannedRow(row, Action.REUSE, "", None))
     report = LadderReport(
         rungs=list(counts.rungs(stepping)),
         guarantee=_guarantee_report(stepping.spec, climb),

@@ -18,6 +18,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from batchforge.emulator import EmulatorServer, Scenario
+from batchforge.emulator.rule_answers import RuleAnswers
+from batchforge.emulator.scripted_answers import ScriptAnswers
 from tests.builders import OUTPUT, ProjectFiles, child_environment
 
 HERE = Path(__file__).parent
@@ -27,6 +29,8 @@ TEXTS = ("A red bicycle.", "A blue boat.", "A green train.", "A white plane.", "
 BATCHES = 2
 MOST_RERUNS = 6
 
+Script = Callable[[Any, str | None], Any]
+"""(params, custom_id) -> what the emulator answers."""
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -75,10 +79,11 @@ class Launcher:
 
 
 class Bench:
-    def __init__(self, folder: Path, shims: Sequence[Path]) -> None:
+    def __init__(self, folder: Path, shims: Sequence[Path], script: Script | None = None) -> None:
         self.folder = folder
         scenario = Scenario(processing_time_s=0, retry_after_s=None)
-        self.emulator = EmulatorServer(folder / "emulator.db", scenario=scenario).start()
+        answers = ScriptAnswers(script, RuleAnswers()) if script else RuleAnswers()
+        self.emulator = EmulatorServer(folder / "emulator.db", scenario=scenario, answers=answers).start()
         self._launcher = Launcher(LD_PRELOAD=":".join(map(str, shims)))
 
     def close(self) -> None:
@@ -176,14 +181,14 @@ class Benches:
 
 
 @contextmanager
-def open_benches(count: int, *more_shims: str) -> Iterator[Benches]:
+def open_benches(count: int, *more_shims: str, script: Script | None = None) -> Iterator[Benches]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)))
         shims = [build_shim(folder, name) for name in ("kill_shim", *more_shims)]
         benches = []
         for number in range(count):
             (folder / str(number)).mkdir()
-            bench = Bench(folder / str(number), shims)
+            bench = Bench(folder / str(number), shims, script)
             stack.callback(bench.close)
             benches.append(bench)
         yield Benches(benches)
