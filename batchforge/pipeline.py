@@ -44,7 +44,7 @@ from batchforge.spec import JobSpec, SourceSpec
 from batchforge.state.records import AttemptRecord, RunRecord, StateReader
 from batchforge.summaries import AttemptInFlight, JobSummary, RunSummary, StatusSummary, has_failed_then
 from batchforge.target import Target
-from batchforge.targets import read_state
+from batchforge.targets import read_state, state_if_told
 from batchforge.testing.test_checks import check_tests
 
 if TYPE_CHECKING:
@@ -155,17 +155,18 @@ def compiled_offline(
     project: Project, jobs: Sequence[JobSpec], target: Target, options: RunOptions, *, with_state: bool = False
 ) -> Iterator[Offline]:
     """Without network, key, or a write to state. Jobs that read others have the rows that were answered so far; where
-    there are none, the state is opened only if it is wanted `with_state`.
+    there are none, the state is opened only if it is wanted `with_state`, and does without if it must.
 
     Raises:
         ProjectError: something in the files or rows is wrong.
     """
-    upstream = make_upstream(project, jobs, target, options.scope)
+    upstream, problems = make_upstream(project, jobs, target, options.scope), ProblemList()
     with ExitStack() as stack:
-        if with_state or upstream.jobs:
+        if with_state:
+            upstream.state = stack.enter_context(state_if_told(project, target, problems))
+        elif upstream.jobs:
             upstream.state = stack.enter_context(read_state(project, target))
         stack.enter_context(deferring(project, target, options.deferral, upstream))
-        problems = ProblemList()
         compiled = compile_jobs(project, jobs, target, options, problems, upstream)
         for spec in jobs:
             check_upstream(upstream, spec, problems)

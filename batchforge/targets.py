@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from batchforge.errors import ProjectError, StateError, UsageError
+from batchforge.errors import ProblemList, ProjectError, StateError, UsageError
 from batchforge.profiling import stage
 from batchforge.project import Project
 from batchforge.state.records import StateReader, StateStore
@@ -126,6 +126,23 @@ def read_state(project: Project, target: Target) -> Iterator[StateReader | None]
         yield state
     finally:
         state.close()
+
+
+@contextmanager
+def state_if_told(project: Project, target: Target, problems: ProblemList) -> Iterator[StateReader | None]:
+    """As `read_state`. Where a variable of the target's addresses is not set, as on runners that get no secrets, there
+    is none, and a warning says so: what is planned without state is the most that may have to be sent."""
+    with ExitStack() as stack:
+        state = None
+        try:
+            state = stack.enter_context(read_state(project, target))
+        except ProjectError as exc:
+            (problem, *_) = exc.problems
+            if problem.code != "BF132":
+                raise
+            message = f"{problem.message} So its state is not read, and what was answered before is not known"
+            problems.warn("BF132", message, location=problem.location, hint=problem.hint)
+        yield state
 
 
 def live_models(project: Project | None, target: Target) -> list[LiveModel]:

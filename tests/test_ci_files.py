@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,31 @@ def test_only_workflows_that_need_it_see_the_key() -> None:
     assert not [step for step in comment["jobs"]["comment"]["steps"] if "checkout" in step["uses"]]
 
 
+def broken_rules(schema: str, *paths: Path) -> str:
+    """What the published schema of a forge objects to; empty for nothing."""
+    more = ["--data-transform", "gitlab-ci"] if schema == "gitlab-ci" else []
+    command = [
+        sys.executable,
+        "-m",
+        "check_jsonschema",
+        "--builtin-schema",
+        f"vendor.{schema}",
+        *more,
+        *map(str, paths),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def test_workflows_pipeline_and_action_are_as_the_published_schemas_say(tmp_path: Path) -> None:
+    assert broken_rules("github-workflows", *GITHUB) == ""
+    assert broken_rules("github-actions", TREE / "action.yml") == ""
+    assert broken_rules("gitlab-ci", TREE / "projects/ci/gitlab/batchforge.gitlab-ci.yml") == ""
+    spoilt = tmp_path / "spoilt.yml"
+    spoilt.write_text(GITHUB[0].read_text().replace("runs-on:", "run-on:"))
+    assert "run-on" in broken_rules("github-workflows", spoilt)
+
+
 @pytest.mark.parametrize("forge", ["github", "gitlab"])
 def test_init_ci_finds_out_what_it_can_and_overwrites_nothing(forge: str, tmp_path: Path) -> None:
     from batchforge.cli import run_command
@@ -65,7 +92,11 @@ def test_init_ci_finds_out_what_it_can_and_overwrites_nothing(forge: str, tmp_pa
     assert "./data jobs/target/ci" in text
     if forge == "github":
         assert "branches: [trunk]" in text
-        assert len(list((tmp_path / ".github/workflows").iterdir())) == len(GITHUB)
+        written = sorted((tmp_path / ".github/workflows").iterdir())
+        assert len(written) == len(GITHUB)
+        assert broken_rules("github-workflows", *written) == ""
+    else:
+        assert broken_rules("gitlab-ci", tmp_path / "batchforge.gitlab-ci.yml") == ""
     assert run_command(words) == 2
 
 

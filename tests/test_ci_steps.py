@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from batchforge.ci import sticky
 from batchforge.ci.forge_http import ForgeApi, ForgeRefused
 from batchforge.ci.github import PullRequest
+from batchforge.ci.gitlab import MergeRequest
 from batchforge.ci.step_files import MOST_SUMMARY_BYTES, Step
 from batchforge.ci.sticky import Comment, Marker
 from tests.action_runner import ACTION, ActionRunner, StepResult, pull_request
+from tests.builders import TREE
+from tests.conftest import StartEmulator
 from tests.diff_examples import HOSTILE
 from tests.forge_server import BOT, GITLAB_TOKEN, TOKEN, ForgeServer, forge_server
 from tests.reviewing import ReviewedProject
@@ -47,9 +52,13 @@ def review(runner: ActionRunner, run: int = 1, source: str = "o/r", **inputs: An
     return runner.run("pull_request", pull_request(5, "h1", source), run=run, command="diff", **inputs)
 
 
-def thread(forge: ForgeServer) -> PullRequest:
-    api = ForgeApi(forge.url, {"Authorization": f"Bearer {TOKEN}"}, sleep=lambda _: None)
-    return PullRequest(api, "o/r", 5)
+def thread(forge: ForgeServer, kind: str = "github", sleep: Any = lambda _: None) -> PullRequest | MergeRequest:
+    if kind == "gitlab":
+        return MergeRequest(ForgeApi(forge.url, {"PRIVATE-TOKEN": GITLAB_TOKEN}, sleep=sleep), "7", "5")
+    return PullRequest(ForgeApi(forge.url, {"Authorization": f"Bearer {TOKEN}"}, sleep=sleep), "o/r", 5)
+
+
+FORGES = pytest.mark.parametrize("kind", ["github", "gitlab"])
 
 
 def test_no_input_stands_in_a_shell_and_every_action_is_pinned() -> None:
@@ -99,16 +108,44 @@ def test_among_more_than_a_hundred_comments_only_the_own_one_is_taken(runner: Ac
     assert forged["body"].endswith("forged")
 
 
-def test_a_marker_in_the_middle_of_a_comment_is_a_text(forge: ForgeServer) -> None:
+@FORGES
+def test_a_marker_in_the_middle_of_a_comment_is_a_text(kind: str, forge: ForgeServer) -> None:
     forge.add(f"```\n{Marker(KEY, (99, 1), 'f' * 64).line()}\n```")
-    assert sticky.find(thread(forge), KEY) is None
+    assert sticky.find(thread(forge, kind), KEY) is None
 
 
-def test_two_comments_of_two_runs_at_once_become_one(forge: ForgeServer) -> None:
+@FORGES
+def test_two_comments_of_two_runs_at_once_become_one(kind: str, forge: ForgeServer) -> None:
     for run in (3, 4):
         forge.add(f"{Marker(KEY, (run, 1)).line()}\nfrom {run}")
-    sticky.post(thread(forge), Marker(KEY, (5, 1)), lambda _: "from 5")
+    sticky.post(thread(forge, kind), Marker(KEY, (5, 1)), lambda _: "from 5")
     assert [body.splitlines()[1] for body in forge.own()] == ["from 5"]
+
+
+@FORGES
+def test_a_late_run_a_second_attempt_and_a_marker_of_somebody_else(kind: str, forge: ForgeServer) -> None:
+    for number in range(205):
+        forge.add(f"comment {number}", "somebody")
+    foreign = forge.add(f"{Marker(KEY, (99, 1), 'f' * 64).line()}\nforged", "somebody")
+    done = [
+        sticky.post(thread(forge, kind), Marker(KEY, run), lambda _, run=run: f"from {run}")  # type: ignore[misc]
+        for run in ((7, 1), (6, 2), (7, 2))
+    ]
+    assert done == [
+        "the comment was posted",
+        "a newer run has written the comment; it stays as it is",
+        "the comment was updated",
+    ]
+    assert [body.splitlines()[1] for body in forge.own()] == ["from (7, 2)"]
+    assert foreign["body"].endswith("forged")
+
+
+@FORGES
+def test_a_token_that_may_not_write_is_told_from_one_that_is_to_wait(kind: str, forge: ForgeServer) -> None:
+    forge.is_read_only = True
+    with pytest.raises(ForgeRefused) as refused:
+        sticky.post(thread(forge, kind), Marker(KEY, (1, 1)), lambda _: "x")
+    assert refused.value.is_read_only
 
 
 def test_a_fork_is_reviewed_without_any_secret_and_says_what_it_could_not_do(
@@ -133,42 +170,96 @@ def test_a_fork_that_cannot_reach_the_state_is_reviewed_without_it(
     project.repo.commit("a state elsewhere")
     ended = review(runner, source="fork/r", token="")
     assert ended.exit_code == 0, ended.log
+    assert "its state is not read" in ended.summary
+    assert "at most 3 rows to send" in ended.summary
+    for command in ("parse", "plan"):
+        ended = runner.run("pull_request", pull_request(5, "h1", "fork/r"), command=command, token="")
+        assert ended.exit_code == 0, ended.log
+    assert ended.outputs["rows"] == "3"
+    assert "its state is not read" in ended.log
+    state = "postgresql://user@127.0.0.1:1/db"
+    project.edit_project(targets={"local": {"type": "emulator", "state": state}})
+    project.repo.commit("a state that is not reached")
+    ended = review(runner, source="fork/r", token="")
+    assert ended.exit_code == 0, ended.log
     assert "the state was not read" in ended.summary
+    assert review(runner).exit_code == 2
 
 
 def test_a_trusted_workflow_posts_what_a_fork_left_behind_and_takes_no_plan_from_it(
-    runner: ActionRunner, project: ReviewedProject, forge: ForgeServer
+    runner: ActionRunner, project: ReviewedProject, forge: ForgeServer, tmp_path: Path
 ) -> None:
     review(runner, source="fork/r", token="")
-    kept = project.path("target/ci/comment.json")
+    workflow = yaml.safe_load((TREE / "projects/ci/github/batchforge-comment.yml").read_text())
+    download, post = workflow["jobs"]["comment"]["steps"]
+    elsewhere = ActionRunner(tmp_path / "empty", forge, tmp_path / "trusted")
+    kept = shutil.copytree(project.path("target/ci"), elsewhere.folder / download["with"]["path"]) / "comment.json"
     kept.write_text(json.dumps({**json.loads(kept.read_text()), "plan": "f" * 64}))
+    inputs = {name.replace("-", "_"): value for name, value in post["with"].items()}
     forge.heads[5] = "h1"
     finished = {"id": 3, "run_attempt": 1, "head_sha": "h1", "head_repository": {"full_name": "fork/r"}}
-    ended = runner.run("workflow_run", {"workflow_run": finished}, run=50, command="comment", comment_file=str(kept))
+    ended = elsewhere.run("workflow_run", {"workflow_run": finished}, run=50, **inputs)
     assert ended.exit_code == 0, ended.log
     (body,) = forge.own()
     assert Marker.of(body) == Marker(KEY, (3, 1))
     assert "Made by a run of a fork" in body
+    assert "1 job asks something else" in body
     forge.heads[5] = "another"
-    refused = runner.run("workflow_run", {"workflow_run": finished}, run=51, command="comment", comment_file=str(kept))
+    refused = elsewhere.run("workflow_run", {"workflow_run": finished}, run=51, **inputs)
     assert refused.exit_code == 2
     assert "BF960" in refused.log
     assert len(forge.comments) == 1
 
 
-def test_a_body_that_is_too_long_for_the_forge_is_made_shorter(forge: ForgeServer) -> None:
+def test_no_comment_is_written_where_none_is_wanted(runner: ActionRunner, forge: ForgeServer) -> None:
+    ended = review(runner, comment="false")
+    assert ended.exit_code == 0, ended.log
+    assert forge.comments == []
+    assert "no comment was wanted" in ended.log
+    assert "1 job asks something else" in ended.summary
+    assert ended.outputs["plan-hash"]
+
+
+def test_a_run_that_broke_off_is_gone_on_with(
+    runner: ActionRunner, project: ReviewedProject, start_emulator: StartEmulator
+) -> None:
+    emulator = start_emulator()
+    api = {"type": "claude", "base_url": emulator.base_url, "api_key": "any-key", "poll_interval_s": 0.02}
+    project.edit_project(targets={"api": api}, default_target="api")
+    project.write_job(max_tokens=None, canary=1)
+    first = project.cli("run", "--no-wait")
+    assert first.exit_code == 3, first.stderr
+    event: dict[str, Any] = {"schedule": "17 * * * *"}
+    collected = runner.run("schedule", event, command="collect")
+    assert collected.exit_code == 0, collected.log
+    assert collected.outputs["pending"] == "true"
+    assert "Some rows of about wait to be sent: a step with the command resume sends them." in collected.log
+    for _ in range(5):
+        ended = runner.run("schedule", event, command="resume")
+        assert ended.exit_code == 0, ended.log
+        assert runner.run("schedule", event, command="collect").exit_code == 0
+    assert ended.outputs["pending"] == "false"
+    assert emulator.counters().requests_accepted == 3
+    assert len(project.path("outputs/answers.jsonl").read_text().splitlines()) == 3
+
+
+@FORGES
+def test_a_body_that_is_too_long_for_the_forge_is_made_shorter(kind: str, forge: ForgeServer) -> None:
     forge.longest = 15_000
-    sticky.post(thread(forge), Marker(KEY, (1, 1)), lambda most: "x" * most)
+    sticky.post(thread(forge, kind), Marker(KEY, (1, 1)), lambda most: "x" * most)
     assert [len(body) for body in forge.own()] == [12_000]
 
 
-def test_a_secondary_rate_limit_is_waited_for_and_a_long_one_is_told(forge: ForgeServer) -> None:
+@FORGES
+def test_a_secondary_rate_limit_is_waited_for_and_a_long_one_is_told(kind: str, forge: ForgeServer) -> None:
+    slept: list[float] = []
     forge.limits_left = 2
-    sticky.post(thread(forge), Marker(KEY, (1, 1)), lambda _: "x")
+    sticky.post(thread(forge, kind, slept.append), Marker(KEY, (1, 1)), lambda _: "x")
     assert len(forge.own()) == 1
+    assert len(slept) == 2
     forge.limits_left = 9
     with pytest.raises(ForgeRefused, match="rate limit"):
-        sticky.post(thread(forge), Marker(KEY, (2, 1)), lambda _: "x")
+        sticky.post(thread(forge, kind), Marker(KEY, (2, 1)), lambda _: "x")
 
 
 def test_a_server_that_is_not_there_fails_no_review(runner: ActionRunner, forge: ForgeServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +22,28 @@ class Story:
 
     def __init__(self, root: Path, forge: ForgeServer, start_emulator: StartEmulator) -> None:
         self.emulator = start_emulator(processing_time_s=4.0)
-        self.root, self.forge = root, forge
-        self.work = ReviewedProject(root / "work", self.emulator)
+        self.machines, self.origin, self.forge = root / "machines", root / "origin.git", forge
+        self.work = ReviewedProject(self.machines / "work", self.emulator)
         settings = yaml.safe_load(self.work.path("batchforge.yml").read_text())
         settings["targets"]["api"]["state"] = f"sqlite:///{root}/shared.db"
         self.work.edit_project(targets=settings["targets"], review={"fail_on": {"rows_rerun": 3}})
         self.work.repo.commit("a state that is shared")
 
     def runner(self, name: str, revision: str) -> ActionRunner:
-        clone = self.root / name
+        clone = self.machines / name
         self.work.repo.clone(clone)
         run_git(clone, "checkout", "-q", revision)
-        return ActionRunner(clone, self.forge, self.root / f"{name}-runner")
+        return ActionRunner(clone, self.forge, self.machines / f"{name}-runner")
 
     def push(self, run: int) -> StepResult:
         head = self.work.repo.commit(f"push {run}")
         return self.runner(f"review-{run}", head).run("pull_request", pull_request(5, head), run=run, command="diff")
+
+    def machines_vanish(self) -> None:
+        """With all that runners and the author have ever had; the repository, the state and the API are left."""
+        run_git(self.origin.parent, "clone", "-q", "--bare", str(self.work.root), str(self.origin))
+        shutil.rmtree(self.machines)
+        self.work.repo.root = self.origin
 
     def squash(self) -> str:
         git = self.work.repo.git
@@ -73,7 +80,10 @@ def test_what_was_reviewed_is_what_runs(tmp_path: Path, start_emulator: StartEmu
         assert submitted.exit_code == 0, submitted.log
         assert (submitted.outputs["pending"], submitted.outputs["rows"]) == ("true", "5")
 
+        story.machines_vanish()
         elsewhere = story.runner("collect", merged)
+        assert not elsewhere.folder.joinpath(".batchforge").exists()
+        assert not elsewhere.folder.joinpath("target").exists()
         collected = _until_collected(elsewhere)
         rows = [json.loads(line) for line in (elsewhere.folder / "outputs/answers.jsonl").read_text().splitlines()]
         assert len(rows) == 5

@@ -89,7 +89,7 @@ def _reviewed(step: Step, root: Path, options: ChangeOptions) -> tuple[ProjectDi
     try:
         return review(root, asked, step.environment), notes
     except BatchForgeError as exc:
-        if not exc.problems[0].code.startswith(("BF132", "BF5")):
+        if not exc.problems[0].code.startswith("BF5"):
             raise
         diff = review(root, replace(asked, uses_state=False), step.environment)
         return diff, [*notes, "the state was not read: a change from a fork has no credentials for it"]

@@ -11,6 +11,7 @@ from batchforge.ci import approved
 from batchforge.ci.change_review import PLAN_FILE, repository_prefix, review_key
 from batchforge.ci.children import Ended, call, selection_words
 from batchforge.ci.step_files import Step
+from batchforge.outputs import PENDING
 from batchforge.review.neutral import code
 
 EXIT_PENDING, EXIT_CHANGES = 3, 10
@@ -114,7 +115,8 @@ def _end(step: Step, ended: Ended, command: str) -> int:
         return _failed(step, ended, command)
     runs = value.get("runs", [value])
     jobs = [job for run in runs for job in run["jobs"]]
-    is_pending = any(job["batches_in_flight"] or job["waiting_for"] for job in jobs)
+    unsent = [job["job"] for job in jobs if _is_unsent(job)]
+    is_pending = bool(unsent) or any(job["batches_in_flight"] or job["waiting_for"] for job in jobs)
     step.output(
         {
             "changed": str(any(job["requests_sent"] or job["results"] for job in jobs)).lower(),
@@ -125,11 +127,19 @@ def _end(step: Step, ended: Ended, command: str) -> int:
         }
     )
     step.summarize(lambda most: "\n".join(_table(command, jobs, is_pending))[:most])
-    if ended.exit_code in (0, EXIT_PENDING):
+    if unsent:
+        step.note(f"Some rows of {', '.join(unsent)} wait to be sent: a step with the command resume sends them.")
+    failed = [job["job"] for job in jobs if job["is_failed"] and job["job"] not in unsent]
+    if ended.exit_code in (0, EXIT_PENDING) or not failed:
         return 0
-    failed = [job["job"] for job in jobs if job["is_failed"]]
     step.note(f"{command} failed for {', '.join(failed)}: too few rows were answered, or a test failed.", "error")
     return ended.exit_code
+
+
+def _is_unsent(job: Mapping[str, Any]) -> bool:
+    """Whether rows have no result and none on the way, as those that a canary goes before."""
+    statuses = (job["output"] or {}).get("statuses", {})
+    return bool(statuses.get(PENDING)) and not job["batches_in_flight"]
 
 
 def _failed(step: Step, ended: Ended, command: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,7 @@ from batchforge.snapshots.snapshot_inputs import readable_input
 from batchforge.spec import JobSpec
 from batchforge.state.records import StateReader
 from batchforge.target import Mode, Target
-from batchforge.targets import read_state
+from batchforge.targets import state_if_told
 from batchforge.terminal.report import EMULATED_NOTICE
 
 
@@ -113,8 +113,7 @@ class _Review:
         chosen = self._chosen()
         prices = self.project.price_table(self.target)
         with ExitStack() as stack:
-            uses_state = self.options.uses_state
-            state = stack.enter_context(read_state(self.project, self.target)) if uses_state else None
+            state = stack.enter_context(self._state())
             self.upstream = Upstream({**self.old.jobs, **self.new.jobs}, self.target.name, state=state)
             stack.enter_context(deferring(self.project, self.target, self.deferral, self.upstream))
             self.pairs = self._pairs(chosen)
@@ -135,6 +134,11 @@ class _Review:
                 notes=self.notes,
                 target_changes=_target_changes(self.old.project, self.project),
             )
+
+    def _state(self) -> AbstractContextManager[StateReader | None]:
+        if not self.options.uses_state:
+            return nullcontext()
+        return state_if_told(self.project, self.target, self.problems)
 
     def with_gates(self, diff: ProjectDiff) -> ProjectDiff:
         """A rule that the change itself relaxes or removes still holds for it."""
