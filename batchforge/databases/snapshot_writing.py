@@ -15,15 +15,16 @@ from uuid import UUID
 
 import msgspec
 
+from batchforge.databases.spool_order import SpoolOrder
 from batchforge.errors import BatchForgeError
 from batchforge.tables.column_kinds import JSON, NULL, common_kind, kind_of, sql_type
 from batchforge.tables.duck import open_duckdb, quoted_name, quoted_text
 from batchforge.tables.json_text import encode_json
 
-ROW_GROUP_BYTES = 32 * 1024 * 1024
+ROW_GROUP_BYTES = 4 * 1024 * 1024
 MIN_ROW_GROUP_ROWS, MAX_ROW_GROUP_ROWS = 2048, 122_880
-MEMORY_BYTES = 256 * 1024 * 1024
-"""What sorting may take; the rest is spilled beside the file."""
+LITTLE_MEMORY_BYTES, MEMORY_BYTES = 64 * 1024 * 1024, 256 * 1024 * 1024
+"""What writing is tried with, and what it may take where rows are large; the rest is spilled beside the file."""
 _EXACT_KINDS = {"date": "DATE", "timestamp": "TIMESTAMP", "instant": "TIMESTAMPTZ", "time": "TIME"}
 
 
@@ -46,20 +47,44 @@ def write_snapshot(
 ) -> Written:
     """The file is there when this returns, and is not when it raises."""
     check_columns([column.name for column in columns], sorted_by)
-    spool = path.with_name(f"{path.name}.rows")
+    spool, in_order = path.with_name(f"{path.name}.rows"), path.with_name(f"{path.name}.sorted")
     try:
-        with _private_file(spool) as file:
-            spooled = _Spool(columns)
-            for row in rows:
-                file.write(spooled.line(row))
-            size_bytes = file.tell()
-        _write_parquet(path, spool, spooled, size_bytes, sorted_by)
+        spooled = _Spool(columns)
+        if sorted_by:
+            _write_sorted(spool, in_order, spooled, rows, sorted_by)
+        else:
+            _write_lines(in_order, spooled, rows)
+        _write_parquet(path, in_order, spooled)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
     finally:
         spool.unlink(missing_ok=True)
+        in_order.unlink(missing_ok=True)
     return Written(spooled.rows, dict(zip((column.name for column in columns), spooled.types(), strict=True)))
+
+
+def _write_lines(to: Path, spooled: _Spool, rows: Iterable[Sequence[Any]]) -> None:
+    with _private_file(to) as file:
+        for row in rows:
+            file.write(spooled.line(row))
+
+
+def _write_sorted(
+    spool: Path, to: Path, spooled: _Spool, rows: Iterable[Sequence[Any]], sorted_by: Sequence[str]
+) -> None:
+    places = [spooled.column_names.index(name) for name in sorted_by]
+    kinds = [spooled.known_types[place] for place in places]
+    with SpoolOrder(spool.with_name(f"{spool.name}.order"), kinds) as order:
+        with _private_file(spool) as file:
+            for row in rows:
+                start, line = spooled.size_bytes, spooled.line(row)
+                file.write(line)
+                order.add([spooled.cells.get(f"c{place}") for place in places], start, len(line))
+        with spool.open("rb") as file, _private_file(to) as sorted_file:
+            for start, size_bytes in order.places():
+                file.seek(start)
+                sorted_file.write(file.read(size_bytes))
 
 
 def check_columns(names: Sequence[str], needed: Sequence[str]) -> None:
@@ -84,8 +109,9 @@ class _Spool:
     """Rows as lines of JSON, whose types are known when the last one is written."""
 
     def __init__(self, columns: Sequence[Column]) -> None:
-        self.rows = 0
-        self.longest_bytes = 0
+        self.rows = self.size_bytes = self.longest_bytes = 0
+        self.cells: dict[str, Any] = {}
+        """Of the last line."""
         self.column_names = [column.name for column in columns]
         self._fixed = [column.type for column in columns]
         self._kinds = [NULL] * len(columns)
@@ -93,7 +119,7 @@ class _Spool:
         self._convert = [_converter(column.type) for column in columns]
 
     def line(self, row: Sequence[Any]) -> bytes:
-        cells = {}
+        cells: dict[str, Any] = {}
         for index, value in enumerate(row):
             if value is None:
                 continue
@@ -107,9 +133,16 @@ class _Spool:
                     self._fixed[index] = "JSON"
             cells[self._names[index]] = value
         line = _encoded(cells) + b"\n"
+        self.cells = cells
         self.rows += 1
+        self.size_bytes += len(line)
         self.longest_bytes = max(self.longest_bytes, len(line))
         return line
+
+    @property
+    def known_types(self) -> list[str | None]:
+        """Before the last line."""
+        return self._fixed
 
     def types(self) -> list[str]:
         return [
@@ -194,13 +227,19 @@ def _private_file(path: Path) -> Any:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb", buffering=1 << 18)
 
 
-def _write_parquet(path: Path, spool: Path, spooled: _Spool, size_bytes: int, sorted_by: Sequence[str]) -> None:
+def _write_parquet(path: Path, spool: Path, spooled: _Spool) -> None:
     import duckdb
 
+    statement = _copy_statement(path, spool, spooled)
     with open_duckdb() as connection:
-        limit_memory(connection, path.parent)
+        limit_memory(connection, path.parent, LITTLE_MEMORY_BYTES)
+        connection.execute("SET threads = 1")
         try:
-            connection.execute(_copy_statement(path, spool, spooled, size_bytes, sorted_by))
+            try:
+                connection.execute(statement)
+            except duckdb.OutOfMemoryException:
+                limit_memory(connection, path.parent)
+                connection.execute(statement)
         except duckdb.Error as exc:
             raise BatchForgeError(
                 "BF236",
@@ -209,14 +248,14 @@ def _write_parquet(path: Path, spool: Path, spooled: _Spool, size_bytes: int, so
             ) from exc
 
 
-def limit_memory(connection: Any, folder: Path) -> None:
-    """Sorting more than that goes through a private folder, which goes with the connection."""
-    connection.execute(f"SET memory_limit = '{MEMORY_BYTES // 1024**2}MiB'")
+def limit_memory(connection: Any, folder: Path, memory_bytes: int = MEMORY_BYTES) -> None:
+    """More than that goes through a private folder, which goes with the connection."""
+    connection.execute(f"SET memory_limit = '{memory_bytes // 1024**2}MiB'")
     connection.execute(f"SET temp_directory = {quoted_text(str(folder / f'.{os.getpid()}.spill'))}")
     connection.execute("SET TimeZone = 'UTC'")
 
 
-def _copy_statement(path: Path, spool: Path, spooled: _Spool, size_bytes: int, sorted_by: Sequence[str]) -> str:
+def _copy_statement(path: Path, spool: Path, spooled: _Spool) -> str:
     types = spooled.types()
     read_as = [("VARCHAR" if kind == "BLOB" else kind) for kind in types]
     columns = ", ".join(f"c{index}: {quoted_text(kind)}" for index, kind in enumerate(read_as))
@@ -224,14 +263,13 @@ def _copy_statement(path: Path, spool: Path, spooled: _Spool, size_bytes: int, s
         f"{f'from_base64(c{index})' if kind == 'BLOB' else f'c{index}'} AS {quoted_name(name)}"
         for index, (name, kind) in enumerate(zip(spooled.column_names, types, strict=True))
     )
-    order = f" ORDER BY {', '.join(map(quoted_name, sorted_by))}" if sorted_by else ""
     source = (
         f"read_json({quoted_text(str(spool))}, format = 'newline_delimited', columns = {{{columns}}}, "
-        f"maximum_object_size = {max(spooled.longest_bytes * 2, 16 << 20)})"
+        f"maximum_object_size = {max(spooled.longest_bytes * 2, 1 << 20)})"
     )
-    rows_per_group = ROW_GROUP_BYTES * spooled.rows // max(size_bytes, 1)
+    rows_per_group = ROW_GROUP_BYTES * spooled.rows // max(spooled.size_bytes, 1)
     group_rows = min(max(rows_per_group, MIN_ROW_GROUP_ROWS), MAX_ROW_GROUP_ROWS)
     return (
-        f"COPY (SELECT {names} FROM {source}{order}) TO {quoted_text(str(path))} "  # noqa: S608
+        f"COPY (SELECT {names} FROM {source}) TO {quoted_text(str(path))} "  # noqa: S608
         f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {group_rows})"
     )

@@ -280,3 +280,16 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path, database: psycopg.Co
         peaks.append(peak_of(program, str(root)))
         assert len(list((root / "target/local/snapshots").glob("*.parquet"))) == 1
     assert peaks[1] < 1.3 * peaks[0]  # four times as many rows
+
+
+def test_keys_of_any_type_are_sorted_by_their_values(tmp_path: Path, database: psycopg.Connection[Any]) -> None:
+    values = "(10.5, 'b', 2), (9.25, 'a', 3), (-100.75, 'Ä', 10), (-2.00, 'Z', -1)"
+    for key, expected in (
+        ("amount::numeric(7, 2)", ["-100.75", "-2.00", "9.25", "10.50"]),
+        ("word", ["Z", "a", "b", "Ä"]),
+        ("number", [-1, 2, 3, 10]),
+        ("date '2026-01-01' + number", ["2025-12-31", "2026-01-03", "2026-01-04", "2026-01-11"]),
+    ):
+        query = f"select {key} as id from (values {values}) v (amount, word, number)"
+        root = write_query(tmp_path / str(len(key)), query)
+        assert [row["id"] for row in fetched_rows(root)] == expected
