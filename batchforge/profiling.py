@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ContextDecorator
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
@@ -89,11 +90,19 @@ def _begin(stage: _Open) -> None:
 
 
 def peak_memory_mb() -> float:
-    """Of this process, so far. Linux counts in KiB, macOS in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1 << 20) if sys.platform == "darwin" else peak / 1024
+    """Of this process, so far."""
+    return peak_memory_bytes() / (1 << 20)
 
 
+def peak_memory_bytes() -> int:
+    """Linux hands the peak of the parent down to getrusage, so the kernel's own note of this process is read first."""
+    if _STATUS.exists():
+        line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+_STATUS = Path("/proc/self/status")
 _profile: Profile | None = None
 
 

@@ -99,7 +99,7 @@ def test_the_ceiling_counts_the_dearer_price_where_a_prompt_may_pass_the_boundar
     prices = price_table().prices_of("claude-haiku-5-5")
     assert prices is not None
     with planned(project) as (plan,):
-        small, large = (plan.bound_pico_usd([request]) or 0 for request in intended(plan))
+        small, large = (plan.sizes_of([request])[0] or 0 for request in intended(plan))
         low, high = (tier.input for tier in prices.tiers)
     assert small < large
     assert Decimal(large) / Decimal(small) > high / low
@@ -117,9 +117,9 @@ def test_the_ceilings_of_single_requests_add_up_to_that_of_the_plan(tmp_path: Pa
     with planned(project) as (plan,):
         requests = intended(plan)
         total = plan.estimate.ceiling_pico_usd
-        assert sum(plan.bound_pico_usd([request]) or 0 for request in requests) == total
+        assert sum(plan.sizes_of([request])[0] or 0 for request in requests) == total
         assert plan.rows_that_fit(float(total or 0)) == 30
-        assert plan.rows_that_fit(float(plan.bound_pico_usd(requests[:7]) or 0)) == 7
+        assert plan.rows_that_fit(float(plan.sizes_of(requests[:7])[0] or 0)) == 7
 
 
 def test_marks_that_stand_in_the_jobs_own_blocks_raise_the_ceiling(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from batchforge.planning.plan_rows import Action, PlannedRow
 from batchforge.requests.fingerprint import custom_id
 from batchforge.spec import BatchLimits
 from batchforge.state.records import ManifestRow
+from tests.peak_memory import peak_of
 
 Row = tuple[PlannedRow, bytes]
 
@@ -83,9 +84,40 @@ def test_ordinals_are_in_the_custom_ids() -> None:
     assert names[0].endswith("-003")
 
 
+def test_each_request_gives_its_rows_texts(tmp_path: Path) -> None:
+    rows = [row_of(0, b"{}"), row_of(1, b"{}")]
+    rows[1] = (rows[1][0]._replace(pieces=(b'"one"', b'"two"')), b"{}")
+    (batch,) = pack(rows, BatchLimits(), tmp_path)
+    assert [request.pieces for request in batch.requests] == [(b'"text"',), (b'"one"', b'"two"')]
+    batch.discard()
+
+
+LONG_TEXTS = """
+from batchforge.execution.packing import pack
+from batchforge.spec import BatchLimits
+from pathlib import Path
+from tests.test_packing import row_of
+import sys
+def rows():
+    for position in range(200):
+        planned, params = row_of(position, b'"%s"' % (b"x" * 500_000))
+        yield planned._replace(pieces=(b"%d" % position + params,)), params
+for batch in pack(rows(), BatchLimits(), Path(sys.argv[1])):
+    assert batch.size_bytes > 100_000_000
+    assert len(batch.requests[199].pieces[0]) > 500_000
+    batch.discard()
+"""
+
+
+def test_a_batch_of_long_texts_does_not_fill_memory(tmp_path: Path) -> None:
+    nothing = peak_of("from tests.test_packing import row_of")
+    assert peak_of(LONG_TEXTS, str(tmp_path)) < nothing + 20_000_000
+
+
 def test_bodies_can_be_read_by_nobody_else(tmp_path: Path) -> None:
     (batch,) = pack(rows_of([1]), BatchLimits(), tmp_path / "spool")
     assert stat.S_IMODE(batch.body.stat().st_mode) == 0o600
+    batch.discard()
 
 
 def test_an_unfinished_body_does_not_stay_behind(tmp_path: Path) -> None:

@@ -394,7 +394,7 @@ class Executor:
         assert attempt.batch_id is not None
         if self.state.attempt(attempt.attempt_id).state is not AttemptState.ENDED:
             return  # others have stored them
-        reading = Reading(set(self.state.claimed(attempt.attempt_id)))
+        reading = Reading(self.state.claimed(attempt.attempt_id))
         try:
             steps = in_chunks(self.backend.results(attempt.batch_id), _RESULTS_PER_STEP)
             for results in staged("read results", steps):
@@ -431,7 +431,8 @@ class Executor:
         stored = self.state.store_results(attempt.attempt_id, priced).stored
         new = brought_by(stored)
         self.brought[attempt.job] = self.brought.get(attempt.job, Brought()) + new
-        reading.usage += new if len(stored) == len(priced) else brought_by(priced)
+        total = new if len(stored) == len(priced) else brought_by(priced)
+        reading.usage += total
         for code, what, names in (
             ("BF610", "given twice", repeated),
             ("BF611", "given without having been asked for", unasked),
@@ -445,18 +446,17 @@ class Executor:
             f"batch {attempt.batch_id}: {reading.stored:,} of {attempt.request_count:,} results stored",
             batch_id=attempt.batch_id,
             stored=reading.stored,
-            **stored_facts(priced),
+            **stored_facts(priced, total),
         )
 
     def _name_missing(self, attempt: AttemptRecord, reading: Reading) -> None:
-        if not reading.left:
+        left = reading.left
+        if not left:
             return
-        first = custom_id(*min(reading.left))
-        message = f"{len(reading.left)} requests of {attempt.batch_id} have no result, first {first}"
+        first = custom_id(*min(left))
+        message = f"{len(left)} requests of {attempt.batch_id} have no result, first {first}"
         self.listen(warning("BF612", message, attempt.job))
-        self._store_errors(
-            attempt, reading.left, MISSING_RESULT, f"batch {attempt.batch_id} ended without a result for it"
-        )
+        self._store_errors(attempt, left, MISSING_RESULT, f"batch {attempt.batch_id} ended without a result for it")
 
     def _store_errors(
         self, attempt: AttemptRecord, names: Collection[tuple[bytes, int]], error_type: str, message: str

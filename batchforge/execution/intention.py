@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from batchforge.planning.estimate import Phase
 from batchforge.planning.planner import JobPlan
 from batchforge.state.holders import this_holder
-from batchforge.state.records import IntendedRequest, Intention
+from batchforge.state.records import Intended, Intention
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,10 @@ class RunOf:
     keeps_prompts: bool = True
 
 
-def intention_of(plan: JobPlan, phase: Phase, run: RunOf, requests: Sequence[IntendedRequest]) -> Intention:
+def intention_of(plan: JobPlan, phase: Phase, run: RunOf, requests: Sequence[Intended]) -> Intention:
     """What is written down before some of a phase's requests are sent; they reserve the most that they can cost."""
     spec, skeleton = plan.compiled.spec, plan.compiled.template.skeleton
+    ceiling_pico_usd, input_tokens = plan.sizes_of(requests)
     return Intention(
         run_id=run.run_id,
         job=spec.name,
@@ -46,8 +47,8 @@ def intention_of(plan: JobPlan, phase: Phase, run: RunOf, requests: Sequence[Int
         phase=phase.name,
         caching=plan.caching_in(phase),
         shape=plan.shape,
-        estimated_input_tokens=plan.estimated_input_tokens(requests),
-        ceiling_pico_usd=plan.bound_pico_usd(requests),
+        estimated_input_tokens=input_tokens,
+        ceiling_pico_usd=ceiling_pico_usd,
         month_limit_pico_usd=run.month_limit_pico_usd,
         keeps_prompts=run.keeps_prompts,
     )

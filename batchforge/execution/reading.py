@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from batchforge.requests.fingerprint import custom_id
-from batchforge.results import Brought, RequestResult, brought_by
+from batchforge.requests.fingerprint import custom_id, parse_custom_id
+from batchforge.results import Brought, RequestResult
+
+_Name = tuple[bytes, int]
 
 
 class Reading:
     """What has been read of one batch's results: which requests are still without one, and what should not be there."""
 
-    def __init__(self, claimed: set[tuple[bytes, int]]) -> None:
-        self.left = claimed
-        self._names = {custom_id(*name): name for name in claimed}
+    def __init__(self, claimed: Iterable[_Name]) -> None:
+        # By custom_id alone: a batch can hold 100,000, and a tuple for each would take three times the memory.
+        self._has_result = dict.fromkeys((custom_id(*name) for name in claimed), False)
         self.stored = 0
         self.usage = Brought()
 
@@ -22,30 +24,37 @@ class Reading:
     def has_begun(self) -> bool:
         return self.stored > 0
 
+    @property
+    def left(self) -> set[_Name]:
+        """The requests that have no result yet."""
+        names = (parse_custom_id(name) for name, has_result in self._has_result.items() if not has_result)
+        return {name for name in names if name is not None}
+
     def knows_any(self, results: Sequence[RequestResult]) -> bool:
-        return any(result.custom_id in self._names for result in results)
+        return any(result.custom_id in self._has_result for result in results)
 
     def sort(self, results: Sequence[RequestResult]) -> tuple[list[RequestResult], list[str], list[str]]:
         """(asked, custom_ids that came a second time, custom_ids that nobody asked for)"""
         asked: list[RequestResult] = []
         repeated: list[str] = []
         unasked: list[str] = []
+        states = self._has_result
         for result in results:
-            name = self._names.get(result.custom_id)
-            if name is None:
-                unasked.append(result.custom_id)
-            elif name not in self.left:
-                repeated.append(result.custom_id)
+            name = result.custom_id
+            has_result = states.get(name)
+            if has_result is None:
+                unasked.append(name)
+            elif has_result:
+                repeated.append(name)
             else:
-                self.left.discard(name)
+                states[name] = True
                 asked.append(result)
         self.stored += len(asked)
         return asked, repeated, unasked
 
 
-def stored_facts(results: Sequence[RequestResult]) -> dict[str, object]:
-    """What an event says of results that were just stored."""
-    total = brought_by(results)
+def stored_facts(results: Sequence[RequestResult], total: Brought) -> dict[str, object]:
+    """What an event says of results that were just stored. `total` is what they amount to."""
     return {
         "results": dict(Counter(result.kind.value for result in results)),
         "cost_usd": round(total.cost_usd, 9),

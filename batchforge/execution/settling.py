@@ -57,7 +57,7 @@ def settle(
     listing, waited_s = _listed_since(parse_iso(attempt.sent_at), now, backend)
     if listing.server_time:
         first_look = first_looks.setdefault(attempt.attempt_id, listing.server_time)
-        waited_s = max(waited_s, (listing.server_time - first_look).total_seconds())
+        waited_s = max(waited_s, (listing.server_time - first_look).total_seconds() - _DATE_HEADER_STEP_S)
     candidates = _candidates(attempt, listing, now, timeout_s, state.known_batch_ids())
     ours, possible, foreign = _look_into(attempt, candidates, state, backend)
     if ours is None and len(possible) == 1 and not _rivals(attempt, state):

@@ -52,7 +52,7 @@ from batchforge.requests.compiler import CompiledJob
 from batchforge.requests.request import BlockedRow, MessageRequest
 from batchforge.results import Learnt, ResultKind
 from batchforge.spill import SpillCounter
-from batchforge.state.records import IntendedRequest, Manifest, ManifestRow, RequestRecord, StateReader, StoredAnswer
+from batchforge.state.records import Intended, Manifest, ManifestRow, RequestRecord, StateReader, StoredAnswer
 from batchforge.streams import in_chunks
 
 _ROWS_PER_LOOKUP = 2_000
@@ -178,15 +178,21 @@ class JobPlan:
             assert planned.pieces is not None
             yield planned, (write_in_group if is_in_primed_group else write)(planned.pieces)
 
-    def bound_pico_usd(self, requests: Sequence[IntendedRequest]) -> int | None:
-        """The most that some of the requests can cost; None where there is no bound."""
-        bound, template = self.bound, self.compiled.template
-        return None if bound is None else sum(bound.pico_usd(template.most_bytes(r.pieces)) for r in requests)
+    def sizes_of(self, requests: Sequence[Intended]) -> tuple[int | None, float]:
+        """(the most that some of the requests can cost in pico-USD, their estimated input tokens)
 
-    def estimated_input_tokens(self, requests: Sequence[IntendedRequest]) -> float:
-        """Before anything was learnt from results: what their results are held against."""
-        row_bytes = sum(self.compiled.template.piece_bytes(request.pieces) for request in requests)
-        return self.static_tokens * len(requests) + self.tokens_per_row_byte * row_bytes
+        The first is None where there is no bound; the second is what their results are held against, before anything
+        was learnt from results.
+        """
+        bound, template = self.bound, self.compiled.template
+        row_bytes = most_pico_usd = 0
+        for request in requests:
+            pieces = request.pieces
+            row_bytes += template.piece_bytes(pieces)
+            if bound is not None:
+                most_pico_usd += bound.pico_usd(template.most_bytes(pieces))
+        tokens = self.static_tokens * len(requests) + self.tokens_per_row_byte * row_bytes
+        return None if bound is None else most_pico_usd, tokens
 
     def share_of(self, phase: Phase) -> float:
         """The phase's part of the expected cost: by its requests, or by their sizes where these come to more."""

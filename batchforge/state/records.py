@@ -59,8 +59,23 @@ class RunRecord:
     summary: Mapping[str, Any] = field(default_factory=dict)
 
 
-class IntendedRequest(NamedTuple):
+class Intended(Protocol):
     """A request that an attempt is about to send."""
+
+    @property
+    def request_id(self) -> bytes: ...
+
+    @property
+    def ordinal(self) -> int: ...
+
+    @property
+    def pieces(self) -> tuple[bytes, ...]:
+        """The row's own texts; they may be read from a disk each time."""
+        ...
+
+
+class IntendedRequest(NamedTuple):
+    """An `Intended` whose texts are in memory."""
 
     request_id: bytes
     ordinal: int
@@ -420,7 +435,7 @@ class StateStore(StateReader, Protocol):
         """Undone by whatever removes results."""
         ...
 
-    def intend(self, intention: Intention, requests: Sequence[IntendedRequest]) -> int:
+    def intend(self, intention: Intention, requests: Sequence[Intended]) -> int:
         """Records the intention and claims its requests, all or nothing; returns the attempt's id.
 
         Raises:

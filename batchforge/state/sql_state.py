@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ from batchforge.state.records import (
     BatchRecord,
     ClaimTaken,
     CountTaken,
-    IntendedRequest,
+    Intended,
     Intention,
     LiveClaim,
     Manifest,
@@ -353,12 +353,12 @@ class SqlState(SqlFinding):
             for file_id in file_ids:
                 self._db.execute("DELETE FROM uploaded_files WHERE file_id = ?", (file_id,))
 
-    def intend(self, intention: Intention, requests: Sequence[IntendedRequest]) -> int:
+    def intend(self, intention: Intention, requests: Sequence[Intended]) -> int:
         with self._transaction():
             self._check_month(intention)
             attempt_id = self._insert_attempt(intention, len(requests))
             # In the order of the tables, so that each of their pages is touched once.
-            in_order = sorted(requests)
+            in_order = sorted(requests, key=attrgetter("request_id", "ordinal"))
             self._insert_claims(attempt_id, in_order)
             if intention.mode == "batch":
                 self._check_unanswered(in_order)
@@ -547,7 +547,7 @@ class SqlState(SqlFinding):
         """In the transaction that uses it: only one writes at a time."""
         return int(self._db.one(f"SELECT coalesce(max({column}), 0) + 1 FROM {table}")[0])
 
-    def _keep_texts(self, intention: Intention, requests: Sequence[IntendedRequest]) -> None:
+    def _keep_texts(self, intention: Intention, requests: Sequence[Intended]) -> None:
         skeleton = (intention.skeleton_id, zlib.compress(intention.skeleton))
         self._db.insert_many("skeletons", "skeleton_id, body", [skeleton], skips_known=True)
         self._db.insert_many(
@@ -576,7 +576,7 @@ class SqlState(SqlFinding):
         if self.committed_pico_usd(month) + (intention.ceiling_pico_usd or 0) > intention.month_limit_pico_usd:
             raise MonthBudgetTaken
 
-    def _check_unanswered(self, requests: Sequence[IntendedRequest]) -> None:
+    def _check_unanswered(self, requests: Sequence[Intended]) -> None:
         """What somebody got answered, and let go of, since it was planned is not paid a second time."""
         asked = {(request.request_id, request.ordinal) for request in requests}
         for some in in_chunks(requests, 500):
@@ -590,7 +590,7 @@ class SqlState(SqlFinding):
                 if tuple(name) in asked:
                     raise ClaimTaken("answered since it was planned")
 
-    def _insert_claims(self, attempt_id: int, requests: Sequence[IntendedRequest]) -> None:
+    def _insert_claims(self, attempt_id: int, requests: Sequence[Intended]) -> None:
         try:
             self._db.insert_many(
                 "claims",

@@ -21,6 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from batchforge.profiling import peak_memory_bytes
 from batchforge.requests.fingerprint import custom_id
 from batchforge.results import RequestResult, ResultKind, Usage
 from batchforge.state.attempts import AttemptState
@@ -28,7 +29,6 @@ from batchforge.state.records import IntendedRequest, Intention, RunRecord
 from batchforge.state.sql_state import SqlState
 from batchforge.state.stores import Opening, open_state
 from tests.builders import child_environment
-from tests.peak_memory import peak_memory_bytes
 from tests.postgres_server import postgres_server
 from tests.s3_server import BUCKET, s3_server
 

@@ -207,7 +207,7 @@ SEND = """
 import sys
 from pathlib import Path
 from batchforge import remote_output
-from tests.peak_memory import peak_memory_bytes
+from batchforge.profiling import peak_memory_bytes
 remote_output._upload(Path(sys.argv[1]), sys.argv[2], None)
 print(peak_memory_bytes())
 """
