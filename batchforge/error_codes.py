@@ -632,6 +632,13 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "BF227 jobs/second.yml:2:3: second reads `first`, whose answers look otherwise here than in the manifest of "
         "--state",
     ),
+    "BF228": ErrorCode(
+        "The input has no rows",
+        "The file, the query or the job that is read gives no row, or `where` takes none. That is no error, and an "
+        "output without rows takes the old one's place.",
+        "Where there must be some, add `tests: [{row_count: {min: 1}}]` to the job: the old output then stays.",
+        "warning: classify_tickets: BF228 the input has no rows; the output is written without any",
+    ),
     "BF230": ErrorCode(
         "An input was never fetched",
         "The job reads a query or files of an object store, and there is no snapshot of them for this "

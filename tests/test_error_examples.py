@@ -198,6 +198,7 @@ ELSEWHERE: dict[str, str] = {
     "BF429": "test_request_checks.py::test_each_model_takes_its_own_efforts",
     "BF432": "test_request_checks.py::test_newer_models_refuse_the_start_of_an_answer",
     "BF433": "test_request_checks.py::test_a_doubtful_forced_tool_is_a_warning",
+    "BF228": "test_run_warnings.py::test_an_input_without_rows_is_told_of_and_a_test_keeps_the_old_output",
     "BF227": "test_deferral.py::test_a_manifest_of_another_form_is_not_read_by_this_one",
     "BF926": "test_deferral.py::test_a_real_target_never_reads_an_emulators_answers",
     "BF434": (

@@ -217,3 +217,14 @@ def test_compile_warns_of_what_hardly_fits_into_the_context_window(project: Proj
 def test_a_recovery_on_request_is_not_refused(lost: ProjectFiles) -> None:
     opened, _, target = lost.load()
     assert pipeline.recover_batches(opened, target).in_progress == 1
+
+
+def test_an_input_without_rows_is_told_of_and_a_test_keeps_the_old_output(project: ProjectFiles) -> None:
+    project.run()
+    project.write_job(tests=[{"row_count": {"min": 1}}])
+    project.write_rows([])
+    finished = project.cli("run")
+    assert "BF228 the input has no rows" in finished.stderr
+    assert finished.exit_code == 1
+    assert len(project.rows_of()) == 3
+    assert "BF228" not in project.cli("run", "--empty").stderr

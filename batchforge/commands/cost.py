@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,7 @@ def command(
     from batchforge.ledger.cost import cost_report
     from batchforge.ledger.cost_text import cost_csv, cost_json, cost_lines
     from batchforge.terminal.report import printable_lines, to_json
+    from batchforge.terminal.text_layout import terminal_columns
 
     report = cost_report(project, tags, target, period, list(dict.fromkeys(by)) or ["job"], date.today())
     if output == "json":
@@ -75,7 +77,8 @@ def command(
     elif output == "csv":
         click.echo(cost_csv(report))
     else:
-        click.echo(printable_lines(list(cost_lines(report))))
+        columns = terminal_columns() if sys.stdout.isatty() else None
+        click.echo(printable_lines(list(cost_lines(report, columns))))
 
 
 def _reconcile(project: Project, target: Target | None, period: Period, export: Path, output: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,14 +35,18 @@ def command(
     Asks nobody; `batchforge collect` asks the API.
     """
     from batchforge import pipeline
-    from batchforge.terminal.report import printable_lines, to_json
+    from batchforge.terminal.report import to_json
+    from batchforge.terminal.terminal_text import printable
+    from batchforge.terminal.text_layout import terminal_columns, wrapped
 
     chosen = choose(wanted, project_dir, cli_vars, target_name)
     status = pipeline.status(chosen.project, chosen.jobs, chosen.target)
     if output == "json":
         click.echo(to_json(_json(status, chosen.target)))
     else:
-        click.echo(printable_lines(_lines(status, chosen.target)))
+        columns = terminal_columns() if sys.stdout.isatty() else None
+        for line in _lines(status, chosen.target):
+            click.echo("\n".join(wrapped(line, columns)) if columns else printable(line))
     click.get_current_context().exit(status.exit_code)
 
 
@@ -59,13 +64,18 @@ def _json(status: StatusSummary, target: Target) -> dict[str, Any]:
 def _lines(status: StatusSummary, target: Target) -> list[str]:
     lines, last = [], status.last_run
     if last:
-        ended = f", ended {last.ended_at}" if last.ended_at else ""
-        lines.append(f"last run {last.run_id} ({last.command}): {last.status}, started {last.started_at}{ended}")
+        ended = f", ended {_second(last.ended_at)}" if last.ended_at else ""
+        started = _second(last.started_at)
+        lines.append(f"last run {last.run_id} ({last.command}): {last.status}, started {started}{ended}")
     for each in status.in_flight:
         lines += _attempt_lines(each, target)
     if status.ahead.expected_at:
-        lines.append(f"Expected by {status.ahead.expected_at[:19]}Z, as earlier batches took.")
+        lines.append(f"Expected by {_second(status.ahead.expected_at)}, as earlier batches took.")
     return [*lines, "" if status.in_flight else "Nothing is in flight."]
+
+
+def _second(time: str) -> str:
+    return f"{time[:19]}Z"
 
 
 def _attempt_lines(each: AttemptInFlight, target: Target) -> list[str]:
@@ -85,8 +95,9 @@ def _attempt_lines(each: AttemptInFlight, target: Target) -> list[str]:
 def _words(attempt: AttemptRecord, batch: BatchRecord | None) -> str:
     if batch is not None:
         done = attempt.request_count - batch.processing
-        return f"{batch.status}, {done:,} done when last asked; expires {batch.expires_at}"
+        return f"{batch.status}, {done:,} done when last asked; expires {_second(batch.expires_at)}"
     if attempt.mode == "sync":
-        return f"asked one by one by {attempt.holder.rsplit(':', 1)[0]}, since {attempt.sent_at or attempt.created_at}"
-    since = f", sent {attempt.sent_at}" if attempt.sent_at else ""
+        since = _second(attempt.sent_at or attempt.created_at)
+        return f"asked one by one by {attempt.holder.rsplit(':', 1)[0]}, since {since}"
+    since = f", sent {_second(attempt.sent_at)}" if attempt.sent_at else ""
     return f"{attempt.state}{since}{f' ({attempt.note})' if attempt.note else ''}"

@@ -12,6 +12,7 @@ from batchforge.ledger.cost import CostReport
 from batchforge.ledger.reconciliation import Amount, ReconciledLine, Reconciliation
 from batchforge.ledger.spending import KINDS, Period, Spending, Spent
 from batchforge.terminal.terminal_text import display_width
+from batchforge.terminal.text_layout import wrapped
 
 EMULATED = "emulated, not paid"
 KIND_WORDS = {
@@ -122,15 +123,21 @@ def _flat(spent: Spent) -> dict[str, Any]:
 # ---- text
 
 
-def cost_lines(report: CostReport) -> Iterator[str]:
+def cost_lines(report: CostReport, columns: int | None = None) -> Iterator[str]:
+    """`columns`: those of a terminal, into which the lines are to fit."""
+    for line in _cost_lines(report, columns):
+        yield from [line] if columns is None else wrapped(line, columns)
+
+
+def _cost_lines(report: CostReport, columns: int | None) -> Iterator[str]:
     if not report.paid.total.billed and not report.paid.total.unbilled and not report.paid.pruned:
         yield f"Nothing was spent{_period_words(report.period)}."
     else:
-        yield from _spending_lines(report.paid, report.by)
+        yield from _spending_lines(report.paid, report.by, columns)
     if report.emulated.lines:
         yield ""
         yield f"{EMULATED}:"
-        yield from _spending_lines(report.emulated, report.by)
+        yield from _spending_lines(report.emulated, report.by, columns)
     yield from _report_notes(report)
 
 
@@ -148,16 +155,23 @@ def _period_words(period: Period) -> str:
     return since + (f" until {period.until}" if period.until else "")
 
 
-def _spending_lines(spending: Spending, by: Sequence[str]) -> Iterator[str]:
+def _spending_lines(spending: Spending, by: Sequence[str], columns: int | None) -> Iterator[str]:
     shown = [kind for kind in (*KINDS, "web_search") if kind in KINDS or spending.total.kinds.web_search]
+    table = list(_table(spending, by, shown))
+    if columns is not None and display_width(table[0]) > columns:
+        table = list(_table(spending, by, ()))  # the kinds are told once more, of the total
+    yield from table
+    yield ""
+    yield from _total_lines(spending.total, shown)
+    yield from _note_lines(spending)
+
+
+def _table(spending: Spending, by: Sequence[str], shown: Sequence[str]) -> Iterator[str]:
     heading = [*by, "results", *(KIND_WORDS[kind] for kind in shown), "cost", "hits", "saved"]
     rows = [[*line.keys, *_cells(line.spent, shown)] for line in spending.lines]
     if len(rows) > 1:
         rows.append(["total", *[""] * (len(by) - 1), *_cells(spending.total, shown)])
     yield from aligned([heading, *rows], left=len(by))
-    yield ""
-    yield from _total_lines(spending.total, shown)
-    yield from _note_lines(spending)
 
 
 def _cells(spent: Spent, kinds: Sequence[str]) -> list[str]:

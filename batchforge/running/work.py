@@ -172,6 +172,8 @@ class Sender:
             self.run.warn(row.blocked_code or "", f"{row.place}: {row.blocked_reason}; this row is not asked", plan.job)
         for problem in context_problems(plan):
             self.run.warn(problem.code, problem.message, plan.job)
+        if not plan.row_count and not self.run.options.scope:
+            self.run.warn("BF228", "the input has no rows; the output is written without any", plan.job)
         if plan.row_count >= 10 and plan.distinct_requests < plan.row_count / 2:
             message = f"{plan.row_count:,} rows make only {plan.distinct_requests:,} distinct requests"
             self.run.warn("BF414", message, plan.job)
@@ -301,7 +303,7 @@ def plan_words(plan: JobPlan) -> str:
     parts = [f"{plan.counts[action]:,} {word}" for action, word in words.items() if plan.counts.get(action)]
     if plan.reasons:
         parts[0] += f" ({', '.join(f'{count:,} {reason}' for reason, count in plan.reasons.items())})"
-    return f"{plan.row_count:,} rows: {', '.join(parts) or 'nothing to do'}"
+    return f"{plan.row_count:,} {'row' if plan.row_count == 1 else 'rows'}: {', '.join(parts) or 'nothing to do'}"
 
 
 def _plan_data(plan: JobPlan) -> dict[str, object]:
