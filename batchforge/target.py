@@ -175,6 +175,11 @@ class Target:
         return bool(self.settings.get("store_prompts", True))
 
     @property
+    def may_upload(self) -> bool:
+        """Whether documents may be kept by the API's Files endpoint; else each stands in its request."""
+        return bool(self.settings.get("uploads", "auto") == "auto")
+
+    @property
     def retention_days(self) -> int | None:
         """How long answers are kept that serve no row any more; None: until they are pruned."""
         return self.settings.get("retention_days")

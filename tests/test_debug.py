@@ -11,6 +11,7 @@ import pytest
 from batchforge.cli import run_command
 from batchforge.emulator import EmulatorServer
 from tests.builders import ProjectFiles, copy_example
+from tests.postgres_server import PostgresServer
 
 KEY = "sk-ant-api03-a-key-of-a-test"
 
@@ -154,3 +155,32 @@ def test_it_shows_all_problems_of_the_project(here: Path, capsys: pytest.Capture
 def test_an_unknown_job_is_a_problem(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = str(copy_example("tickets", here))
     assert codes(debug(capsys, "--job", "clasify", "--project-dir", folder)[1]) == ["BF903"]
+
+
+def test_declared_databases_are_asked(
+    project: ProjectFiles,
+    postgres: PostgresServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("WAREHOUSE", postgres.new_database())
+    project.write("notes.db", b"this is no database, but a text")
+    warehouse = "{{ env_var('WAREHOUSE') }}"
+    urls = {"embedded": "duckdb://", "later": "sqlite:///later.db", "warehouse": warehouse}
+    project.write_project(connections={name: {"url": url} for name, url in urls.items()})
+    exit_code, value = debug(capsys, "--project-dir", str(project.root))
+    assert (exit_code, value["problems"]) == (0, [])
+    assert value["connections"] == {
+        "embedded": "embedded",
+        "later": "there is no such file yet",
+        "warehouse": "reachable",
+    }
+    monkeypatch.setenv("WAREHOUSE", "postgresql://nobody:geheim@127.0.0.1:9/none")
+    run_command(["debug", "--project-dir", str(project.root)])
+    said = capsys.readouterr()
+    assert "BF238" in said.out
+    assert "geheim" not in said.out + said.err
+    project.write_project(connections={"warehouse": {"url": warehouse}, "notes": {"url": "sqlite:///notes.db"}})
+    exit_code, value = debug(capsys, "--project-dir", str(project.root))
+    assert (exit_code, codes(value)) == (2, ["BF238", "BF238"])
+    assert "connections" not in debug(capsys, "--offline", "--project-dir", str(project.root))[1]

@@ -22,7 +22,7 @@ _PROJECT_DIR = "BATCHFORGE_PROJECT_DIR"
 
 @click.command(name="debug")
 @click.option("--job", "job_names", multiple=True, metavar="JOB", help="Also where this job's settings come from.")
-@click.option("--offline", is_flag=True, help="Do not ask the target's server.")
+@click.option("--offline", is_flag=True, help="Ask neither the target's server nor databases.")
 @target_option
 @project_options
 @output_option
@@ -84,6 +84,7 @@ def _look_at_target(findings: Findings, project: Project, target_name: str | Non
     findings.groups["state"] = diagnosis.state_facts(project, target, findings.problems)
     if not offline:
         findings.groups["server"] = diagnosis.server_facts(target, findings.problems)
+        findings.groups["connections"] = diagnosis.connection_facts(project, target, findings.problems)
 
 
 def _folder_choice(root: Path, project_dir: Path | None) -> Any:

@@ -27,6 +27,15 @@ def take_snapshot(connection: Connection, asked: AskedQuery, path: Path, file: P
             return write_snapshot(path, columns, _rows(cursor), asked.sorted_by)
 
 
+def look_at(connection: Connection, file: Path) -> None:
+    """
+    Raises:
+        BatchForgeError: BF238 it is no database, or may not be read.
+    """
+    with told(connection), closing(_open_for_reading(connection, file)) as database:
+        database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+
+
 def _open_for_reading(connection: Connection, file: Path) -> sqlite3.Connection:
     database = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=connection.timeout_s, isolation_level=None)
     database.execute("PRAGMA query_only = ON")

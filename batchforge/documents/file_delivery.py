@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -38,6 +39,7 @@ INLINE_BYTES = 4 << 20
 """What the copies of one file may take in all requests together, as base64; a file that takes more is uploaded."""
 REQUEST_INLINE_BYTES = 16 << 20
 """What all files may take in one request: the API takes 32 MB."""
+UPLOADS_AT_ONCE = 4
 EXPIRES_IN_S = 90 * 24 * 3600
 """The longest that the API offers: a file that is forgotten there is uploaded again."""
 _LEAST_LIFE = timedelta(days=2)
@@ -64,11 +66,19 @@ class FileDelivery:
     files: FilesBackend
     clock: Clock
     listen: Listener = ignore
-    _ready: dict[str, str] = field(default_factory=dict)
-    """Hash of a content -> the file that is known to be at the API."""
+    may_upload: bool = True
+    _files: dict[str, Future[str]] = field(default_factory=dict)
+    """Hash of a content -> the id of its file at the API, as soon as that is known."""
+    _pool: ThreadPoolExecutor | None = None
     _present: set[str] | None = None
     """Of the files that state remembers, those that are still there."""
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def close(self) -> None:
+        """What has not begun to be uploaded is not."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
 
     def for_plan(self, plan: JobPlan) -> PiecesToWire:
         """What stands for the files of a plan's requests, request by request.
@@ -79,32 +89,48 @@ class FileDelivery:
         """
         if not plan.compiled.template.has_files:
             return with_stand_in_ids
-        at_most = min(REQUEST_INLINE_BYTES, plan.compiled.spec.batch.max_bytes // 2)
-        return partial(self._to_wire, plan.job, plan.compiled.tree, _uses_in(plan), at_most)
+        if not self.may_upload:  # what is too large to stand in its request was blocked when it was compiled
+            return partial(with_contents, plan.compiled.tree)
+        return partial(self._to_wire, _Sending(plan))
 
-    def _to_wire(
-        self, job: str, tree: SourceTree, uses: Callable[[str], int], at_most: int, pieces: Sequence[bytes]
-    ) -> Sequence[bytes]:
-        left, wire = at_most, []
-        for piece in pieces:
-            block = read_piece(piece)
-            size = inline_bytes(block.file)
-            if size <= left and size * uses(block.sha256) <= INLINE_BYTES:
-                left -= size
-                wire.append(with_content(piece, _content(tree, block)))
-            else:
-                wire.append(with_file_id(piece, self._file_id(job, tree, block)))
-        return wire
+    def _to_wire(self, sending: _Sending, pieces: Sequence[bytes]) -> Sequence[bytes]:
+        self._begin_some(sending)
+        return [
+            with_content(piece, _content(sending.tree, block))
+            if is_inline
+            else with_file_id(piece, self._file_id(sending, block))
+            for piece, (block, is_inline) in zip(pieces, sending.choose(pieces), strict=True)
+        ]
 
     # ---- uploads
 
-    def _file_id(self, job: str, tree: SourceTree, block: FileBlock) -> str:
+    def _begin_some(self, sending: _Sending) -> None:
+        """Further files go to the API while this one's request is made."""
         with self._lock:
-            if block.sha256 not in self._ready:
-                file = self._remembered(block.sha256) or self._uploaded(job, tree, block)
-                self.state.remember_file(file._replace(used_at=iso(self.clock.now())))
-                self._ready[block.sha256] = file.file_id
-            return self._ready[block.sha256]
+            while sending.under_way() < UPLOADS_AT_ONCE and (block := sending.next_block()) is not None:
+                sending.begun.append(self._begun(sending, block))
+
+    def _file_id(self, sending: _Sending, block: FileBlock) -> str:
+        with self._lock:
+            begun = self._begun(sending, block)
+        try:
+            return begun.result()
+        except BaseException:
+            self._files.pop(block.sha256, None)
+            raise
+
+    def _begun(self, sending: _Sending, block: FileBlock) -> Future[str]:
+        """With the lock."""
+        if block.sha256 not in self._files:
+            known = self._remembered(block.sha256)
+            self._pool = self._pool or ThreadPoolExecutor(UPLOADS_AT_ONCE, "batchforge-upload")
+            self._files[block.sha256] = self._pool.submit(self._known_id, sending, block, known)
+        return self._files[block.sha256]
+
+    def _known_id(self, sending: _Sending, block: FileBlock, known: UploadedFile | None) -> str:
+        file = known or self._uploaded(sending.job, sending.tree, block)
+        self.state.remember_file(file._replace(used_at=iso(self.clock.now())))
+        return file.file_id
 
     def _remembered(self, sha256: str) -> UploadedFile | None:
         """The newest file of this content that is still there, and will be for long enough."""
@@ -149,7 +175,8 @@ class FileDelivery:
             self.state.remember_file(file._replace(sha256=""))  # so that it is pruned, and never used
             raise _moved(block)
         message = f"uploaded {path} ({block.file.size_bytes / 1e6:,.1f} MB)"
-        self.listen(Event(EventName.FILE_UPLOADED, job, message, {"file_id": file.file_id, "path": path}))
+        with self._lock:
+            self.listen(Event(EventName.FILE_UPLOADED, job, message, {"file_id": file.file_id, "path": path}))
         return file
 
     def _tried(self, what: str, call: Callable[[], _T]) -> _T:
@@ -182,6 +209,40 @@ def _content(tree: SourceTree, block: FileBlock) -> bytes:
     if hashlib.sha256(content).hexdigest() != block.sha256:
         raise _moved(block)
     return content
+
+
+class _Sending:
+    """The files of a plan's requests: which stand in them, and which are uploaded, in the order of the requests."""
+
+    def __init__(self, plan: JobPlan) -> None:
+        self.job, self.tree = plan.job, plan.compiled.tree
+        self.begun: list[Future[str]] = []
+        self._uses = _uses_in(plan)
+        self._at_most = min(REQUEST_INLINE_BYTES, plan.compiled.spec.batch.max_bytes // 2)
+        self._blocks = self._uploads(plan)
+
+    def choose(self, pieces: Sequence[bytes]) -> Sequence[tuple[FileBlock, bool]]:
+        """The files of one request, and whether each stands in it."""
+        left, chosen = self._at_most, []
+        for piece in pieces:
+            block = read_piece(piece)
+            size = inline_bytes(block.file)
+            is_inline = size <= left and size * self._uses(block.sha256) <= INLINE_BYTES
+            left -= size if is_inline else 0
+            chosen.append((block, is_inline))
+        return chosen
+
+    def under_way(self) -> int:
+        self.begun = [future for future in self.begun if not future.done()]
+        return len(self.begun)
+
+    def next_block(self) -> FileBlock | None:
+        return next(self._blocks, None)
+
+    def _uploads(self, plan: JobPlan) -> Iterator[FileBlock]:
+        for planned in plan.to_send():
+            chosen = self.choose(plan.compiled.template.file_pieces(planned.pieces or ()))
+            yield from (block for block, is_inline in chosen if not is_inline)
 
 
 def _uses_in(plan: JobPlan) -> Callable[[str], int]:

@@ -22,6 +22,8 @@ MEDIA_AT_MOST = {True: 600, False: 100}
 MANY_IMAGES = 20
 IMAGE_PIXELS, MANY_IMAGES_PIXELS = 8_000, 2_000
 IMAGE_BASE64_BYTES = 10 * 1024 * 1024
+INLINE_ONLY_BYTES = 24 * 1024 * 1024
+"""As base64: the API takes 32 MB, and the rest of the request stands there too."""
 UNKNOWN_WINDOW_TOKENS = 1_000_000
 
 
@@ -38,6 +40,20 @@ def check_file(facts: FileFacts) -> None:
     if 4 * ((facts.size_bytes + 2) // 3) > IMAGE_BASE64_BYTES:
         reason = (
             f"'{facts.path}' has {facts.size_bytes / 1e6:,.1f} MB; the API takes images of 7.8 MB (10 MB as base64)"
+        )
+        raise FileProblem("BF456", reason)
+
+
+def check_inline(files: Sequence[FileFacts]) -> None:
+    """
+    Raises:
+        FileProblem: they are too large together to stand in their request.
+    """
+    size_bytes = sum(4 * ((facts.size_bytes + 2) // 3) for facts in files)
+    if size_bytes > INLINE_ONLY_BYTES:
+        reason = (
+            f"the request's files have {size_bytes * 3 / 4e6:,.0f} MB; without uploads, which the target forbids, a "
+            f"request holds {INLINE_ONLY_BYTES * 3 / 4e6:,.0f} MB"
         )
         raise FileProblem("BF456", reason)
 

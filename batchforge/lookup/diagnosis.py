@@ -102,6 +102,18 @@ def server_facts(target: Target, problems: ProblemList) -> dict[str, Any]:
     return {"reachable": "yes", "models": len(models), "models_unknown_to_this_version": _unknown(models)}
 
 
+def connection_facts(project: Project, target: Target, problems: ProblemList) -> dict[str, Any]:
+    """Whether each declared database answers."""
+    from batchforge.databases.probing import probe
+
+    facts: dict[str, Any] = {}
+    for name, connection in sorted(project.connections_of(target).items()):
+        facts[name] = "not usable"
+        with _noting(problems):
+            facts[name] = probe(connection, project.tree)
+    return facts
+
+
 def _unknown(models: Iterable[str]) -> list[str]:
     from batchforge.claude_models import find_model
 

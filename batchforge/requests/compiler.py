@@ -12,7 +12,7 @@ import msgspec
 from batchforge.claude_models import find_model
 from batchforge.documents import file_piece
 from batchforge.documents.file_facts import Copies, FileFacts, FileProblem, FileReader, no_copies
-from batchforge.documents.file_limits import check_files
+from batchforge.documents.file_limits import check_files, check_inline
 from batchforge.documents.file_template import ROWS_OWN_FILE, FileTemplate
 from batchforge.errors import BatchForgeError, Location, ProblemList
 from batchforge.requests.request import (
@@ -68,6 +68,8 @@ class CompiledJob:
     tree: SourceTree
     """Where the files of its requests lie."""
     _shared_files: tuple[FileFacts, ...] = ()
+    may_upload: bool = True
+    """Whether files may be kept by the API; else they stand in their requests."""
 
     @property
     def slots(self) -> tuple[CacheSlot, ...]:
@@ -157,6 +159,8 @@ class CompiledJob:
             pieces = tuple([self._piece(template, variables, row.place, files) for template in self._row_templates])
             if files:
                 check_files([*self._shared_files, *files], find_model(self.spec.model))
+            if not self.may_upload:
+                check_inline([*self._shared_files, *files])
         except UnicodeEncodeError as exc:
             reason = f"a text holds half of a surrogate pair (U+{ord(exc.object[exc.start]):04X}), which is not Unicode"
             return BlockedRow(row.position, row.key, "BF411", reason, row.values, row.place)

@@ -92,7 +92,7 @@ def _compile_checked(
         rows = partial(_with_stand_ins, rows, spec.step.turn)
     rows = partial(_with_keys, rows, options.keys) if options.keys else rows
     copies = DocumentCopies(spec.input, SnapshotFolder(project, target), spec.vars, SystemClock().now())
-    compiled = compile_job(spec, project.tree, rows, copies)
+    compiled = replace(compile_job(spec, project.tree, rows, copies), may_upload=target.may_upload)
     check_request(
         compiled.sample_params(),
         betas=spec.betas,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -234,7 +234,7 @@ def open_session(
     with open_target(project, target) as opened:
         timing = Timing(target.timeout_s, target.settle_after_s, target.poll_interval_s)
         pricing, spool = Pricing(project.price_table(target)), project.state_folder / "spool"
-        files = FileDelivery(opened.state, opened.files, clock, listen)
+        files = FileDelivery(opened.state, opened.files, clock, listen, target.may_upload)
         executor = Executor(
             opened.state,
             opened.backend,
@@ -254,7 +254,8 @@ def open_session(
         )
         upstream = upstream or Upstream({}, target.name)
         upstream.state = opened.state
-        yield Session(project, opened, executor, sync, options, clock, listen, upstream)
+        with closing(files):
+            yield Session(project, opened, executor, sync, options, clock, listen, upstream)
 
 
 def _run_started(run_id: str, command: str, target: str) -> Event:

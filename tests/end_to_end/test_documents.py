@@ -227,6 +227,30 @@ def test_a_large_file_is_uploaded_and_a_small_one_is_not(inbox: ProjectFiles, em
     assert {row["_status"] for row in inbox.rows_of()} == {"answered"}
 
 
+def test_files_go_to_the_api_some_at_a_time_and_each_once(inbox: ProjectFiles, emulator: EmulatorServer) -> None:
+    for number in range(12):
+        inbox.write(f"inbox/{number:02}.pdf", large(1 + number % 6, 3_300_000 + number % 6))
+    assert inbox.run().status == "ok"
+    assert uploads(emulator) == 6
+    assert len(set(file_ids(emulator))) == 6
+    assert {row["_status"] for row in inbox.rows_of()} == {"answered"}
+
+
+def test_where_uploads_are_forbidden_files_stand_in_their_requests(
+    contracts: ProjectFiles, emulator: EmulatorServer
+) -> None:
+    contracts.write_project(uploads="never")
+    contracts.write("contracts/b.pdf", large(2, 20_000_000))
+    contracts.write_job(user=[{"document": "row.contract"}, {"text": "{{ row.question }}"}], min_success=0.1)
+    contracts.run()
+    assert uploads(emulator) == 0
+    assert {source(params)["type"] for params in sent(emulator)} == {"base64"}
+    errors = {row["_error"] for row in contracts.rows_of() if row["_status"] == "blocked"}
+    assert errors == {
+        "the request's files have 20 MB; without uploads, which the target forbids, a request holds 19 MB"
+    }
+
+
 def test_a_later_run_uses_what_was_uploaded(contracts: ProjectFiles, emulator: EmulatorServer) -> None:
     contracts.run()
     contracts.write_prompt("Answer in one word.\n")
