@@ -6,8 +6,9 @@ differ. Call the rows that differ d1, d2, … by falling score. If the score is 
 sample's rows from there on differ, more than B are left unseen only where, of d1 … d(B+1+c), at most c are in the
 sample: from c + 1 seen ones on the score is not lowered, and B + 1 unseen ones among fewer are still there among these.
 That is one event, whatever the scores are and however many of them are looked at. In a sample without replacement its
-chance is hypergeometric, so c is the largest number for which it is no more than 1 - confidence: exact for any number
-of rows, and nothing is lost to many thresholds.
+chance is hypergeometric, so c is the largest number for which it is small enough: exact for any number of rows, and
+nothing is lost to many thresholds. Small enough is 0.6 of 1 - confidence, so that whoever counts misses among many
+jobs sees no more of them than was stated.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
-from math import ceil, exp, floor, inf, lgamma, log, sqrt
+from math import exp, floor, inf, lgamma, sqrt
 from statistics import NormalDist
 from typing import TypeAlias
 
@@ -25,7 +27,10 @@ Score: TypeAlias = tuple[float, float]
 
 NEVER: Score = (inf, 0.0)
 _SEED, _TIE_SEED = b"batchforge-agree-1", b"batchforge-tie-1"
-_DIFFERING_AT_THRESHOLD = 0.4
+_USED_OF_RISK = 0.6
+_COST_OF_SAMPLED = 0.7
+"""Of a row: some would have gone up anyway, and what differs among them differs no more."""
+_DIFFERING_AT_THRESHOLD = 0.3
 """The share of rows that differ where scores begin to be too low: what the size of the sample is weighed by."""
 _FEWEST_TO_TELL = 5
 """Rows of each kind from which on it can be said whether the score tells them apart."""
@@ -61,7 +66,8 @@ def calibrate(
         sample: Score, and whether both models agree; drawn from these rows without replacement.
         rows: Of the whole output. Those that may not be kept have the strongest model's answer.
     """
-    allowed = most_differing(len(scores), len(sample), floor((1 - agreement) * rows + 1e-9), 1 - confidence)
+    unseen, risk = _unseen(rows, agreement), _USED_OF_RISK * (1 - confidence)
+    allowed = most_differing(len(scores), len(sample), unseen, risk)
     differing = sorted((score for score, agrees in sample if not agrees), reverse=True)
     threshold = _threshold(scores, differing, allowed)
     return Calibration(
@@ -117,12 +123,38 @@ def _log_choose(count: int, taken: int) -> float:
     return lgamma(count + 1) - lgamma(taken + 1) - lgamma(count - taken + 1)
 
 
+@lru_cache
 def sample_size(rows: int, agreement: float, confidence: float) -> int:
     """A large sample costs by itself, a small one makes the threshold careful: where both together cost least."""
-    share = 1 - agreement
-    enough_for_none = ceil(log(1 - confidence) / log(agreement)) + 1
-    care = NormalDist().inv_cdf(max(confidence, 0.5)) * sqrt(share) / _DIFFERING_AT_THRESHOLD
-    return min(rows, max(enough_for_none, 20, ceil(exp(2 / 3 * log(max(rows * care, 1e-9))))))
+    unseen, risk = _unseen(rows, agreement), _USED_OF_RISK * (1 - confidence)
+    best, least, differing = rows, float(rows), 0
+    while differing < rows:
+        size = _smallest_for(differing, rows, unseen, risk)
+        careful = max(0.0, unseen + differing - differing * rows / size) / _DIFFERING_AT_THRESHOLD
+        cost = _COST_OF_SAMPLED * size + careful
+        if cost < least:
+            best, least = size, cost
+        if _COST_OF_SAMPLED * size > least or size >= rows:
+            break
+        differing += max(1, differing // 10)
+    return min(rows, max(best, 20))
+
+
+def _smallest_for(differing: int, rows: int, unseen: int, risk: float) -> int:
+    """The fewest rows of which so many may differ."""
+    low, high = differing, rows
+    while low < high:
+        middle = (low + high) // 2
+        if hypergeometric_cdf(differing, rows, unseen + 1 + differing, middle) <= risk:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _unseen(rows: int, agreement: float) -> int:
+    """Rows that may differ without being seen."""
+    return floor((1 - agreement) * rows + 1e-9)
 
 
 def drawn_sample(keys: Iterable[str], size: int) -> frozenset[str]:

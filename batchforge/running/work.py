@@ -303,7 +303,17 @@ def plan_words(plan: JobPlan) -> str:
     parts = [f"{plan.counts[action]:,} {word}" for action, word in words.items() if plan.counts.get(action)]
     if plan.reasons:
         parts[0] += f" ({', '.join(f'{count:,} {reason}' for reason, count in plan.reasons.items())})"
-    return f"{plan.row_count:,} {'row' if plan.row_count == 1 else 'rows'}: {', '.join(parts) or 'nothing to do'}"
+    step = f"{step_words(plan)}: " if plan.unit != plan.job else ""
+    noun = "row" if plan.row_count == 1 else "rows"
+    return f"{step}{plan.row_count:,} {noun}: {', '.join(parts) or 'nothing to do'}"
+
+
+def step_words(plan: JobPlan) -> str:
+    """Of a further step: whom it asks, and why."""
+    spec, step = plan.compiled.spec, plan.compiled.spec.step
+    if step is None or step.kind == "rung":
+        return f"up to {spec.model}"
+    return f"a sample of {spec.model}" if step.kind == "sample" else f"{spec.model} is told what was wrong"
 
 
 def _plan_data(plan: JobPlan) -> dict[str, object]:

@@ -149,3 +149,17 @@ def test_the_leases_are_read_as_documents_and_keep_their_references(tmp_path: Pa
     assert cached == [False, True, True, False, True, True]
     second = run_json(folder)
     assert [job["requests_sent"] for job in second.json()["jobs"]] == [0, 0]
+
+
+def test_messages_go_up_until_a_model_is_sure(tmp_path: Path) -> None:
+    folder = copy_example("escalation", tmp_path)
+    first = run_json(folder)
+    assert first.exit_code == 0, first.stderr
+    jobs = {job["job"]: job for job in first.json()["jobs"]}
+    for name, job in jobs.items():
+        rows = [json.loads(line) for line in (folder / f"target/local/outputs/{name}.jsonl").read_text().splitlines()]
+        assert sum(rung["kept"] for rung in job["ladder"]["rungs"]) == len(rows) == 12
+        assert {row["_status"] for row in rows} == {"answered"}
+    assert jobs["sort_by_votes"]["ladder"]["guarantee"]["sample"] == 12
+    second = run_json(folder)
+    assert [job["requests_sent"] for job in second.json()["jobs"]] == [0, 0]
