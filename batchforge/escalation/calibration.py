@@ -7,7 +7,7 @@ sample's rows from there on differ, more than B are left unseen only where, of d
 sample: from c + 1 seen ones on the score is not lowered, and B + 1 unseen ones among fewer are still there among these.
 That is one event, whatever the scores are and however many of them are looked at. In a sample without replacement its
 chance is hypergeometric, so c is the largest number for which it is small enough: exact for any number of rows, and
-nothing is lost to many thresholds. Small enough is 0.6 of 1 - confidence, so that whoever counts misses among many
+nothing is lost to many thresholds. Small enough is half of 1 - confidence, so that whoever counts misses among many
 jobs sees no more of them than was stated.
 """
 
@@ -27,7 +27,7 @@ Score: TypeAlias = tuple[float, float]
 
 NEVER: Score = (inf, 0.0)
 _SEED, _TIE_SEED = b"batchforge-agree-1", b"batchforge-tie-1"
-_USED_OF_RISK = 0.6
+_USED_OF_RISK = 0.5
 _COST_OF_SAMPLED = 0.7
 """Of a row: some would have gone up anyway, and what differs among them differs no more."""
 _DIFFERING_AT_THRESHOLD = 0.3
