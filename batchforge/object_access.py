@@ -13,18 +13,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-_CLIENT: dict[str, Any] = {"connect_timeout": "10s", "timeout": "120s"}
-
 
 def object_store(url: str, patience_s: float) -> ObjectStore:
-    """A server that does not answer is asked again for `patience_s` seconds.
+    """A server that does not answer is asked again for `patience_s` seconds; an answer may take twice as long.
 
     Raises:
         obstore.exceptions.BaseError, ValueError: the address, or what the environment says, is not usable.
     """
     from obstore.store import from_url
 
-    client = _CLIENT | ({"allow_http": True} if _has_plain_endpoint() else {})
+    client: dict[str, Any] = {"connect_timeout": "10s", "timeout": f"{round(2000 * patience_s)}ms"}
+    client |= {"allow_http": True} if _has_plain_endpoint() else {}
     retry = {"max_retries": 6, "retry_timeout": timedelta(seconds=patience_s)}
     scheme = url.partition("://")[0]
     return from_url(url, client_options=client, retry_config=retry, **_endpoint(scheme))  # type: ignore[call-overload,no-any-return]

@@ -6,6 +6,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ class Cut:
     """So many bytes are passed on in this way, over all connections, and no more."""
     is_reset: bool = False
     """True: the client sees a reset. False: an end."""
+    silent_s: float = 0.0
+    """For so long the connection stays open, and nothing comes."""
 
 
 class CuttingProxy:
@@ -85,6 +88,7 @@ class CuttingProxy:
                 allowed, cut = self._count("up" if source is client else "down", len(data))
                 (server if source is client else client).sendall(data[:allowed])
                 if cut is not None:
+                    time.sleep(cut.silent_s)
                     return cut
 
     def _count(self, way: Way, size: int) -> tuple[int, Cut | None]:

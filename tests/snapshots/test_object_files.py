@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import duckdb
 import pytest
+import zstandard
 from obstore.store import S3Store
 
 from batchforge.errors import BatchForgeError
+from batchforge.snapshots.file_fetching import fetch_files
 from batchforge.snapshots.object_files import matches
+from batchforge.snapshots.remote_file import Patience
+from batchforge.snapshots.snapshot_records import Snapshot, SnapshotFolder
+from tests.end_to_end.proxy import Cut, CuttingProxy
 from tests.s3_server import BUCKET, S3Server
-from tests.snapshots.shop import fetched, fetched_rows, write_shop
+from tests.snapshots.shop import fetched, fetched_rows, loaded, write_shop
 
 
 @pytest.fixture
@@ -99,6 +109,66 @@ def test_a_large_object_comes_in_ranges(tmp_path: Path, bucket: str) -> None:
     put(bucket, {"a.jsonl": lines.getvalue()})
     snapshot = fetched(write_shop(tmp_path, f'{{file: "{bucket}/a.jsonl"}}')).snapshot
     assert snapshot.size_bytes == lines.tell()
+
+
+@pytest.mark.parametrize(("ending", "pack"), [("gz", gzip.compress), ("zst", zstandard.compress)])
+@pytest.mark.parametrize(("kind", "content"), [("csv", b"id,text\n1,x\n"), ("jsonl", b'{"id": "1", "text": "x"}\n')])
+def test_packed_files_in_partitions_are_read(
+    tmp_path: Path, bucket: str, kind: str, content: bytes, ending: str, pack: Callable[[bytes], bytes]
+) -> None:
+    put(bucket, {f"day={day}/lang=de%20at/rows.{kind}.{ending}": pack(content) for day in (1, 2)})
+    root = write_shop(tmp_path, f'{{files: "{bucket}/**/*.{kind}.{ending}", hive_partitions: true}}')
+    row = {"id": "1", "text": "x", "lang": "de at"}
+    assert fetched_rows(root) == [{**row, "day": "1"}, {**row, "day": "2"}]
+
+
+CONTENT = b"id,text\n" + b"".join(b"%d,%s\n" % (number, b"x" * 90) for number in range(200_000))
+
+
+@pytest.fixture
+def proxy(bucket: str, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[CuttingProxy]:
+    """Between us and the store, in which a file of 18 MB lies."""
+    put(bucket, {"a.csv": CONTENT})
+    proxy = CuttingProxy(urlsplit(s3.address).port or 0)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.base_url)
+    yield proxy
+    with suppress(OSError):  # a test may have ended it
+        proxy.close()
+
+
+def take(root: Path, bucket: str) -> Snapshot:
+    project, job = loaded(write_shop(root, f'{{file: "{bucket}/a.csv"}}'))
+    folder = SnapshotFolder(project, project.target())
+    folder.path.mkdir(parents=True, exist_ok=True)
+    now = datetime(2026, 11, 24, tzinfo=UTC)
+    return fetch_files(job.input, folder, None, now, Patience(wait_s=1.0, tries=3, pause_s=0.05))
+
+
+@pytest.mark.parametrize(
+    "cut", [Cut("down", 6_000_000), Cut("down", 11_000_000, is_reset=True), Cut("down", 9_000_000, silent_s=2.5)]
+)
+def test_a_connection_that_breaks_or_falls_silent_is_gone_on_with(
+    tmp_path: Path, bucket: str, proxy: CuttingProxy, cut: Cut
+) -> None:
+    proxy.arm(cut)
+    (part,) = take(tmp_path, bucket).parts
+    assert (tmp_path / "target/local/snapshots" / part.file).read_bytes() == CONTENT
+    assert proxy.cuts == 1
+
+
+def test_a_store_that_is_killed_in_mid_read_leaves_no_half_file(
+    tmp_path: Path, bucket: str, proxy: CuttingProxy
+) -> None:
+    def kill() -> None:
+        while proxy.passed["down"] < 9_000_000:
+            time.sleep(0.001)
+        proxy.close()
+
+    proxy.arm(None)
+    threading.Thread(target=kill, daemon=True).start()
+    with pytest.raises(BatchForgeError, match="BF240"):
+        take(tmp_path, bucket)
+    assert list((tmp_path / "target/local/snapshots").iterdir()) == []
 
 
 @pytest.mark.parametrize(
