@@ -117,7 +117,7 @@ def test_why_names_the_change_of_one_row_with_a_diff(project: ProjectFiles) -> N
     assert "-A blue boat." in finished.stdout
     assert "+A blue whale." in finished.stdout
     assert "reuse, answered before" in project.cli("plan", "--why", "0").stdout
-    assert project.cli("plan", "--why", "1", "--output", "json").json()["reason"] == "row changed"
+    assert project.cli("plan", "--why", "1", "--output", "json").json()[0]["reason"] == "row changed"
     unknown = project.cli("plan", "--why", "nobody")
     assert (unknown.exit_code, "BF907" in unknown.stderr) == (2, True)
 

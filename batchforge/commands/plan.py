@@ -135,11 +135,15 @@ def _why(planned: ProjectPlan, chosen: Chosen, key: str, output: str) -> str:
     from batchforge.planning.why import explain_row
     from batchforge.terminal.report import printable_lines, to_json
 
-    for plan in planned.plans:
-        for row in plan.rows():
-            if row.row.key == key:
-                why = explain_row(plan, row, planned.state, chosen.target.name)
-                if output == "json":
-                    return to_json({"job": plan.job, **asdict(why)})
-                return printable_lines([f"{plan.job} {key} ({why.place}): {why.action}, {why.reason}", *why.diff])
+    found = [
+        (plan.job, explain_row(plan, row, planned.state, chosen.target.name))
+        for plan in planned.plans
+        for row in plan.rows()
+        if row.row.key == key
+    ]
+    if found and output == "json":
+        return to_json([{"job": job, **asdict(why)} for job, why in found])
+    if found:
+        lines = [[f"{job} {key} ({why.place}): {why.action}, {why.reason}", *why.diff] for job, why in found]
+        return printable_lines([line for each in lines for line in each])
     raise UsageError("BF907", f"no job has a row with the key `{key}`.", hint="`batchforge render JOB` shows keys.")

@@ -129,6 +129,19 @@ def usd_words(pico_usd: int) -> str:
     return f"${usd:,.2f}" if usd >= 1 or usd == 0 else f"${usd:,.4f}"
 
 
+def usd_apart(pico_usd: int, other: int) -> tuple[str, str]:
+    """Two sums in words that show how they differ.
+
+    >>> usd_apart(1_912_300_000, 1_912_200_000)
+    ('$0.0019123', '$0.0019122')
+    """
+    words = usd_words(pico_usd), usd_words(other)
+    if words[0] != words[1] or pico_usd == other:
+        return words
+    exact = [f"{usd / PICO:,.12f}".rstrip("0") for usd in (pico_usd, other)]
+    return f"${exact[0]}", f"${exact[1]}"
+
+
 def _over(what: str, limit: float | None, plans: Sequence[JobPlan], committed: int) -> list[Problem]:
     if limit is None or not any(plan.may_send for plan in plans):
         return []
@@ -139,7 +152,7 @@ def _over(what: str, limit: float | None, plans: Sequence[JobPlan], committed: i
     if committed + ceiling <= limit * PICO:
         return []
     spent = f" after {usd_words(committed)} that are spent or reserved" if committed else ""
-    message = f"{what}: at most {usd_words(ceiling)}{spent}, over the limit of ${limit:,.2f}"
+    message = f"{what}: at most {usd_words(ceiling)}{spent}, over the limit of {usd_words(round(limit * PICO))}"
     return [Problem("BF802", message, hint=_what_fits(limit * PICO - committed, ceiling, plans))]
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from batchforge.errors import BudgetExceeded, Problem, UsageError
-from batchforge.planning.budget import usd_words
+from batchforge.planning.budget import usd_apart, usd_words
 from batchforge.planning.plan_values import plan_value
 from batchforge.planning.planner import JobPlan
 from batchforge.planning.waiting import WaitingJob, waiting_value
@@ -170,8 +170,8 @@ def _beyond(approved: Mapping[str, Any] | None, plan: JobPlan) -> Iterable[Probl
         yield Problem("BF807", message)
     ceiling, most = plan.ceiling_pico_usd, approved["ceiling_pico_usd"]
     if most is not None and (ceiling is None or ceiling > most):
-        now = "no upper bound" if ceiling is None else usd_words(ceiling)
-        yield Problem("BF807", f"{plan.job}: at most {now} now, {usd_words(most)} in the plan")
+        now, then = ("no upper bound", usd_words(most)) if ceiling is None else usd_apart(ceiling, most)
+        yield Problem("BF807", f"{plan.job}: at most {now} now, {then} in the plan")
 
 
 def _approved_hashes(approved: Mapping[str, Any], plan: JobPlan) -> set[bytes] | None:
