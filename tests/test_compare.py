@@ -81,6 +81,25 @@ def test_variants_that_ask_the_same_have_answers_of_their_own(project: ProjectFi
     assert compared(project, "--modes", "batch,sync", "--sample", "5")["paid_usd"] == 0
 
 
+def test_each_answer_is_timed_where_it_is_asked_for_by_itself(project: ProjectFiles) -> None:
+    batch, sync = compared(project, "--modes", "batch,sync", "--sample", "5")["results"]
+    assert batch["seconds"] is not None
+    assert batch["median_answer_s"] is None
+    assert 0 <= sync["median_answer_s"] <= sync["slow_answer_s"] <= sync["seconds"]
+    project.write_rows([{**row, "id": f"x{row['id']}", "text": f"{row['text']}!"} for row in ROWS])
+    text = compare(project, "--modes", "batch,sync", "--sample", "4").output
+    assert "s, the batch" in text
+    assert "s an answer, 19 of 20 within" in text
+
+
+def test_the_models_of_a_ladder_are_compared_and_their_answers_kept_for_it(project: ProjectFiles) -> None:
+    models = ["claude-haiku-5-5", {"model": "claude-opus-5-5", "effort": "low"}]
+    project.write_job("about", **{**JOB, "model": models, "thinking": "disabled", "max_tokens": 1000})
+    value = compared(project, "--sample", "30")
+    assert names_of(value) == ["claude-haiku-5-5", "claude-opus-5-5"]
+    assert project.run().jobs[0].requests_sent == 0
+
+
 def test_the_noise_floor_asks_the_first_variant_twice(project: ProjectFiles) -> None:
     value = compared(project, "--aa", "--field", "kind", "--sample", "6")
     assert value["noise_floor"]["count"] == 6

@@ -88,8 +88,14 @@ def compare(
         answered = Runner(session).ask_variants(numbered)
         tester = OutputTester(project, target, session.state)
         measured = [
-            Measured(variant, found, seconds, _tested(project, spec, target, variant, found, tester))
-            for (variant, _), (found, seconds) in zip(variants, answered, strict=True)
+            Measured(
+                variant,
+                found,
+                seconds,
+                _tested(project, spec, target, variant, found, tester),
+                session.sync.took_s.get(own.name, ()),
+            )
+            for (variant, own), (found, seconds) in zip(variants, answered, strict=True)
         ]
     return compare_variants(
         measured,

@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import ceil
 from typing import Any
 
 from batchforge.evaluation.statistics import CONFIDENCE, Interval, clopper_pearson, share_interval
@@ -74,7 +75,11 @@ class VariantResult:
     cost_per_1000_usd: float | None
     whole_input_usd: float | None
     seconds: float | None
-    """From the first request to the last answer; None where nothing was asked now."""
+    """From the first request to the last answer; None where nothing was asked now. All that is known of a batch."""
+    median_answer_s: float | None
+    """How long one answer took, where each was asked for by itself now: half of them took no longer."""
+    slow_answer_s: float | None
+    """19 of 20 took no longer."""
     tests: Mapping[str, str]
     """The job's own tests -> what came of them."""
     is_not_worse: bool | None
@@ -129,6 +134,8 @@ class Measured:
     rows: Sequence[TriedRow]
     seconds: float | None
     tests: Mapping[str, str]
+    answer_seconds: Sequence[float] = ()
+    """Of each answer that was asked for by itself."""
 
 
 def compare_variants(
@@ -250,6 +257,8 @@ def _result(
         cost_per_1000_usd=None if per_row is None else round(per_row * 1_000, 6),
         whole_input_usd=None if per_row is None else round(per_row * input_rows, 6),
         seconds=measured.seconds,
+        median_answer_s=_quantile(measured.answer_seconds, 0.5),
+        slow_answer_s=_quantile(measured.answer_seconds, 0.95),
         tests=measured.tests,
         is_not_worse=verdict,
         rows_to_tell=None if verdict is not None else rows_to_tell(right, baseline, margin, others),
@@ -272,6 +281,13 @@ def _confusion(judge: _Judge, rows: Sequence[TriedRow]) -> dict[str, dict[str, i
             answer = text_of(row.fields.get(judge.decides)) if row.status == ANSWERED else f"({row.status})"
             found.setdefault(text_of(label), Counter())[answer] += 1
     return {label: dict(answers.most_common()) for label, answers in sorted(found.items())}
+
+
+def _quantile(values: Sequence[float], share: float) -> float | None:
+    """The smallest value that such a share of them does not exceed."""
+    if not values:
+        return None
+    return round(sorted(values)[ceil(share * len(values)) - 1], 3)
 
 
 def _macro_f1(confusion: Mapping[str, Mapping[str, int]]) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import product
+from typing import Any
 
 from batchforge.errors import UsageError
 from batchforge.evaluation.comparison import Variant
@@ -43,9 +44,8 @@ def make_variants(
     """
     found: list[tuple[Variant, JobSpec]] = []
     numbers: Counter[tuple[str, str, str, str]] = Counter()
-    combinations = list(
-        product(axes.models or ("",), axes.prompts or ("",), axes.efforts or ("",), axes.modes or (mode,))
-    )
+    models = axes.models or (spec.models if spec.ladder is not None else ("",))
+    combinations = list(product(models, axes.prompts or ("",), axes.efforts or ("",), axes.modes or (mode,)))
     if axes.asks_twice:
         combinations.append(combinations[0])
     if len(combinations) < 2:
@@ -70,7 +70,8 @@ def _name(model: str, prompt: str, effort: str, mode: str, is_noise: bool) -> st
 
 
 def _spec_of(spec: JobSpec, variant: Variant, aliases: Mapping[str, str], tree: SourceTree) -> JobSpec:
-    params = dict(spec.params)
+    model = aliases.get(variant.model, variant.model)
+    params = _params_of(spec, model)
     if variant.effort:
         params["output_config"] = {**params.get("output_config", {}), "effort": variant.effort}
     messages = spec.messages
@@ -85,13 +86,23 @@ def _spec_of(spec: JobSpec, variant: Variant, aliases: Mapping[str, str], tree: 
         spec,
         # Requests of a variant are counted apart from the job's own, and answers are shared by what was asked.
         name=f"{spec.name}@{variant.name}",
-        model=aliases.get(variant.model, variant.model),
+        model=model,
+        ladder=None,
+        answers=1 if spec.ladder is not None else spec.answers,
         messages=messages,
         params=params,
         mode=variant.mode,
         canary=0,
         tests=(),
     )
+
+
+def _params_of(spec: JobSpec, model: str) -> dict[str, Any]:
+    """As the job asks this model, where it is one of several."""
+    ladder = spec.ladder
+    if ladder is not None and model in ladder.models:
+        return dict(ladder.params[ladder.models.index(model)])
+    return dict(spec.params)
 
 
 def stratified_keys(rows: Iterable[InputRow], size: int, label: str) -> tuple[list[str], int]:

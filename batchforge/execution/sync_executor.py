@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -72,6 +73,7 @@ class _Ask:
 class _Arrival:
     ask: _Ask
     reply: Reply | Exception
+    took_s: float
 
 
 @dataclass(slots=True)
@@ -88,6 +90,8 @@ class SyncExecutor:
     listen: Listener = ignore
     brought: dict[str, Brought] = field(default_factory=dict)
     """Job -> what the results amount to that this process stored."""
+    took_s: dict[str, array[float]] = field(default_factory=dict)
+    """Job -> how long each answer took that this process got, from its request on."""
 
     @stage("ask one by one")
     def submit(self, plan: JobPlan, phase: Phase, run: RunOf) -> int:
@@ -270,6 +274,7 @@ class _Sending:
             return None
         if reply.kind is ReplyKind.RESULT:
             self._failures_in_a_row = 0
+            self.executor.took_s.setdefault(ask.attempt.record.job, array("d")).append(arrival.took_s)
             is_billed = reply.result.kind.is_billed
             self.brake.answered(ask.epoch, now, reply.pace, reply.result.usage if is_billed else None)
             return reply.result
@@ -413,7 +418,9 @@ class _Workers:
 
     def _work(self) -> None:
         while (ask := self._to_send.get()) is not None:
-            self._arrived.append(_Arrival(ask, self._ask(ask)))
+            began = time.monotonic()
+            reply = self._ask(ask)
+            self._arrived.append(_Arrival(ask, reply, time.monotonic() - began))
             self._has_arrived.set()
 
     def _ask(self, ask: _Ask) -> Reply | Exception:

@@ -126,9 +126,18 @@ def _cells(result: VariantResult, comparison: Comparison) -> list[str]:
         f"{agrees.value:.1%}",
         _usd(result.cost_per_1000_usd),
         _usd(result.whole_input_usd),
-        "" if result.seconds is None else f"{result.seconds:,.0f} s",
+        _took(result),
         _word(result, comparison),
     ]
+
+
+def _took(result: VariantResult) -> str:
+    """Of answers that were asked for one by one, each was measured; of a batch, all of it."""
+    if result.seconds is None:
+        return ""
+    if result.median_answer_s is None:
+        return f"{result.seconds:,.0f} s, the batch" if result.variant.mode == "batch" else f"{result.seconds:,.0f} s"
+    return f"{result.median_answer_s:,.1f} s an answer, 19 of 20 within {result.slow_answer_s:,.1f} s"
 
 
 def _word(result: VariantResult, comparison: Comparison) -> str:
