@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -22,7 +23,9 @@ from uuid import uuid4
 import pytest
 
 from batchforge.emulator import EmulatorServer, Scenario
-from tests.builders import OUTPUT, ProjectFiles
+from batchforge.state.holders import this_holder_in_words
+from batchforge.state.stores import Opening, open_state
+from tests.builders import OUTPUT, ProjectFiles, end_of
 from tests.conftest import StartEmulator
 from tests.end_to_end.kill_bench import MEMORY, TEXTS, Launcher, build_shim
 from tests.end_to_end.kill_launcher import AFTER, BEFORE, HALFWAY
@@ -72,6 +75,41 @@ def test_what_was_submitted_here_is_collected_there(shared: str, tmp_path: Path,
     left = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert [path for path in left if SECRET.encode() in path.read_bytes()] == []
     assert SECRET not in submitted.stderr + collected.stderr + again.stderr
+
+
+def test_a_batch_of_a_day_is_collected_by_the_job_of_the_next_morning(
+    shared: str, tmp_path: Path, start_emulator: StartEmulator
+) -> None:
+    emulator = start_emulator(processing_time_s=23.5 * 3600)
+    evening, night, morning = (copy_of(tmp_path / name, emulator, shared) for name in ("evening", "night", "morning"))
+    assert evening.cli("run", "--no-wait").exit_code == 3
+    emulator.clock.advance(5 * 3600)
+    waiting = night.cli("collect", "--output", "json")
+    assert (waiting.exit_code, waiting.json()["status"]) == (3, "pending")
+    emulator.clock.advance(19 * 3600)
+    for _ in range(2):
+        assert morning.cli("collect").exit_code == 0
+    assert len(morning.rows_of()) == len(TEXTS)
+    assert night.cli("run").exit_code == 0
+    assert emulator.counters().requests_accepted == len(TEXTS)
+
+
+def test_who_comes_second_waits_or_ends_with_4_and_changes_nothing(
+    shared: str, state_url: str, tmp_path: Path, start_emulator: StartEmulator
+) -> None:
+    emulator = start_emulator()
+    second = copy_of(tmp_path / "second", emulator, shared)
+    with closing(open_state(state_url, Opening(folder=tmp_path / "first"))) as state:
+        lease = state.take_lease("submit", "submitting about", this_holder_in_words(), 60.0)
+        said = second.cli("run", "--lock-timeout", "0s")
+        assert (said.exit_code, "BF513" in said.stderr) == (4, True)
+        assert emulator.counters().batches_created == 0
+        waiting = second.start("run", "--lock-timeout", "60s")
+        time.sleep(1.5)
+        assert waiting.poll() is None
+        state.give_back(lease)
+    assert end_of(waiting).exit_code == 0
+    assert emulator.counters().requests_accepted == len(TEXTS)
 
 
 class Machines:
