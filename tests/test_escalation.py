@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -347,3 +348,49 @@ def test_what_does_not_go_together_is_said(tmp_path: Path, settings: dict[str, A
     finished = project.cli("compile")
     assert finished.exit_code != 0
     assert code in finished.stderr
+
+
+def test_a_plan_that_follows_a_small_sample_counts_what_fails_a_test(answered: Callable[..., ProjectFiles]) -> None:
+    answers = Answers({CHEAP: {"a": [said("other", 2)], "b": [SURE]}, STRONG: {"a": [SURE]}})
+    tests = [{"accepted_range": {"column": "confidence", "max": 1}}]
+    project = answered(answers, model=[CHEAP, STRONG], escalate_on=["test_failed"], tests=tests)
+    project.run(limit=1, wait=False)
+    project.collect()
+    plan = project.cli("plan", "--output", "json")
+    assert plan.exit_code == 0, plan.stderr
+    assert plan.json()["jobs"]["about"]["steps"][0]["rows_at_most"] == 2
+
+
+def test_a_saved_plan_covers_further_turns(answered: Callable[..., ProjectFiles]) -> None:
+    answers = Answers({CHEAP: {"a": [BAD, SURE], "b": [BAD]}, STRONG: {"b": [BAD, SURE]}})
+    output = {**LADDER["output"], "on_invalid": {"retry": 1, "with_reason": True}}
+    project = answered(answers, model=[CHEAP, STRONG], output=output)
+    assert project.cli("plan", "--out", "plan.json").exit_code == 0
+    finished = project.cli("run", "--plan", "plan.json")
+    assert finished.exit_code == 0, finished.stderr
+    assert [(row["text"], row["_rung"]) for row in project.rows_of()] == [("a", 1), ("b", 2)]
+    assert len(answers.asked) == 6
+    project.write_job(**{**LADDER, "model": [CHEAP, STRONGEST], "output": output, "thinking": None})
+    beyond = project.cli("run", "--plan", "plan.json", "--full-refresh")
+    assert beyond.exit_code != 0
+
+
+def test_answers_by_chance_end_where_the_rules_say(answered: Callable[..., ProjectFiles]) -> None:
+    chance = Random(7)
+    choices = [SURE, UNSURE, BAD, said("other", 0.8)]
+    texts = [f"t{n}" for n in range(120)]
+    script = {model: {text: [chance.choice(choices)] for text in texts} for model in (CHEAP, STRONG, STRONGEST)}
+    answers = Answers(script)
+    project = answered(answers)
+    project.run()
+    for row in project.rows_of():
+        given = [script[model][row["text"]][0] for model in (CHEAP, STRONG, STRONGEST)]
+        rung = next((n for n, answer in enumerate(given[:2], 1) if answer in (SURE, choices[3])), 3)
+        asked = given[:rung]
+        fitting = [n for n, answer in enumerate(asked, 1) if answer != BAD]
+        assert row["_rung"] == (fitting[-1] if fitting else rung), row
+        assert row["_status"] == ("answered" if fitting else "invalid")
+        if fitting:
+            assert {"kind": row["kind"], "confidence": row["confidence"]} == json.loads(asked[fitting[-1] - 1])
+    assert len(set(answers.asked)) == len(answers.asked)
+    assert project.run().jobs[0].requests_sent == 0

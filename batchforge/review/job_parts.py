@@ -13,11 +13,13 @@ from batchforge.source_tree import SourceTree
 from batchforge.spec import ContentTree, JobSpec, TemplateSource
 
 _WORDS_LENGTH = 70
+_GOES_UP = "the rows that go up are asked as it is now, which the figures for the first model do not hold"
 _NOT_COMPARED = frozenset(
-    {"name", "path", "locations", "messages", "system", "vars", "lists", "parent_locations", "config"}
+    {"name", "path", "locations", "messages", "system", "vars", "lists", "parent_locations", "config", "step"}
 )
 _PART_OF_FIELD: Mapping[str, Part] = {
     "model": Part.MODEL,
+    "ladder": Part.MODEL,
     "params": Part.PARAMS,
     "betas": Part.PARAMS,
     "cache": Part.CACHING,
@@ -82,11 +84,23 @@ def edited_parts(old: JobSources, new: JobSources, asked: Collection[str]) -> li
     if "input" in asked and Part.INPUT not in {part for part, _, _ in found}:
         found.append((Part.INPUT, "the rows' data", "input"))
     return [
-        PartChange(part, not _SECTIONS.get(part, frozenset()).isdisjoint(asked), words, new.spec.locations.get(setting))
+        PartChange(
+            part,
+            _changes_requests(part, setting, asked),
+            words,
+            new.spec.locations.get(_SETTINGS.get(setting, setting)),
+        )
         for part, words, setting in found
     ]
 
 
+def _changes_requests(part: Part, setting: str, asked: Collection[str]) -> bool:
+    """Of further models it is not known yet which rows they are asked, but they are."""
+    return setting == "ladder" or not _SECTIONS.get(part, frozenset()).isdisjoint(asked)
+
+
+_SETTINGS: Mapping[str, str] = {"ladder": "model"}
+"""Field -> the setting that it comes from, where that has another name."""
 _Edit = tuple[Part, str, str]
 """Part, words, and the setting whose place is shown."""
 
@@ -143,9 +157,17 @@ def _field_edits(old: JobSpec, new: JobSpec) -> Iterator[_Edit]:
             yield from _param_edits(before, after)
         elif field.name == "output":
             yield from _output_edits(before, after)
+        elif field.name == "ladder":
+            yield Part.MODEL, f"{_ladder_change(old, new)}; {_GOES_UP}", field.name
         else:
             part = _PART_OF_FIELD.get(field.name, Part.META)
             yield part, f"{field.name}: {_change(before, after)}", field.name
+
+
+def _ladder_change(old: JobSpec, new: JobSpec) -> str:
+    if old.models != new.models:
+        return f"models: {', '.join(old.models)} → {', '.join(new.models)}"
+    return "which rows go up, or how further models are asked"
 
 
 def _param_edits(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[_Edit]:

@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from batchforge.answers import reader_of
 from batchforge.config.ladder_settings import ROW_TESTS
 from batchforge.errors import ProblemList
 from batchforge.escalation.calibration import NEVER
@@ -33,7 +32,6 @@ from batchforge.spill import SpillCounter
 from batchforge.state.records import Manifest, ManifestRow, OutputRow, StateReader, StateStore
 from batchforge.tables.options import TableOptions
 from batchforge.tables.reading import read_rows
-from batchforge.tables.writing import open_writer
 from batchforge.target import Target
 from batchforge.testing.output_tests import OutputTester
 
@@ -78,12 +76,11 @@ class Stepping:
         folder = self.project.artifacts_folder / self.target.name / "steps"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{tested.name}.jsonl"
-        manifest = self.manifest(1)
-        columns = dict.fromkeys([_KEY, *(manifest.columns if manifest else ()), *reader_of(self.spec).columns])
-        with open_writer(path, [*columns, "_status"]) as table:
+        with path.open("wb") as table:
             for taken in rows:
                 values = msgspec.json.decode(taken.row.values) | dict(taken.answer.values)
-                table.write({**values, _KEY: taken.row.key, "_status": taken.answer.status})
+                line = {**values, _KEY: taken.row.key, "_status": taken.answer.status}
+                table.write(msgspec.json.encode(line) + b"\n")
         tester = OutputTester(self.project, self.target, self.state)
         tester.test(tested, path, None)
         files = [tester.failures_path(tested.name, test.name) for test in tests]
