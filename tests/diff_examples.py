@@ -7,7 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from batchforge.errors import Location, Problem, Severity
-from batchforge.evaluation.statistics import compare_means, compare_shares, compare_with_noise, share_interval
+from batchforge.evaluation.statistics import (
+    clustered_share_interval,
+    compare_means,
+    compare_shares,
+    compare_with_noise,
+    share_interval,
+)
 from batchforge.review.answer_values import (
     AnswersDiff,
     FieldDiff,
@@ -22,6 +28,7 @@ from batchforge.review.diff_values import (
     CacheEffect,
     CacheSide,
     Cost,
+    Gate,
     JobDiff,
     Part,
     PartChange,
@@ -33,6 +40,7 @@ from batchforge.review.diff_values import (
 )
 from batchforge.review.git_base import Revision
 from batchforge.review.text_diff import added_lines, diff_texts
+from batchforge.terminal.report import EMULATED_NOTICE
 
 HOSTILE = (
     "</details><script>alert(1)</script> @everyone #1 GH-2 https://evil.example www.evil.example\n"
@@ -191,6 +199,29 @@ def _labels() -> tuple[list[bool], list[bool]]:
     return before, [True] * 80 + [True] * 12 + [False] * 5 + [False] * 3
 
 
+def _clustered() -> AnswersDiff:
+    """Ten rows of each of ten contracts, asked once, in batches long ago and now."""
+    contracts = [n // 10 for n in range(100)]
+    valid = compare_shares([True] * 100, [True] * 100, contracts)
+    accuracy = compare_shares(*_labels(), contracts)
+    topic = FieldDiff("topic", "label", 100, 20, clustered_share_interval([n < 20 for n in range(100)], contracts),
+                      (Transition("a", "b", 20),), Grid(("a", "b"), ((60, 20), (0, 20))))  # fmt: skip
+    notes = ("answers of the older side came on 2026-01-01, those of the newer on 2026-03-01: whatever else changed",)
+    return AnswersDiff(100, 0, 0, 20, valid, (), (topic,), accuracy=accuracy, label="topic = expected",
+                       cluster="contract", notes=notes)  # fmt: skip
+
+
+def _unlabelled() -> AnswersDiff:
+    """Without a label, without tests, more labels than a grid shows."""
+    labels = [f"label-{n}" for n in range(8)]
+    cells = [[40 if x == y else 2 if (x + y) % 5 == 0 else 0 for x in range(9)] for y in range(9)]
+    moved = tuple(Transition(labels[n], labels[n + 1], 2) for n in range(7))
+    topic = FieldDiff("topic", "label", 400, 30, share_interval(30, 400), moved, Grid(labels, cells, 5))
+    score = FieldDiff("score", "number", 3, 3, share_interval(3, 3), shift=compare_means([1.0] * 3, [2.0] * 3))
+    notes = ("how much of it is chance is not known: --sample N --aa asks the older side a second time",)
+    return AnswersDiff(400, 0, 12, 33, compare_shares([True] * 400, [True] * 400), (), (topic, score), notes=notes)
+
+
 def _hostile() -> ProjectDiff:
     part = PartChange(Part.MODEL, True, HOSTILE)
     grid = Grid([HOSTILE, "a"], [[0, 1], [0, 0]])
@@ -228,6 +259,19 @@ EXAMPLES: Mapping[str, ProjectDiff] = {
                      target_changes=("prod: base_url",),
                      problems=(Problem("BF440", "the price is old", severity=Severity.WARNING),)),
     "answers": project(job(answers=_answers()), paid_usd=0.0123),
+    "clusters": project(job(answers=_clustered())),
+    "unlabelled": project(job(answers=_unlabelled())),
+    "gates": project(job(), gates=(
+        Gate("unpriced_model", True, False, "every model has a price"),
+        Gate("rows_rerun", 1000, True, "4,600 rows are asked again"),
+        Gate("accuracy_drop", 0.01, False, "no row has answers of both sides and a label"),
+    )),
+    "upstream": project(job(), job(job="replies", parts=(), upstream=("triage",), is_at_most=True, waiting=None,
+                                   notes=("reads the rows of triage, which is asked anew: its own follow",))),
+    "unfinished": project(job(rows=RowCounts(before=9, after=9, changed=9, rerun=2, in_flight=3, failed=3, blocked=1))),
+    "emulated": project(job(answers=_unlabelled()), target="local", notes=(EMULATED_NOTICE,)),
+    "moved": project(unchanged(old_path="jobs/old/quiet.yml", status=Status.MODIFIED,
+                               parts=(PartChange(Part.DELIVERY, False, "mode: batch → sync"),))),
     "hostile": _hostile(),
     "long": _long(),
 }  # fmt: skip

@@ -22,7 +22,10 @@ def test_each_variant_of_the_comment(name: str) -> None:
     check_golden(f"diff_{name}.md", render_diff_markdown(EXAMPLES[name]))
 
 
-@pytest.mark.parametrize("name", ["modified", "several", "no_state", "samples", "unknown", "answers", "hostile"])
+@pytest.mark.parametrize(
+    "name",
+    ["modified", "several", "no_state", "samples", "unknown", "answers", "clusters", "unlabelled", "gates", "hostile"],
+)
 def test_each_variant_for_the_terminal(name: str) -> None:
     check_golden(f"diff_{name}.txt", render_diff_text(EXAMPLES[name]) + "\n")
 

@@ -25,7 +25,7 @@ from batchforge.review.git_objects import Repository
 from batchforge.review.job_pairs import renamed
 from batchforge.review.job_review import JobSide, Pair, ReviewSettings, review_job
 from batchforge.review.samples import SampleSet
-from batchforge.review.sides import Side, open_base, open_head
+from batchforge.review.sides import Side, open_base, open_head, raise_if_not_here
 from batchforge.row_shapes import InputRow
 from batchforge.running.compiling import compile_jobs
 from batchforge.running.run_options import RunOptions
@@ -234,6 +234,7 @@ class _Review:
             self.problems.items += found.items
         elif not jobs:
             problem = found.errors[0]
+            raise_if_not_here([problem])
             self.notes.append(f"{name} cannot be compiled at the base, so it counts as new: {problem.message}")
         return JobSide(jobs[0], side.project.tree, side.rows) if jobs else None
 
@@ -270,7 +271,7 @@ class _Review:
         try:
             return review_job(pair, settings)
         except BatchForgeError as exc:
-            if pair.old is None or pair.new is None:
+            if pair.old is None or pair.new is None or exc.problems[0].code == "BF174":
                 raise
             diff = review_job(Pair(None, pair.new, pair.samples, pair.has_rows), settings)  # raises where the head is
             name = pair.new.compiled.spec.name

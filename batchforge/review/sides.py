@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from batchforge.config.job_files import JOBS_FOLDER, load_jobs
-from batchforge.errors import BatchForgeError, Problem, ProblemList
+from batchforge.errors import BatchForgeError, Problem, ProblemList, ProjectError
 from batchforge.inputs import input_paths
 from batchforge.project import PROJECT_FILE, Project, load_project
 from batchforge.review.git_base import Revision
@@ -80,9 +80,21 @@ def open_base(
         problems = ProblemList()
         project = load_project(root, problems=problems, cli_vars=cli_vars, tree=tree)
         jobs = load_jobs(project, problems)
+        raise_if_not_here(problems.errors)
         yield Side(project, _enabled(jobs), rows, _broken(tree, jobs, problems))
     finally:
         tree.close()
+
+
+def raise_if_not_here(problems: Sequence[Problem]) -> None:
+    """What this clone lacks is no mistake of the base: without it nothing can be said.
+
+    Raises:
+        ProjectError: BF174
+    """
+    missing = [problem for problem in problems if problem.code == "BF174"]
+    if missing:
+        raise ProjectError.of(missing)
 
 
 def _checked(root: Path, tree: SourceTree, rows: SourceTree, cli_vars: Mapping[str, Any]) -> Side:
