@@ -1718,6 +1718,14 @@ ERROR_CODES: dict[str, ErrorCode] = {
         "and --max-cost.",
         "BF961 Nothing was sent: this commit comes from no review with a plan.",
     ),
+    "BF962": ErrorCode(
+        "The state would vanish with the runner",
+        "A step that sends runs on a machine that is made for its job alone, and the target's state is a file in the "
+        "checkout. What is in flight would be forgotten, and paid again by the next run.",
+        "Give the target a state that runners share: `state: s3://BUCKET/NAME`, or a PostgreSQL database.",
+        "BF962 batchforge.yml:7:3: Nothing was sent: the state of `prod` is a file of this runner, and would be gone "
+        "with it.",
+    ),
     "BF971": ErrorCode(
         "The emulator cannot listen",
         "Another program has the port, or the address is not one of this machine.",

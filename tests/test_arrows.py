@@ -78,7 +78,7 @@ FLOORS: Mapping[str, str] = {
     "reviewing": "reviewing sample_writing asking asking_variants",
     "pipelines": """
         forge_http step_files workflow_files sticky github gitlab children posting change_review parsing approved
-        sending
+        lasting_state sending
     """,
     "front": "commands cli",
 }

@@ -366,6 +366,23 @@ def test_a_push_that_comes_from_no_review_sends_nothing(runner: ActionRunner, fo
         assert any(line.startswith("::error") and "BF961" in line for line in ended.obeyed())
 
 
+def test_nothing_is_sent_from_a_runner_that_would_take_the_state_with_it(
+    runner: ActionRunner, project: ReviewedProject, tmp_path: Path
+) -> None:
+    prod: dict[str, Any] = {"type": "claude", "api_key": "{{ env_var('KEY') }}"}
+    project.edit_project(targets={"prod": prod}, default_target="prod")
+    hosted = {"RUNNER_ENVIRONMENT": "github-hosted"}
+    for command in ("submit", "resume"):
+        refused = runner.run("push", {}, sha="c1", command=command, env=hosted)
+        assert refused.exit_code == 2
+        assert "BF962" in refused.log
+        assert "the state of `prod` is a file of this runner, and would be gone with it" in refused.log
+    for state in ({"state": f"sqlite:///{tmp_path}/volume/state.db"}, {}):
+        project.edit_project(targets={"prod": prod | state})
+        env = hosted if state else {"RUNNER_ENVIRONMENT": "self-hosted"}
+        assert "BF961" in runner.run("push", {}, sha="c1", command="submit", env=env).log
+
+
 def test_a_push_that_changes_no_request_is_a_success(runner: ActionRunner, project: ReviewedProject) -> None:
     project.run()
     ended = runner.run("push", {}, sha="c1", command="submit")

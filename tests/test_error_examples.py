@@ -297,6 +297,7 @@ ELSEWHERE: dict[str, str] = {
     "BF943": "test_erase.py::test_rows_in_flight_are_refused",
     "BF944": "test_erase.py::test_rows_are_named_in_one_way",
     "BF960": "test_ci_steps.py::test_a_trusted_workflow_posts_what_a_fork_left_behind_and_takes_no_plan_from_it",
+    "BF962": "test_ci_steps.py::test_nothing_is_sent_from_a_runner_that_would_take_the_state_with_it",
     "BF961": "test_ci_steps.py::test_a_push_that_comes_from_no_review_sends_nothing",
     "BF971": "emulator/test_control.py::test_the_command_refuses_what_it_cannot_use",
     "BF972": "emulator/test_control.py::test_the_command_refuses_what_it_cannot_use",

@@ -10,6 +10,7 @@ from typing import Any
 from batchforge.ci import approved
 from batchforge.ci.change_review import PLAN_FILE, repository_prefix, review_key
 from batchforge.ci.children import Ended, call, selection_words
+from batchforge.ci.lasting_state import check_state_stays
 from batchforge.ci.step_files import Step
 from batchforge.outputs import PENDING
 from batchforge.review.neutral import code
@@ -38,8 +39,10 @@ def submit(step: Step, root: Path, options: SendOptions) -> int:
     """Send what was approved, and end.
 
     Raises:
-        UsageError: BF961 something would be sent, and no reviewed plan is found for it.
+        UsageError: BF961 something would be sent, and no reviewed plan is found for it; BF962 what is sent would be
+            forgotten.
     """
+    check_state_stays(step, root, options.target)
     words = ["run", "--no-wait", "--output", "json", *options.words, *options.limit_words]
     if options.plan == "none":
         return _end(step, call(step, root, *words), "run")
@@ -69,7 +72,12 @@ def collect(step: Step, root: Path, options: SendOptions) -> int:
 
 
 def resume(step: Step, root: Path, options: SendOptions) -> int:
-    """Go on with runs that broke off, within what was approved for them."""
+    """Go on with runs that broke off, within what was approved for them.
+
+    Raises:
+        UsageError: BF962 what is sent would be forgotten.
+    """
+    check_state_stays(step, root, options.target)
     words = ["resume", "--all", "--no-wait", "--yes", "--output", "json", *options.words, *options.limit_words]
     return _end(step, call(step, root, *words), "resume")
 

@@ -10,6 +10,7 @@ from typing import Literal
 from batchforge.errors import BatchForgeError
 from batchforge.project import Project
 from batchforge.review.git_objects import Repository
+from batchforge.target import Target
 
 Forge = Literal["github", "gitlab"]
 _FOLDERS = {"github": ".github/workflows", "gitlab": "."}
@@ -24,8 +25,8 @@ def workflow_files(forge: Forge, project: Project, action: str | None) -> Mappin
     filled = {
         _ACTION: action or f"batchforge/batchforge@v{release}",
         "batchforge==0.1.0": f"batchforge=={release}",
-        "target: prod": f"target: {_target(project)}",
-        "TARGET: prod": f"TARGET: {_target(project)}",
+        "target: prod": f"target: {target_of(project).name}",
+        "TARGET: prod": f"TARGET: {target_of(project).name}",
         'project-dir: "."': f'project-dir: "{prefix or "."}"',
         'PROJECT_DIR: "."': f'PROJECT_DIR: "{prefix or "."}"',
         "./target/ci": f"{place}target/ci",
@@ -53,11 +54,11 @@ def _replaced(text: str, filled: Mapping[str, str]) -> str:
     return text
 
 
-def _target(project: Project) -> str:
+def target_of(project: Project) -> Target:
     """The one that asks Claude: the default one, else the first."""
     default = project.target()
-    real = [target.name for target in project.targets.values() if target.type == "claude"]
-    return default.name if default.type == "claude" or not real else real[0]
+    real = [target for target in project.targets.values() if target.type == "claude"]
+    return default if default.type == "claude" or not real else real[0]
 
 
 def repository_root(root: Path) -> Path:

@@ -17,6 +17,7 @@ from batchforge.commands.options import output_option
 from batchforge.errors import UsageError
 
 if TYPE_CHECKING:
+    from batchforge.project import Project
     from batchforge.starter import Starter
     from batchforge.table_survey import TableSurvey
 
@@ -97,7 +98,26 @@ def _write_workflows(folder: Path, forge: Literal["github", "gitlab"], action: s
         click.echo(to_json({"folder": str(root), "files": list(files)}))
         return
     click.echo("\n".join([f"Written in {root}:", *(f"  {name}" for name in files)]))
-    click.echo("\nNext: commit them; the key, the state and who approves are told in docs/ci.md.")
+    click.echo("\n".join(["", "Next:", *(f"  {line}" for line in _ci_steps(forge, project))]))
+
+
+def _ci_steps(forge: Literal["github", "gitlab"], project: Project) -> list[str]:
+    """What nobody but a person can set up."""
+    from batchforge.ci.workflow_files import target_of
+
+    target = target_of(project)
+    is_shared = "state" in target.settings
+    steps = ["commit these files"]
+    if not is_shared:
+        steps.append(f"give {target.name} a `state:` that runners share, e.g. s3://BUCKET/NAME: theirs ends with them")
+    if forge == "github":
+        steps.append("make the environment `batchforge`: who approves as reviewers, and the secret ANTHROPIC_API_KEY")
+        steps.append("make `batchforge-collect` with the same secret, and without reviewers")
+    else:
+        steps.append("add to .gitlab-ci.yml: include: {local: batchforge.gitlab-ci.yml}")
+        steps.append("set ANTHROPIC_API_KEY, protected, and BATCHFORGE_GITLAB_TOKEN: a project token, scope api")
+        steps.append("make a schedule of pipelines, for collect")
+    return [*steps, "then open a change that edits a prompt: docs/ci.md tells the whole way"]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -50,7 +51,8 @@ class Repository:
             return
         for pipe in (self._reader.stdin, self._reader.stdout):
             if pipe is not None:
-                pipe.close()
+                with suppress(BrokenPipeError):  # git ends where it cannot fetch what a partial clone lacks
+                    pipe.close()
         self._reader.wait()
         self._reader = None
 
@@ -124,9 +126,12 @@ class Repository:
             self._reader = self._start_reader()
         assert self._reader.stdin is not None
         assert self._reader.stdout is not None
-        self._reader.stdin.write(f"{object_id}\n".encode())
-        self._reader.stdin.flush()
+        with suppress(BrokenPipeError):
+            self._reader.stdin.write(f"{object_id}\n".encode())
+            self._reader.stdin.flush()
         answer = self._reader.stdout.readline().split()
+        if not answer:
+            self.close()
         if len(answer) != 3:
             raise _missing(object_id)
         yield from _exactly(self._reader.stdout, int(answer[2]))
