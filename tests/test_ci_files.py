@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
-from batchforge.cli import COMMANDS
+from batchforge.cli import COMMANDS, run_command
 from batchforge.commands import ci
 from tests.action_runner import ACTION
 from tests.builders import TREE
 from tests.git_repository import GitRepository, run_git
-from tests.project_files import FILES
+from tests.project_files import FILES, write_files
 
 GITHUB = sorted((TREE / "projects/ci/github").glob("*.yml"))
 ROWS = {"data/tickets.tsv": "id\ttext\n1\tx\n"}
@@ -75,8 +75,6 @@ def test_workflows_pipeline_and_action_are_as_the_published_schemas_say(tmp_path
 
 @pytest.mark.parametrize("forge", ["github", "gitlab"])
 def test_init_ci_finds_out_what_it_can_and_overwrites_nothing(forge: str, tmp_path: Path) -> None:
-    from batchforge.cli import run_command
-
     target = "  local: {type: emulator}\n"
     project = str(FILES["batchforge.yml"]).replace(target, f"{target}  live: {{type: claude}}\n")
     files = {**FILES, **ROWS, "batchforge.yml": project}
@@ -98,6 +96,41 @@ def test_init_ci_finds_out_what_it_can_and_overwrites_nothing(forge: str, tmp_pa
     else:
         assert broken_rules("gitlab-ci", tmp_path / "batchforge.gitlab-ci.yml") == ""
     assert run_command(words) == 2
+
+
+@pytest.mark.parametrize(
+    ("state", "github", "gitlab"),
+    [
+        ("s3://team/tickets", "extras: object-store", "'batchforge[object-store]=="),
+        ("postgresql://{{ env_var('LOGIN') }}@db.example/state", "extras: postgres", "'batchforge[postgres]=="),
+        ("sqlite:////mnt/volume/state.db", "", " batchforge=="),
+    ],
+)
+def test_what_a_shared_state_needs_is_installed(state: str, github: str, gitlab: str, tmp_path: Path) -> None:
+    prod = f'  prod: {{type: claude, state: "{state}"}}\n'
+    project = str(FILES["batchforge.yml"]).replace("targets:\n", f"targets:\n{prod}", 1)
+    write_files(tmp_path, {**FILES, **ROWS, "batchforge.yml": project})
+    run_git(tmp_path, "init", "-q", "-b", "main")
+    for forge in ("github", "gitlab"):
+        assert run_command(["init", str(tmp_path), "--ci", forge]) == 0
+    written = sorted((tmp_path / ".github/workflows").iterdir())
+    assert broken_rules("github-workflows", *written) == ""
+    assert broken_rules("gitlab-ci", tmp_path / "batchforge.gitlab-ci.yml") == ""
+    for path in written:
+        assert ("extras:" in path.read_text()) == bool(github and "comment" not in path.name)
+        assert github in path.read_text() or "comment" in path.name
+    assert gitlab in (tmp_path / "batchforge.gitlab-ci.yml").read_text()
+
+
+def test_init_ci_says_what_is_left_to_a_person(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = "  local: {type: emulator}\n"
+    project = str(FILES["batchforge.yml"]).replace(target, f"{target}  live: {{type: claude}}\n")
+    write_files(tmp_path, {**FILES, **ROWS, "batchforge.yml": project})
+    for forge, words in (("github", "environment `batchforge`"), ("gitlab", "BATCHFORGE_GITLAB_TOKEN")):
+        assert run_command(["init", str(tmp_path), "--ci", forge]) == 0
+        said = capsys.readouterr().out
+        assert words in said
+        assert "give live a `state:` that runners share" in said
 
 
 def test_hooks_of_pre_commit_call_commands_that_are_there() -> None:

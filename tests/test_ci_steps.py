@@ -18,6 +18,9 @@ from batchforge.ci.github import PullRequest
 from batchforge.ci.gitlab import MergeRequest
 from batchforge.ci.step_files import MOST_SUMMARY_BYTES, Step
 from batchforge.ci.sticky import Comment, Marker
+from batchforge.emulator import EmulatorServer, Scenario
+from batchforge.emulator.rule_answers import RuleAnswers
+from batchforge.emulator.scripted_answers import ScriptAnswers
 from tests.action_runner import ACTION, ActionRunner, StepResult, pull_request
 from tests.builders import TREE
 from tests.conftest import StartEmulator
@@ -307,6 +310,31 @@ def test_nothing_that_rows_names_or_branches_say_is_obeyed(
     assert marker.plan_hash == ended.outputs["plan-hash"]
     wrong = review(runner, select=f"$(touch {tmp_path}/owned)", target="`touch owned`;x")
     assert wrong.exit_code == 2
+    assert not list(tmp_path.rglob("owned"))
+
+
+def test_nothing_that_models_answer_or_files_are_called_is_obeyed(
+    runner: ActionRunner, project: ReviewedProject, forge: ForgeServer, tmp_path: Path
+) -> None:
+    evil = f"$(touch {tmp_path}/owned) `touch {tmp_path}/owned`\n::set-output name=rows::0\n::error::forged\n{HOSTILE}"
+    answers = ScriptAnswers(lambda params, _id: evil + str("Tell" in str(params)), RuleAnswers())
+    scenario = Scenario(processing_time_s=0, retry_after_s=None)
+    with EmulatorServer(tmp_path / "e.db", scenario=scenario, answers=answers) as emulator:
+        api = {"type": "claude", "base_url": emulator.base_url, "api_key": "any-key", "poll_interval_s": 0.02}
+        project.edit_project(targets={"api": api}, default_target="api")
+        project.write("jobs/_defaults.yml", "max_tokens: 4000\n")
+        project.repo.commit("answers that are not ours")
+        ended = review(runner, select="about", base="main", sample="3", max_cost="1")
+        assert ended.exit_code == 0, ended.log
+        (body,) = forge.own()
+        assert "3 rows compared, 3 with another answer" in body
+        assert {line.split(" ")[0] for line in ended.obeyed()} <= {"::notice", "::warning"}
+        assert ended.outputs["rows"] == "0"
+        assert runner.run("push", {}, command="collect").exit_code == 0
+    project.path("jobs/about.yml").rename(project.path("jobs/$(touch owned);`touch owned`::error::x.yml"))
+    ended = review(runner, select="about")
+    assert ended.exit_code == 2, ended.log
+    assert all(line.startswith(("::error file=jobs/", "::notice title=")) for line in ended.obeyed())
     assert not list(tmp_path.rglob("owned"))
 
 

@@ -14,19 +14,25 @@ from batchforge.target import Target
 
 Forge = Literal["github", "gitlab"]
 _FOLDERS = {"github": ".github/workflows", "gitlab": "."}
+_EXTRAS = {
+    "postgresql": "postgres",
+    **dict.fromkeys(("file", "s3", "gs", "az"), "object-store"),
+}
+"""Scheme of a state's address -> what has to be installed besides to reach it."""
 _ACTION = "batchforge/batchforge@v0.1.0"
 
 
 def workflow_files(forge: Forge, project: Project, action: str | None) -> Mapping[str, str]:
     """Path from the repository's root -> text."""
-    release = version("batchforge")
+    release, target = version("batchforge"), target_of(project)
+    extra = _EXTRAS.get(str(target.settings.get("state", "")).partition("://")[0], "")
     prefix = _prefix(project.root)
     place = f"./{prefix}/" if prefix else "./"
     filled = {
         _ACTION: action or f"batchforge/batchforge@v{release}",
-        "batchforge==0.1.0": f"batchforge=={release}",
-        "target: prod": f"target: {target_of(project).name}",
-        "TARGET: prod": f"TARGET: {target_of(project).name}",
+        "batchforge==0.1.0": f"'batchforge[{extra}]=={release}'" if extra else f"batchforge=={release}",
+        "target: prod": f"target: {target.name}" + (f"\n          extras: {extra}" if extra else ""),
+        "TARGET: prod": f"TARGET: {target.name}",
         'project-dir: "."': f'project-dir: "{prefix or "."}"',
         'PROJECT_DIR: "."': f'PROJECT_DIR: "{prefix or "."}"',
         "./target/ci": f"{place}target/ci",
