@@ -394,3 +394,20 @@ def test_answers_by_chance_end_where_the_rules_say(answered: Callable[..., Proje
             assert {"kind": row["kind"], "confidence": row["confidence"]} == json.loads(asked[fitting[-1] - 1])
     assert len(set(answers.asked)) == len(answers.asked)
     assert project.run().jobs[0].requests_sent == 0
+
+
+def test_an_erased_row_is_gone_from_every_rung_and_vote(answered: Callable[..., ProjectFiles]) -> None:
+    fruit, other = said("fruit", 1), said("other", 1)
+    answers = Answers({CHEAP: {"secret": [fruit, other, fruit], "b": [fruit]}, STRONG: {"secret": [other]}})
+    project = answered(answers, model=[CHEAP, STRONG], escalate_on=["votes"], answers=3)
+    project.run()
+    assert len(answers.asked) == 7
+    erased = project.cli("state", "erase", "about", "--key", "0", "--yes")
+    assert erased.exit_code == 0, erased.stderr
+    assert [row["text"] for row in project.rows_of()] == ["b"]
+    with project.state() as state:
+        manifests = state.manifests("about")
+        keys = {row.key for manifest in manifests for row in state.manifest_rows(manifest.manifest_id)}
+        assert keys == {"1", "1#1", "1#2", "1#3"}
+    memory = b"".join(path.read_bytes() for path in project.path(".batchforge").rglob("*") if path.is_file())
+    assert b"secret" not in memory

@@ -32,7 +32,7 @@ from batchforge.state.sql_state import SqlState
 from batchforge.state.stores import shown_url
 from batchforge.target import Target
 from batchforge.targets import has_state, state_url
-from batchforge.testing.output_tests import failure_files
+from batchforge.testing.output_tests import failure_files, step_files
 
 RESULTS_KEPT = timedelta(days=29)
 """From a batch's creation on; then the API has removed requests and results by itself."""
@@ -135,6 +135,7 @@ class Eraser:
     # ---- what there is
 
     def survey(self, keys: Collection[str], *, by_condition: bool) -> Erasure:
+        keys = {*keys, *self._votes_on(keys)}
         held = erasure.find_erasable(self.state, self.spec.name, keys)
         since = self.clock.now() - RESULTS_KEPT
         erased = self._erased_rows(keys, held)
@@ -158,6 +159,14 @@ class Eraser:
             address=self.spec.output.address or "",
             unknown_targets=tuple(sorted({m.target for m in self.manifests} - self.project.targets.keys())),
         )
+
+    def _votes_on(self, keys: Collection[str]) -> Iterator[str]:
+        """The several answers that were put to the vote for these rows, which have keys of their own in state."""
+        if self.spec.ladder is None or not self.spec.ladder.has_votes:
+            return
+        for (key,) in self.state.query("SELECT DISTINCT key FROM row_requests WHERE job = ?", (self.spec.name,)):
+            if key.rpartition("#")[0] in keys:
+                yield key
 
     def _erased_rows(self, keys: Collection[str], held: Erasable) -> ErasedRows:
         """What the rows are known by in files. Values count only where no row that stays has the same."""
@@ -184,6 +193,7 @@ class Eraser:
         found = [compiled] if compiled.exists() else []
         for each in targets:
             found += failure_files(self.project, each, self.spec.name)
+            found += step_files(self.project, each, self.spec)
             if self.spec.input.needs_snapshots or file_sources(self.spec):
                 found += SnapshotFolder(self.project, each).files()
         return found

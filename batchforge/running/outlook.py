@@ -122,6 +122,8 @@ class _Looker:
         """Rung -> what it would be with all rows that may come to it."""
 
     def outlook(self, spent_pico_usd: int) -> Outlook:
+        if self.step.number == len(self.steps):
+            return Outlook(self.step, len(self.steps), spent_pico_usd)
         for ascent in self._open_ascents():
             self.rows += 1
             wanting = self._wanting(ascent)

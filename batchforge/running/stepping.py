@@ -33,7 +33,7 @@ from batchforge.state.records import Manifest, ManifestRow, OutputRow, StateRead
 from batchforge.tables.options import TableOptions
 from batchforge.tables.reading import read_rows
 from batchforge.target import Target
-from batchforge.testing.output_tests import OutputTester
+from batchforge.testing.output_tests import OutputTester, step_folder, step_name
 
 _KEY = "_key"
 _MOST_FAILING = 100_000_000
@@ -72,8 +72,8 @@ class Stepping:
             for test in self.spec.tests
             if test.kind in ROW_TESTS and test.severity == "error"
         ]
-        tested = replace(self.spec, name=f"{self.spec.name}@{rung}", tests=tuple(tests))
-        folder = self.project.artifacts_folder / self.target.name / "steps"
+        tested = replace(self.spec, name=step_name(self.spec, rung), tests=tuple(tests))
+        folder = step_folder(self.project, self.target)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{tested.name}.jsonl"
         with path.open("wb") as table:

@@ -185,6 +185,21 @@ def failure_files(project: Project, target: Target, job: str) -> list[Path]:
     return sorted(failures_folder(project, target).glob(f"{job}.*.jsonl"))
 
 
+def step_folder(project: Project, target: Target) -> Path:
+    """Of rows that are tested before they are part of an output."""
+    return project.artifacts_folder / target.name / "steps"
+
+
+def step_name(spec: JobSpec, rung: int) -> str:
+    return f"{spec.name}@{rung}"
+
+
+def step_files(project: Project, target: Target, spec: JobSpec) -> list[Path]:
+    """What tests of a rung's answers leave where they are broken off. Names of jobs have no @."""
+    rows = sorted(step_folder(project, target).glob(f"{spec.name}@*.jsonl"))
+    return [*rows, *sorted(failures_folder(project, target).glob(f"{spec.name}@*.jsonl"))]
+
+
 def early_tests(spec: JobSpec) -> list[AssertionSpec]:
     """Tests that can be asked before the output is there for all."""
     return [test for test in spec.tests if not test.is_late]
