@@ -60,9 +60,9 @@ def is_there(address: str, location: Location | None) -> bool:
     Raises:
         BatchForgeError: BF712 the store does not say it.
     """
-    import obstore
-
     with _opened(address, location) as (store, name):
+        import obstore
+
         try:
             obstore.head(store, name)
         except FileNotFoundError as exc:
@@ -97,17 +97,17 @@ def deliver(spec: JobSpec, target: Target, file: Path, rejected: Path, *, is_pub
 
 def _upload(file: Path, address: str, location: Location | None) -> None:
     """In parts, of which the object is made when the last has come: until then readers see the old one."""
-    import obstore
-
     with _opened(address, location) as (store, name), file.open("rb") as content:
+        import obstore
+
         obstore.put(store, name, content, chunk_size=_PART_BYTES, max_concurrency=2)
 
 
 def _remove(address: str, location: Location | None) -> None:
-    import obstore
-
     if is_there(address, location):
         with _opened(address, location) as (store, name):
+            import obstore
+
             obstore.delete(store, name)
 
 

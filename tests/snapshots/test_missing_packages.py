@@ -40,6 +40,19 @@ def test_the_extra_that_is_missing_is_named(tmp_path: Path, job: str, url: str, 
     assert f"pip install 'batchforge[{extra}]'" in done.stderr
 
 
+def test_an_output_in_an_object_store_names_its_extra_before_anything_is_sent(tmp_path: Path) -> None:
+    root = write_shop(tmp_path, "{rows: [{id: 1}], key: id}")
+    with (root / "jobs/summarise.yml").open("a") as job:
+        job.write('output: {file: "s3://bucket/{target}.csv"}\n')
+    script = WITHOUT.format(names=["obstore"]).replace('"fetch"', '"run"')
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, env={"PYTHONPATH": str(TREE)}, capture_output=True, text=True
+    )
+    assert (done.returncode, "BF237" in done.stderr) == (2, True), done.stderr
+    assert "pip install 'batchforge[object-store]'" in done.stderr
+    assert not (root / "target/local/outputs").exists()
+
+
 def test_a_zst_file_names_its_extra(tmp_path: Path) -> None:
     root = write_shop(tmp_path, "{file: data/a.csv.zst}", files={"data/a.csv.zst": b"x"})
     script = WITHOUT.format(names=["zstandard"]).replace('"fetch"', '"plan"')

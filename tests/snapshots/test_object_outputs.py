@@ -6,8 +6,11 @@ import io
 import json
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import duckdb
 import pytest
@@ -16,7 +19,9 @@ from obstore.store import S3Store
 from batchforge import remote_output
 from batchforge.allowed_stores import is_below
 from batchforge.cli import run_command
+from batchforge.errors import BatchForgeError
 from tests.builders import child_environment
+from tests.end_to_end.proxy import CuttingProxy
 from tests.project_files import lines_of, load, write_files
 from tests.s3_server import BUCKET, S3Server
 
@@ -201,6 +206,30 @@ def test_only_places_that_the_environment_allows_are_used(
 )
 def test_an_allowed_place_is_a_folder_and_what_is_in_it(address: str, is_allowed: bool) -> None:
     assert is_below(address, ["s3://b/in/", " https://h/x", ""]) == is_allowed
+
+
+def test_a_store_that_dies_in_mid_write_keeps_the_old_object(
+    tmp_path: Path, folder: str, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import obstore
+
+    obstore.put(store(), f"{folder}/labels.csv", b"old")
+    file = tmp_path / "labels.csv"
+    file.write_bytes(b"x" * (40 << 20))
+    proxy = CuttingProxy(urlsplit(s3.address).port or 0)
+    proxy.arm(None)
+
+    def kill() -> None:
+        while proxy.passed["up"] < 12_000_000:
+            time.sleep(0.001)
+        proxy.close()
+
+    threading.Thread(target=kill, daemon=True).start()
+    with monkeypatch.context() as patched:
+        patched.setenv("AWS_ENDPOINT_URL", proxy.base_url)
+        with pytest.raises(BatchForgeError, match="BF712"):
+            remote_output._upload(file, f"s3://{BUCKET}/{folder}/labels.csv", None)
+    assert objects(folder) == {"labels.csv": b"old"}
 
 
 SEND = """
