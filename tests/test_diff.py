@@ -160,6 +160,18 @@ def test_what_changes_requests_is_found_with_its_part(edit: str, project: Review
     assert shown(job)
 
 
+def test_a_variable_of_the_environment_counts_by_its_value(
+    project: ReviewedProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BATCHFORGE_ENV_ALLOW", "TONE")
+    project.edit_project(vars={"tone": "{{ env_var('TONE') }}"})
+    for value, changed in (("brief", False), ("friendly", True)):
+        monkeypatch.setenv("TONE", value)
+        job = project.reviewed()
+        assert job.changes_requests is changed
+        assert parts_of(job).get(Part.VARS, False) is changed
+
+
 def test_one_of_three_rows_that_take_a_branch_changes(project: ReviewedProject) -> None:
     branch = "{% if 'boat' in row.text %}A boat: {% endif %}{{ row.text }}"
     project.write_job(max_tokens=None, user=branch)

@@ -96,7 +96,7 @@ def field_words(field: FieldDiff) -> str:
         parts.append(f"mean {shift.before:.4g} → {shift.after:.4g}, {shift.difference:+.3g}{span}: {shift.verdict}")
     if field.similarity is not None:
         parts.append(f"{field.similarity:.0%} of words in common where they differ")
-    if field.noise is not None:
+    if field.noise is not None and (field.changed or field.noise.changed_by_chance):
         parts.append(noise_words(field.noise))
     return f"{field.name}: {'; '.join(parts)}"
 
