@@ -212,3 +212,15 @@ def test_batches_on_later_pages_of_the_list_are_found(scene: Scene) -> None:
     for _ in range(105):
         scene.batch(5)
     assert scene.settle(attempt).batch_id == batch
+
+
+def test_batches_whose_results_are_gone_are_left_to_a_person(scene: Scene) -> None:
+    attempt = scene.attempt(1, 2)
+    one, other = scene.batch(1, 2), scene.batch(8, 9)
+    assert scene.settle(attempt).awaits_end
+    scene.have_ended(one, other)
+    scene.time_passes(29 * 86_400)
+    verdict = scene.settle(attempt)
+    assert (verdict.to_state, verdict.awaits_end) == (S.AMBIGUOUS, False)
+    assert one in verdict.note
+    assert other in verdict.note

@@ -49,6 +49,8 @@ _LONGEST_BACKOFF_S = 60.0
 _LONGEST_WAIT_S = 900.0
 """A longer retry-after ends the run with a message instead of keeping a machine waiting."""
 _SETTLE_EVERY_S = 5.0
+_MOST_LOOKS = 40
+"""What is counted of them: by then the wait is as long as it gets."""
 _STORED_BY_OTHERS_S = 0.5
 """How long to wait between looks at results that somebody else is storing."""
 _COUNT_WAIT_S = 0.25
@@ -82,6 +84,8 @@ class Executor:
     _failures: dict[int, int] = field(default_factory=dict)
     _notes: dict[int, str] = field(default_factory=dict)
     _first_looks: dict[int, datetime] = field(default_factory=dict)
+    _looks_for_end: dict[int, int] = field(default_factory=dict)
+    """Attempt -> how often a batch has been looked at in vain that has to end before it can be told."""
 
     def submit(self, plan: JobPlan, phase: Phase, run: RunOf) -> int:
         """Send one phase of a plan; returns the number of requests that were accepted.
@@ -280,7 +284,13 @@ class Executor:
             state = self.state.attempt(attempt_id).state
             if state is not AttemptState.UNCERTAIN:
                 return state
-            self._wait(min(_SETTLE_EVERY_S, self.timing.settle_after_s / 4))
+            self._wait(self._until_next_look(attempt_id))
+
+    def _until_next_look(self, attempt_id: int) -> float:
+        """Soon, while a batch may yet appear in the list; later and later, while one is waited for that has to end."""
+        soon = min(_SETTLE_EVERY_S, self.timing.settle_after_s / 4)
+        looks = self._looks_for_end.get(attempt_id, 0)
+        return min(soon * 1.5**looks, max(soon, self.timing.poll_interval_s))
 
     def _settle(self, attempt: AttemptRecord) -> None:
         try:
@@ -297,6 +307,8 @@ class Executor:
         except Unavailable as exc:
             self._tell_uncertain(attempt, f"its batch cannot be looked for: {exc}")
             return
+        looks = min(self._looks_for_end.get(attempt.attempt_id, 0) + 1, _MOST_LOOKS) if verdict.awaits_end else 0
+        self._looks_for_end[attempt.attempt_id] = looks
         for batch_id in verdict.foreign_batch_ids:
             self.state.disown_batch(batch_id, f"holds nothing of attempt {attempt.attempt_id}")
         if verdict.to_state is None:
@@ -323,7 +335,7 @@ class Executor:
                 self._advance(self._move(attempt, AttemptState.UNCERTAIN, note="its process ended while it was sent"))
             case AttemptState.UNCERTAIN | AttemptState.AMBIGUOUS if self._is_due(attempt.attempt_id):
                 self._settle(attempt)
-                self._due_in(attempt.attempt_id, min(_SETTLE_EVERY_S, self.timing.settle_after_s / 4))
+                self._due_in(attempt.attempt_id, self._until_next_look(attempt.attempt_id))
             case AttemptState.KNOWN | AttemptState.ADOPTED if self._is_due(attempt.attempt_id):
                 self._poll(attempt)
             case AttemptState.ENDED:

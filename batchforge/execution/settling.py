@@ -29,6 +29,8 @@ class Verdict:
     batch_id: str | None = None
     foreign_batch_ids: tuple[str, ...] = ()
     """Batches that were looked into and hold nothing that any attempt asks for."""
+    awaits_end: bool = False
+    """Whether only the end of a batch will tell, which can take hours."""
 
 
 def settle(
@@ -64,9 +66,14 @@ def settle(
         ours = possible[0]
     if ours is not None:
         return Verdict(AttemptState.ADOPTED, f"found as {ours.batch_id}", ours.batch_id, foreign)
+    names = ", ".join(batch.batch_id for batch in possible)
+    if possible and all(batch.has_ended for batch in possible) and waited_s >= settle_after_s:
+        note = f"it could be {names}, and the results of none can be read any more; a person decides"
+        is_told = attempt.state is AttemptState.AMBIGUOUS
+        return Verdict(None if is_told else AttemptState.AMBIGUOUS, note, None, foreign)
     if possible:
-        names = ", ".join(batch.batch_id for batch in possible)
-        return Verdict(None, f"it could be {names}; the custom_ids will tell once it has ended", None, foreign)
+        note = f"it could be {names}; the custom_ids will tell once it has ended"
+        return Verdict(None, note, None, foreign, awaits_end=True)
     if waited_s < settle_after_s:
         lost_at = now + timedelta(seconds=settle_after_s - waited_s, minutes=1)
         note = f"not listed yet; taken for lost if it does not appear by {lost_at:%Y-%m-%d %H:%M} UTC"
