@@ -411,3 +411,23 @@ def test_an_erased_row_is_gone_from_every_rung_and_vote(answered: Callable[..., 
         assert keys == {"1", "1#1", "1#2", "1#3"}
     memory = b"".join(path.read_bytes() for path in project.path(".batchforge").rglob("*") if path.is_file())
     assert b"secret" not in memory
+
+
+def test_a_ladder_is_climbed_in_every_kind_of_state(
+    answered: Callable[..., ProjectFiles], state_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STATE_URL", state_url)
+    answers = Answers(
+        {
+            CHEAP: {"a": [SURE], "b": [BAD, UNSURE], "c": [UNSURE], "d": [BAD]},
+            STRONG: {"b": [SURE], "c": [SURE], "d": [BAD, SURE]},
+        }
+    )
+    output = {**LADDER["output"], "on_invalid": {"retry": 1, "with_reason": True}}
+    project = answered(answers, model=[CHEAP, STRONG], output=output)
+    project.write_project(state="{{ env_var('STATE_URL') }}")
+    project.run(wait=False)
+    project.resume("about")
+    assert [(row["text"], row["_rung"]) for row in project.rows_of()] == [("a", 1), ("b", 2), ("c", 2), ("d", 2)]
+    assert len(answers.asked) == 4 + 2 + 3 + 1
+    assert project.run().jobs[0].requests_sent == 0

@@ -193,11 +193,16 @@ class Climb:
             guarantee = self.spec.ladder and self.spec.ladder.guarantee
             assert guarantee
             number = next(n for n, each in enumerate(self.steps, 1) if each.step and each.step.kind == "sample")
-            rows = sum(1 for _ in self.ascents(2))
-            size = guarantee.sample or sample_size(rows, guarantee.agreement, guarantee.confidence)
+            size = guarantee.sample or sample_size(self._asked_rows(), guarantee.agreement, guarantee.confidence)
             eligible = (ascent.key for ascent in self.ascents(number) if self._is_eligible(ascent))
             self._sample = drawn_sample(eligible, size)
         return self._sample
+
+    def _asked_rows(self) -> int:
+        """Without those that cannot be asked at all."""
+        return sum(
+            ascent.steps[0] is not None and ascent.steps[0].answer.status != BLOCKED for ascent in self.ascents(2)
+        )
 
     def _is_eligible(self, ascent: Ascent) -> bool:
         last = self.last_at(1, ascent)
@@ -216,7 +221,7 @@ class Climb:
             self._calibration = calibrate(
                 [score for score, _, _ in asked],
                 [(score, agrees) for score, agrees, is_sampled in asked if is_sampled],
-                rows=sum(1 for _ in self.ascents(2)),
+                rows=self._asked_rows(),
                 agreement=ladder.guarantee.agreement,
                 confidence=ladder.guarantee.confidence,
             )
