@@ -233,7 +233,6 @@ def _write_parquet(path: Path, spool: Path, spooled: _Spool) -> None:
     statement = _copy_statement(path, spool, spooled)
     with open_duckdb() as connection:
         limit_memory(connection, path.parent, LITTLE_MEMORY_BYTES)
-        connection.execute("SET threads = 1")
         try:
             try:
                 connection.execute(statement)
