@@ -66,7 +66,8 @@ def _lines(status: StatusSummary, target: Target) -> list[str]:
     if last:
         ended = f", ended {_second(last.ended_at)}" if last.ended_at else ""
         started = _second(last.started_at)
-        lines.append(f"last run {last.run_id} ({last.command}): {last.status}, started {started}{ended}")
+        state = "running, or killed before it could say how it ended" if last.status == "running" else last.status
+        lines.append(f"last run {last.run_id} ({last.command}): {state}, started {started}{ended}")
     for each in status.in_flight:
         lines += _attempt_lines(each, target)
     if status.ahead.expected_at:
