@@ -431,3 +431,24 @@ def test_a_ladder_is_climbed_in_every_kind_of_state(
     assert [(row["text"], row["_rung"]) for row in project.rows_of()] == [("a", 1), ("b", 2), ("c", 2), ("d", 2)]
     assert len(answers.asked) == 4 + 2 + 3 + 1
     assert project.run().jobs[0].requests_sent == 0
+
+
+def test_each_rung_can_be_left_and_gone_on_with(answered: Callable[..., ProjectFiles]) -> None:
+    answers = three_rungs()
+    project = answered(answers)
+    sent = [project.run(wait=False).jobs[0].requests_sent]
+    sent += [project.resume("about", wait=False).jobs[0].requests_sent for _ in range(2)]
+    assert sent == [4, 3, 1]
+    assert project.resume("about").status == "ok"
+    assert [row["_rung"] for row in project.rows_of()] == [1, 2, 2, 3]
+
+
+def test_a_run_that_was_left_asks_no_other_model_than_it_had_planned(answered: Callable[..., ProjectFiles]) -> None:
+    answers = three_rungs()
+    project = answered(answers)
+    project.run(wait=False)
+    project.write_job(**{**LADDER, "model": [CHEAP, "claude-opus-4-8", STRONG]})
+    resumed = project.cli("resume")
+    assert resumed.exit_code != 0
+    assert "BF911" in resumed.stderr
+    assert len(answers.asked) == 4
