@@ -58,6 +58,8 @@ class Limits:
     snapshot_after: int = 200
     """Segments, where they come to a quarter of the index."""
     snapshot_after_at_most: int = 1_000
+    snapshot_after_bytes: int = 32 * 1024 * 1024
+    """However few segments, where they come to a quarter of the index: to read them takes longer than a snapshot."""
 
 
 class Outrun(Exception):
@@ -475,7 +477,10 @@ class ObjectDatabase(SqliteDatabase):
     def _is_snapshot_due(self, overdue: int) -> bool:
         position = self._position()
         count = position.number - position.snapshot
-        is_large = position.bytes_since * 4 >= self.path.stat().st_size
+        size_bytes = self.path.stat().st_size
+        if position.bytes_since >= max(self._limits.snapshot_after_bytes, overdue * size_bytes // 4):
+            return True
+        is_large = position.bytes_since * 4 >= size_bytes
         return count >= overdue * (self._limits.snapshot_after if is_large else self._limits.snapshot_after_at_most)
 
     def _save_snapshot(self) -> int:
