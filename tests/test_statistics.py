@@ -13,11 +13,14 @@ from hypothesis import strategies as st
 from batchforge.evaluation.statistics import (
     binomial_cdf,
     clopper_pearson,
+    clustered_share_interval,
     compare_means,
     compare_shares,
     compare_with_noise,
     mcnemar_exact,
     mean_interval,
+    share_interval,
+    student_t,
     wilson,
 )
 
@@ -111,6 +114,42 @@ def test_rows_of_one_document_count_as_one_chance() -> None:
     assert together.verdict == "not sure"
     assert together.clusters == 3
     assert (together.rows_to_tell or 0) > 100
+
+
+def test_one_document_tells_nothing_however_many_rows_it_has() -> None:
+    shares = compare_shares([True] * 50, [False] * 50, ["only"] * 50)
+    assert (shares.verdict, shares.clusters, shares.interval.high) == ("not sure", 1, 1.0)
+    means = compare_means([1.0] * 50, [2.0] * 50, ["only"] * 50)
+    assert means.verdict == "not sure"
+    noise = compare_with_noise([True] * 50, [False] * 50, ["only"] * 50)
+    assert not noise.is_above
+
+
+def test_documents_that_agree_tell_once_there_are_enough_of_them() -> None:
+    verdicts = [
+        compare_shares([True] * 10 * count, [False] * 10 * count, [n // 10 for n in range(10 * count)]).verdict
+        for count in (2, 5, 6, 40, 300)
+    ]
+    assert verdicts == ["not sure", "not sure", "worse", "worse", "worse"]
+
+
+def test_an_interval_of_a_clustered_share_holds_the_truth_as_often_as_it_says() -> None:
+    random, held = Random(11), 0
+    for _ in range(100):
+        flags, clusters = [], []
+        for document in range(20):
+            share = random.betavariate(0.6, 1.4)  # 0.3 on average, and much alike within a document
+            flags += [random.random() < share for _ in range(10)]
+            clusters += [document] * 10
+        held += clustered_share_interval(flags, clusters).holds(0.3)
+    assert held >= 92
+    alone = [n < 30 for n in range(100)]
+    assert clustered_share_interval(alone, None) == share_interval(30, 100)
+
+
+@pytest.mark.parametrize(("degrees", "reach"), [(1, 12.706), (4, 2.776), (29, 2.045), (1_000, 1.962)])
+def test_students_distribution_as_published(degrees: int, reach: float) -> None:
+    assert student_t(degrees) == pytest.approx(reach, abs=1e-3)
 
 
 def test_an_interval_of_means_holds_the_truth_as_often_as_it_says() -> None:
