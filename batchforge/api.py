@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from batchforge.errors import Location, ProblemList, UsageError
 from batchforge.events import Listener, ignore
@@ -31,6 +31,31 @@ if TYPE_CHECKING:
 
 Mode = Literal["batch", "sync"]
 CostDimension = Literal["job", "run", "day", "model", "tag", "commit"]
+
+
+class RunKeywords(TypedDict, total=False):
+    """What `run` and `build` can be told; all have the command line's defaults."""
+
+    select: Sequence[str]
+    """As the options of `batchforge run`; so are the next four."""
+    exclude: Sequence[str]
+    selector: str | None
+    state: str | None
+    defer: bool
+    mode: Mode | None
+    limit: int | None
+    sample: int | None
+    threads: int | None
+    fail_fast: bool
+    wait: bool
+    full_refresh: bool
+    submitted_rows: bool
+    max_cost_usd: float | None
+    """This or `yes` is needed where the run may cost more than `confirm_above_usd`."""
+    yes: bool
+    allow_unknown_model: bool
+    listen: Listener
+    """Is told what happens while it happens."""
 
 
 class Project:
@@ -60,96 +85,13 @@ class Project:
         """Names of the enabled jobs."""
         return [job.name for job in self._load_files()[1].values() if job.enabled]
 
-    def run(
-        self,
-        *jobs: str,
-        select: Sequence[str] = (),
-        exclude: Sequence[str] = (),
-        selector: str | None = None,
-        state: str | None = None,
-        mode: Mode | None = None,
-        limit: int | None = None,
-        sample: int | None = None,
-        threads: int | None = None,
-        fail_fast: bool = False,
-        defer: bool = False,
-        wait: bool = True,
-        full_refresh: bool = False,
-        submitted_rows: bool = False,
-        max_cost_usd: float | None = None,
-        yes: bool = False,
-        allow_unknown_model: bool = False,
-        listen: Listener = ignore,
-    ) -> RunSummary:
-        """Send what is missing, wait for it, and write the outputs.
+    def run(self, *jobs: str, **options: Unpack[RunKeywords]) -> RunSummary:
+        """Send what is missing, wait for it, and write the outputs."""
+        return self._sent("run", jobs, **options)
 
-        Args:
-            select, exclude, selector, state, defer: As the options of `batchforge run`.
-            max_cost_usd, yes: One of them is needed where the run may cost more than `confirm_above_usd`.
-            listen: Is told what happens while it happens.
-        """
-        from batchforge.planning.decisions import Resend
-        from batchforge.running.run_options import RunOptions
-
-        options = RunOptions(
-            resend=Resend.ALL if full_refresh else Resend.NOTHING_PAID,
-            mode=mode,
-            limit=limit,
-            sample=sample,
-            threads=threads,
-            fail_fast=fail_fast,
-            wait=wait,
-            submitted_rows=submitted_rows,
-            max_cost_usd=max_cost_usd,
-            yes=yes,
-            allow_unknown_model=allow_unknown_model,
-            command="run",
-        )
-        return self._send(_wanted(jobs, select, exclude, selector, state), options, listen, defer=defer)
-
-    def build(
-        self,
-        *jobs: str,
-        select: Sequence[str] = (),
-        exclude: Sequence[str] = (),
-        selector: str | None = None,
-        state: str | None = None,
-        mode: Mode | None = None,
-        limit: int | None = None,
-        sample: int | None = None,
-        threads: int | None = None,
-        fail_fast: bool = False,
-        defer: bool = False,
-        wait: bool = True,
-        full_refresh: bool = False,
-        submitted_rows: bool = False,
-        max_cost_usd: float | None = None,
-        yes: bool = False,
-        allow_unknown_model: bool = False,
-        listen: Listener = ignore,
-    ) -> RunSummary:
-        """Run jobs and test their outputs, and sources, in the order in which they need each other.
-
-        Args: As of `run`.
-        """
-        from batchforge.planning.decisions import Resend
-        from batchforge.running.run_options import RunOptions
-
-        options = RunOptions(
-            resend=Resend.ALL if full_refresh else Resend.NOTHING_PAID,
-            mode=mode,
-            limit=limit,
-            sample=sample,
-            threads=threads,
-            fail_fast=fail_fast,
-            wait=wait,
-            submitted_rows=submitted_rows,
-            max_cost_usd=max_cost_usd,
-            yes=yes,
-            allow_unknown_model=allow_unknown_model,
-            command="build",
-        )
-        return self._send(_wanted(jobs, select, exclude, selector, state), options, listen, defer=defer)
+    def build(self, *jobs: str, **options: Unpack[RunKeywords]) -> RunSummary:
+        """Run jobs and test their outputs, and sources, in the order in which they need each other."""
+        return self._sent("build", jobs, **options)
 
     def test(
         self,
@@ -392,6 +334,27 @@ class Project:
             hint = f"Run it first: Project(...).run({job!r}). A run that failed leaves its rows beside it."
             raise UsageError("BF705", f"there is no output of {job} yet", hint=hint, location=Location(str(path)))
         return (row for _, row in read_rows(path, str(path), TableOptions(format_of(path.name))))
+
+    def _sent(
+        self,
+        command: str,
+        jobs: Sequence[str],
+        *,
+        select: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        selector: str | None = None,
+        state: str | None = None,
+        defer: bool = False,
+        full_refresh: bool = False,
+        listen: Listener = ignore,
+        **more: Any,
+    ) -> RunSummary:
+        from batchforge.planning.decisions import Resend
+        from batchforge.running.run_options import RunOptions
+
+        resend = Resend.ALL if full_refresh else Resend.NOTHING_PAID
+        options = RunOptions(resend=resend, command=command, **more)
+        return self._send(_wanted(jobs, select, exclude, selector, state), options, listen, defer=defer)
 
     def _send(
         self,
