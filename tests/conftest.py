@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
@@ -18,6 +19,9 @@ from tests.postgres_server import PostgresServer, postgres_server
 from tests.s3_server import S3Server, s3_server, s3_url
 
 StartEmulator = Callable[..., EmulatorServer]
+
+# A shell ignores interruptions for what it starts in the background, and all that this starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says more about what else the machine does.
 settings.register_profile("tests", deadline=None)
