@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -65,9 +65,9 @@ def is_there(address: str, location: Location | None) -> bool:
 
         try:
             obstore.head(store, name)
-        except FileNotFoundError as exc:
-            if "NoSuchBucket" in str(exc) or "ContainerNotFound" in str(exc):
-                raise OSError(0, "there is no such bucket") from exc
+        except FileNotFoundError:
+            # HEAD has no words, so whether the bucket is there is asked in a way that has.
+            next(iter(obstore.list(store, name)), None)
             return False
     return True
 
@@ -84,9 +84,9 @@ def deliver(spec: JobSpec, target: Target, file: Path, rejected: Path, *, is_pub
         return ""
     candidate = _beside(address, ".candidate")
     place = address if is_published else candidate
-    _upload(file, place, location)
     if rejected.exists():
         _upload(rejected, _rejected(place), location)
+    _upload(file, place, location)
     for each in (
         *([] if rejected.exists() else [_rejected(place)]),
         *([candidate, _rejected(candidate)] if is_published else []),
@@ -104,10 +104,10 @@ def _upload(file: Path, address: str, location: Location | None) -> None:
 
 
 def _remove(address: str, location: Location | None) -> None:
-    if is_there(address, location):
-        with _opened(address, location) as (store, name):
-            import obstore
+    with _opened(address, location) as (store, name):
+        import obstore
 
+        with suppress(FileNotFoundError):
             obstore.delete(store, name)
 
 

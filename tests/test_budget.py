@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import pytest
 
 from batchforge.emulator import EmulatorServer
 from batchforge.errors import BudgetExceeded
-from batchforge.planning.budget import usd_words
+from batchforge.planning.approval import PlannedRun
+from batchforge.planning.budget import Limits, check_limits, usd_words
 from batchforge.planning.decisions import Resend
+from batchforge.planning.further_steps import Outlook
+from batchforge.spec import StepSpec
 from tests.builders import ProjectFiles, end_of
 from tests.conftest import StartEmulator
 from tests.planning import planned
@@ -162,3 +166,20 @@ def test_no_bill_exceeds_the_ceiling_of_its_run(project: ProjectFiles) -> None:
         job = project.run(resend=Resend.ALL).jobs[0]
         assert job.estimate is not None
         assert 0 < job.brought.cost_pico_usd <= (job.estimate.ceiling_pico_usd or 0)
+
+
+def test_what_a_jobs_earlier_steps_have_cost_counts_against_the_run(project: ProjectFiles) -> None:
+    project.write_rows(TEXTS)
+    with planned(project) as (plan,):
+        most = plan.ceiling_pico_usd or 0
+        outlook = Outlook(StepSpec(2, 2, "rung"), 2, spent_pico_usd=most)
+        earlier = [replace(plan, outlook=outlook)]
+        check_limits([plan], Limits(run_usd=3.01 * most / 1e12), 0, earlier)
+        with pytest.raises(BudgetExceeded):
+            check_limits([plan], Limits(run_usd=2.99 * most / 1e12), 0, earlier)
+
+
+def test_a_run_remembers_that_it_is_a_retry_though_a_step_of_it_asks_for_less(project: ProjectFiles) -> None:
+    with planned(project) as plans:
+        noted = PlannedRun.of("r", plans, "", None, resend=Resend.FAILED)
+    assert noted.resend is Resend.FAILED

@@ -98,6 +98,16 @@ def test_init_ci_finds_out_what_it_can_and_overwrites_nothing(forge: str, tmp_pa
     assert run_command(words) == 2
 
 
+def test_init_ci_takes_the_branch_that_the_remote_calls_its_main_one(tmp_path: Path) -> None:
+    repo = GitRepository(tmp_path / "up", dict(FILES) | ROWS)
+    run_git(repo.root, "branch", "-m", "main", "develop")
+    run_git(repo.root, "branch", "master")
+    run_git(tmp_path, "clone", "-q", str(repo.root), str(tmp_path / "clone"))
+    assert run_command(["init", str(tmp_path / "clone"), "--ci", "github"]) == 0
+    written = "".join(path.read_text() for path in (tmp_path / "clone/.github/workflows").iterdir())
+    assert "branches: [develop]" in written
+
+
 @pytest.mark.parametrize(
     ("state", "github", "gitlab"),
     [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from batchforge.emulator import EmulatorServer, Scenario
 from batchforge.emulator.rule_answers import RuleAnswers
 from batchforge.emulator.scripted_answers import ScriptAnswers
+from batchforge.escalation.rules import number_of
 from tests.builders import OUTPUT, ProjectFiles
 
 CHEAP, STRONG, STRONGEST = "claude-haiku-5-5", "claude-sonnet-5", "claude-opus-5-5"
@@ -52,12 +53,12 @@ class Answers:
 def answered(tmp_path: Path) -> Iterator[Callable[..., ProjectFiles]]:
     servers: list[EmulatorServer] = []
 
-    def project(scripted: Answers, **settings: Any) -> ProjectFiles:
+    def project(scripted: Any, texts: Sequence[str] = (), **settings: Any) -> ProjectFiles:
         scenario = Scenario(processing_time_s=0, retry_after_s=None)
         source = ScriptAnswers(scripted, RuleAnswers())
         servers.append(EmulatorServer(tmp_path / "emulator.db", scenario=scenario, answers=source).start())
         files = ProjectFiles(tmp_path / "p", servers[-1])
-        files.write_rows(list(dict.fromkeys(text for texts in scripted.left.values() for text in texts)))
+        files.write_rows(list(texts or dict.fromkeys(text for given in scripted.left.values() for text in given)))
         files.write_job(**{**LADDER, **settings})
         return files
 
@@ -452,3 +453,60 @@ def test_a_run_that_was_left_asks_no_other_model_than_it_had_planned(answered: C
     assert resumed.exit_code != 0
     assert "BF911" in resumed.stderr
     assert len(answers.asked) == 4
+
+
+def test_a_row_that_changes_before_a_further_model_is_asked_is_not_written_with_its_old_answer(
+    answered: Callable[..., ProjectFiles],
+) -> None:
+    answers = Answers({CHEAP: {"a": [SURE], "b": [UNSURE], "new": [SURE]}, STRONG: {"b": [SURE]}})
+    rows = [{"id": "1", "text": "a"}, {"id": "2", "text": "b"}]
+
+    def edits(params: Any, custom_id: str | None) -> Any:
+        if params["model"] == CHEAP:
+            project.write_rows([{"id": "1", "text": "new"}, rows[1]])
+        return answers(params, custom_id)
+
+    project = answered(edits, texts=("a", "b"), model=[CHEAP, STRONG])
+    project.write_rows(rows)
+    project.run()
+    assert not project.path(OUTPUT).exists()
+    assert project.run().jobs[0].requests_sent == 1
+    assert [row["text"] for row in project.rows_of()] == ["new", "b"]
+
+
+def test_nothing_is_said_of_an_empty_input_where_no_row_goes_up(answered: Callable[..., ProjectFiles]) -> None:
+    project = answered(Answers({CHEAP: {"a": [SURE]}}), model=[CHEAP, STRONG])
+    said = project.cli("run")
+    assert said.exit_code == 0
+    assert "BF228" not in said.stderr
+
+
+def test_half_a_character_in_an_answer_stops_no_ladder(answered: Callable[..., ProjectFiles]) -> None:
+    answer = '{"kind": "fruit", "confidence": 0.9, "note": "\\ud83d"}'
+    output = {"file": OUTPUT, "fields": {**FIELDS, "note": "text"}}
+    tests = [{"accepted_range": {"column": "confidence", "max": 1}}]
+    answers = Answers({CHEAP: {"a": [answer]}})
+    project = answered(answers, model=[CHEAP, STRONG], output=output, escalate_on=["test_failed"], tests=tests)
+    assert project.run().status == "ok"
+    assert [row["_rung"] for row in project.rows_of()] == [1]
+
+
+def test_a_ladder_that_became_one_model_is_collected_as_such(answered: Callable[..., ProjectFiles]) -> None:
+    answers = Answers({CHEAP: {"a": [SURE], "b": [UNSURE, SURE]}, STRONG: {"b": [SURE], "a": [SURE]}})
+    project = answered(answers, model=[CHEAP, STRONG])
+    project.run()
+    project.write_job(**{**LADDER, "model": STRONG, "escalate_on": None, "system": "Other words."})
+    project.run(wait=False)
+    said = project.cli("collect", "--output", "json")
+    assert said.exit_code == 0, said.stderr
+    (job,) = said.json()["jobs"]
+    assert job["output"]["is_published"]
+    assert not list(project.path(OUTPUT).parent.glob("*.sample*"))
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [(0.5, 0.5), (" 1 ", 1.0), (float("inf"), None), ("nan", None), ("1e999", None), (10**400, None), (True, None)],
+)
+def test_only_finite_numbers_are_scores(value: Any, number: float | None) -> None:
+    assert number_of(value) == number

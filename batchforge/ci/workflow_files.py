@@ -84,6 +84,9 @@ def _prefix(root: Path) -> str:
 def _main_branch(root: Path) -> str:
     try:
         with Repository(root) as repository:
+            called = repository.ask("symbolic-ref", "--short", "--quiet", "refs/remotes/origin/HEAD")
+            if called:
+                return called.strip().removeprefix("origin/")
             names = ("main", "master", "trunk")
             return next(
                 (name for name in names if repository.commit(f"origin/{name}") or repository.commit(name)), "main"

@@ -109,15 +109,12 @@ def command(
 
     Needs no network and no key, and writes nothing, unless --sample asks for answers. The older side is read from git.
     """
-    from batchforge.review.gates import gates_error, parse_rule
+    from batchforge.review.gates import parse_rule
     from batchforge.review.reviewing import ReviewOptions
-    from batchforge.terminal.problem_text import render_problems
-    from batchforge.terminal.terminal import wants_color
 
-    if asks_twice and sample is None:
-        raise click.UsageError("--aa goes with --sample N.")
-    if mode is not None and sample is None:
-        raise click.UsageError("--mode goes with --sample N.")
+    for option, is_given in (("--aa", asks_twice), ("--mode", mode is not None)):
+        if is_given and sample is None:
+            raise click.UsageError(f"{option} goes with --sample N.")
     options = ReviewOptions(
         base=base,
         head=head,
@@ -140,7 +137,15 @@ def command(
     root = project_root(project_dir)
     if output in ("sarif", "junit", "github"):
         _tell_findings(root, options, output)
-        return
+    else:
+        _tell_diff(root, options, output, html)
+
+
+def _tell_diff(root: Path, options: ReviewOptions, output: str, html: Path | None) -> None:
+    from batchforge.review.gates import gates_error
+    from batchforge.terminal.problem_text import render_problems
+    from batchforge.terminal.terminal import wants_color
+
     diff = _reviewed(root, options) if html is None else _with_html(root, options, html)
     if diff.problems:
         click.echo(render_problems(diff.problems, color=wants_color(sys.stderr)) + "\n", err=True)

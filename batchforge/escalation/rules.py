@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any
 
 from batchforge.answers import INVALID, Answer
@@ -47,14 +48,14 @@ def _holds(condition: Condition, value: Any) -> bool:
 
 
 def number_of(value: Any) -> float | None:
-    """A number, or a text that is one; nan is none."""
+    """A finite number, or a text that is one."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # a whole number of hundreds of digits is none either
         return None
-    return number if number == number else None
+    return number if isfinite(number) else None
 
 
 def field_to_agree_on(spec: JobSpec) -> str:

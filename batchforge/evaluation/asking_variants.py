@@ -16,10 +16,11 @@ from batchforge.inputs import read_input
 from batchforge.lookup.tried import TriedRow
 from batchforge.outputs import ANSWERED
 from batchforge.project import Project
+from batchforge.requests.compiler import CompiledJob
 from batchforge.running.compiling import compile_jobs
 from batchforge.running.run_options import RunOptions
 from batchforge.running.runner import Runner
-from batchforge.running.session import open_session
+from batchforge.running.session import Session, open_session
 from batchforge.running.upstream import deferring, make_upstream
 from batchforge.spec import JobSpec
 from batchforge.tables.writing import open_writer
@@ -56,18 +57,14 @@ def compare(
         BudgetExceeded: the budget does not hold all variants; nothing was sent.
         ProjectError, ApiError, KeyboardInterrupt: as `run`; what was answered stays.
     """
-    from batchforge.errors import UsageError
-    from batchforge.nearest import did_you_mean
-
     mode: Mode = spec.mode or target.mode or "batch"
     variants = make_variants(spec, wanted.axes, project.models, project.tree, mode)
     columns = [column for column in reader_of(spec).columns if not column.startswith("_")]
     decides, label = field_that_decides(columns, wanted.labels, spec)
     names = [variant.name for variant, _ in variants if not variant.is_noise]
-    for name, known in ((decides, columns), (wanted.reference or names[0], names)):
-        if name not in known:
-            hint = did_you_mean(name, known) or f"There is: {', '.join(known)}."
-            raise UsageError("BF942", f"there is no `{name}` to compare by.", hint=hint)
+    reference = wanted.reference or names[0]
+    _check_name(decides, columns)
+    _check_name(reference, names)
     upstream = make_upstream(project, [spec], target, "")
     upstream.selected = ()
     with read_state(project, target) as state, deferring(project, target, options.deferral, upstream):
@@ -78,25 +75,12 @@ def compare(
     problems = ProblemList()
     compiled = compile_jobs(project, [each for _, each in variants], target, options, problems, upstream)
     problems.raise_if_any()
-    numbered = [
-        (job, (variant.number, variant.number_of_all)) for (variant, _), job in zip(variants, compiled, strict=True)
-    ]
+    own = list(zip([variant for variant, _ in variants], compiled, strict=True))
     with (
         deferring(project, target, options.deferral, upstream),
         open_session(project, target, options, listen, clock, upstream) as session,
     ):
-        answered = Runner(session).ask_variants(numbered)
-        tester = OutputTester(project, target, session.state)
-        measured = [
-            Measured(
-                variant,
-                found,
-                seconds,
-                _tested(project, spec, target, variant, found, tester),
-                session.sync.took_s.get(own.name, ()),
-            )
-            for (variant, own), (found, seconds) in zip(variants, answered, strict=True)
-        ]
+        measured = _measured(session, own, spec)
     return compare_variants(
         measured,
         job=spec.name,
@@ -105,10 +89,37 @@ def compare(
         fields=columns,
         decides=decides,
         label=label,
-        reference=wanted.reference or names[0],
+        reference=reference,
         margin=wanted.margin,
         input_rows=input_rows,
     )
+
+
+def _check_name(name: str, known: Sequence[str]) -> None:
+    from batchforge.errors import UsageError
+    from batchforge.nearest import did_you_mean
+
+    if name not in known:
+        hint = did_you_mean(name, known) or f"There is: {', '.join(known)}."
+        raise UsageError("BF942", f"there is no `{name}` to compare by.", hint=hint)
+
+
+def _measured(session: Session, own: Sequence[tuple[Variant, CompiledJob]], spec: JobSpec) -> list[Measured]:
+    """Each variant with its answers, asked where they are missing, and what the job's tests say of them."""
+    numbered = [(job, (variant.number, variant.number_of_all)) for variant, job in own]
+    answered = Runner(session).ask_variants(numbered)
+    project, target = session.project, session.target
+    tester = OutputTester(project, target, session.state)
+    return [
+        Measured(
+            variant,
+            found,
+            seconds,
+            _tested(project, spec, target, variant, found, tester),
+            session.sync.took_s.get(job.spec.name, ()),
+        )
+        for (variant, job), (found, seconds) in zip(own, answered, strict=True)
+    ]
 
 
 def _tested(

@@ -42,10 +42,12 @@ class PlannedRun:
         scope: str,
         max_cost_usd: float | None,
         deferral: Deferral | None = None,
+        resend: Resend = Resend.NOTHING_PAID,
     ) -> PlannedRun:
+        """`resend` is the run's own: a step of a job may have a lesser one."""
         settings = plans[0].settings if plans else PlanSettings()
         jobs = {plan.unit: _job_value(plan) for plan in plans}
-        return cls(run_id, scope, False, max_cost_usd, settings.resend, settings.asked_after, jobs, deferral)
+        return cls(run_id, scope, False, max_cost_usd, resend, settings.asked_after, jobs, deferral)
 
     @classmethod
     def from_record(cls, run: RunRecord) -> PlannedRun:

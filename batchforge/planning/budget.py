@@ -54,7 +54,8 @@ def check_limits(
 
 
 def _ceilings(plans: Sequence[JobPlan]) -> int:
-    return sum(plan.ceiling_pico_usd or 0 for plan in plans)
+    """Of plans that may have been sent: the most that they can still cost, and what their steps have cost."""
+    return sum((plan.ceiling_pico_usd or 0) + plan.spent_pico_usd for plan in plans)
 
 
 def _spent(plans: Sequence[JobPlan]) -> int:

@@ -115,7 +115,8 @@ class Delivery:
         """What has yet to be written; of steps, what they come to together."""
         unwritten = self.unwritten([spec.name])
         if not has_steps(spec):
-            yield from ((manifest, None) for manifest in unwritten)
+            # Those of steps are of a ladder that is no more.
+            yield from ((each, None) for each in unwritten if without_step(each.scope) == each.scope)
             return
         for scope in dict.fromkeys(without_step(manifest.scope) for manifest in unwritten):
             stepping = Stepping(spec, self.run.project, self.run.target, self.run.state, scope)

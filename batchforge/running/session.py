@@ -186,7 +186,12 @@ class Session:
         if self.planned.is_approved and not is_approved:
             return
         planned = PlannedRun.of(
-            self.run_id, plans, self.options.scope, self.options.max_cost_usd, self.options.deferral
+            self.run_id,
+            plans,
+            self.options.scope,
+            self.options.max_cost_usd,
+            self.options.deferral,
+            self.options.resend,
         )
         jobs = {**self.planned.jobs, **planned.jobs}
         self.planned = replace(planned, is_approved=is_approved, jobs=jobs)

@@ -30,6 +30,7 @@ from batchforge.running.upstream import Upstream
 from batchforge.spec import JobSpec, StepSpec
 from batchforge.spill import SpillCounter
 from batchforge.state.records import Manifest, ManifestRow, OutputRow, StateReader, StateStore
+from batchforge.tables.json_text import encode_json
 from batchforge.tables.options import TableOptions
 from batchforge.tables.reading import read_rows
 from batchforge.target import Target
@@ -80,7 +81,7 @@ class Stepping:
             for taken in rows:
                 values = msgspec.json.decode(taken.row.values) | dict(taken.answer.values)
                 line = {**values, _KEY: taken.row.key, "_status": taken.answer.status}
-                table.write(msgspec.json.encode(line) + b"\n")
+                table.write(encode_json(line) + b"\n")
         tester = OutputTester(self.project, self.target, self.state)
         tester.test(tested, path, None)
         files = [tester.failures_path(tested.name, test.name) for test in tests]
@@ -170,6 +171,8 @@ def merge(stepping: Stepping, spool: RowSpool) -> Merged:
         counts.add(ascent, number)
         row = _merged_row(stepping.spec, taken, climb.steps[number - 1])
         digest.update(b"%d %d %s " % (len(row.key), row.ordinal, row.request_id or b"") + row.key.encode())
+        if stepping.spec.ladder is not None:
+            digest.update(row.values)  # they hold the rung and the votes
         spool.write(PlannedRow(row, Action.REUSE, "", None))
     report = LadderReport(
         rungs=list(counts.rungs(stepping)),
@@ -277,7 +280,8 @@ def _guarantee_report(spec: JobSpec, climb: Climb) -> GuaranteeReport | None:
 
 
 def resend_in_step(spec: JobSpec, resend: Resend) -> Resend:
-    """`retry` asks the last model again: what failed with the others has gone up already."""
+    """`retry` asks the last model again. What failed with another has gone up already, or failed for a cause that
+    `escalate_on` does not name, and stays as it is."""
     if resend is not Resend.FAILED or spec.step is None or spec.step.rung == len(spec.models):
         return resend
     return Resend.NOTHING_PAID

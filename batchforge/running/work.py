@@ -154,7 +154,8 @@ class Sender:
         settings = replace(in_mode(job, self._plan_settings(job)), variant=variant)
         tree, rows = self.run.project.tree, job.spec.input
         self.run.attempts_before.setdefault(job.spec.name, self.run.state.last_attempt_id())
-        if self.run.options.scope != TRIED:  # what is tried writes no output, and its rows may be samples
+        is_first = job.spec.step is None or job.spec.step.number == 1  # later steps ask of the rows as they were then
+        if is_first and self.run.options.scope != TRIED:  # what is tried writes no output, and its rows may be samples
             self.run.input_marks[job.spec.name] = mark_files(tree, input_paths(rows, tree))
         plan = plan_job(job, self.run.state, self.run.target.name, settings)
         try:
@@ -172,7 +173,7 @@ class Sender:
             self.run.warn(row.blocked_code or "", f"{row.place}: {row.blocked_reason}; this row is not asked", plan.job)
         for problem in context_problems(plan):
             self.run.warn(problem.code, problem.message, plan.job)
-        if not plan.row_count and not self.run.options.scope:
+        if not plan.row_count and plan.unit == plan.job and not self.run.options.scope:
             self.run.warn("BF228", "the input has no rows; the output is written without any", plan.job)
         if plan.row_count >= 10 and plan.distinct_requests < plan.row_count / 2:
             message = f"{plan.row_count:,} rows make only {plan.distinct_requests:,} distinct requests"

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 AT_ONCE = 8
 """How many documents are read at the same time."""
 _AHEAD = 64
+_ROWS_OWN_ERRORS = {"BF126", "BF241"}
+"""Of an address that is not allowed, or is none: only the row that names it is not asked."""
 
 
 @dataclass(slots=True)
@@ -93,14 +95,19 @@ class DocumentFetcher:
 
     def _new_addresses(self, spec: JobSpec, rows: Iterable[InputRow]) -> Iterator[str]:
         for address in _addresses(spec, self.folder, rows):
-            if is_url(address) and not self._seen.add(address.encode()) and not self._is_young(spec.input, address):
+            if is_url(address) and not self._is_young(spec.input, address) and not self._seen.add(address.encode()):
                 yield address
 
     def _is_young(self, spec: InputSpec, address: str) -> bool:
         if not self.spare_young or spec.max_age_s is None:
             return False
-        before = self.folder.find(files_identity(address))
-        return before is not None and before.age_s(self.clock.now()) <= spec.max_age_s
+        identity = files_identity(address)
+        before = self.folder.find(identity)
+        # What was not there is asked for again: somebody may have put it there.
+        is_young = before is not None and not before.problem and before.age_s(self.clock.now()) <= spec.max_age_s
+        if is_young:
+            self.folder.still_wanted(identity)
+        return is_young
 
     def _fetched(self, spec: InputSpec, address: str) -> tuple[Snapshot | None, Snapshot]:
         identity = files_identity(address)
@@ -108,7 +115,9 @@ class DocumentFetcher:
         one = InputSpec(files=address, location=spec.location)
         try:
             after = fetch_files(one, self.folder, before, self.clock.now(), stores=self._stores, is_literal=True)
-        except NotThere as exc:
+        except BatchForgeError as exc:
+            if not (isinstance(exc, NotThere) or exc.problems[0].code in _ROWS_OWN_ERRORS):
+                raise
             shown, now = without_query(address), iso(self.clock.now())
             after = Snapshot(FORM, shown, None, now, "", [], problem=exc.problems[0].message)
         self.folder.save(identity, after)

@@ -115,10 +115,11 @@ class _Fetcher:
     def _fetch_once(
         self, identity: str, what: str, spec: InputSpec, asked: AskedQuery | None, variables: Mapping[str, Any]
     ) -> None:
-        if identity in self.done:
+        if identity in self.done and self.done[identity].is_asked:
             return
         before = self.folder.find(identity)
-        if before is not None and self._is_young(before, spec):
+        if before is not None and self._is_young(before, spec):  # for this input; another may want a younger one
+            self.folder.still_wanted(identity)
             self.done[identity] = Fetched(what, before, is_changed=False, is_asked=False)
             return
         self.folder.path.mkdir(parents=True, exist_ok=True)

@@ -108,6 +108,10 @@ class SnapshotFolder:
         unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(snapshot), indent=2) + b"\n")
         unfinished.replace(self._record(identity))
 
+    def still_wanted(self, identity: str) -> None:
+        """Spared because it is young: `prune` counts from now on."""
+        os.utime(self._record(identity))
+
     def keep(self, written: Path, ending: str) -> tuple[str, str]:
         """Give a finished file the name of its content; returns the name and the hash."""
         digest = file_sha256(written)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -191,7 +192,8 @@ def step_folder(project: Project, target: Target) -> Path:
 
 
 def step_name(spec: JobSpec, rung: int) -> str:
-    return f"{spec.name}@{rung}"
+    """Each process its own: a plan may judge answers while a run does."""
+    return f"{spec.name}@{rung}-{os.getpid()}"
 
 
 def step_files(project: Project, target: Target, spec: JobSpec) -> list[Path]:

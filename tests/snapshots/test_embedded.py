@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,21 @@ def test_max_age_spares_a_young_snapshot_and_refuses_an_old_one(tmp_path: Path) 
     later = SystemClock().now() + timedelta(hours=2)
     with pytest.raises(BatchForgeError, match=r"BF234 .* is 2 h old, and `max_age` allows 60 min"):
         with_snapshots(job.input, project, project.target(), job.vars, later)
+
+
+def test_a_snapshot_that_is_spared_is_not_removed_for_its_age(tmp_path: Path) -> None:
+    from batchforge.snapshots.fetching import fetch
+    from batchforge.snapshots.snapshot_records import RECORD_KEPT_S
+
+    root = write_shop(tmp_path, BY_REGION.replace("key", "max_age: 20w, key"))
+    first = fetched(root)
+    project, job = loaded(root)
+    (record,) = (root / "target").glob("*/snapshots/*.json")
+    long_ago = time.time() - RECORD_KEPT_S - 60
+    os.utime(record, (long_ago, long_ago))
+    (second,) = fetch(project, [job], project.target(), spare_young=True)
+    assert second.to_json()["sha256"] == first.to_json()["sha256"]
+    assert record.exists()
 
 
 @pytest.mark.parametrize(

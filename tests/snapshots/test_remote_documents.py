@@ -160,3 +160,30 @@ def test_all_rows_may_share_a_document_that_lies_elsewhere(
     done = project.cli("run")
     assert done.exit_code == 0, done.stderr
     assert set(sent(emulator)) == {pdf(3)}
+
+
+def test_an_address_that_is_none_is_its_rows_error(project: ProjectFiles, emulator: EmulatorServer, inbox: str) -> None:
+    put(inbox, {"one.pdf": pdf(1)})
+    scans = [f"{inbox}/one.pdf", "http://example.org/a.pdf"]
+    lines = [json.dumps({"id": n, "scan": scan}) for n, scan in enumerate(scans)]
+    project.write("data/scans.jsonl", "\n".join(lines).encode())
+    project.write_job(input={"file": "data/scans.jsonl", "key": "id"}, user=BY_COLUMN, min_success=0.1)
+    said = project.cli("run")
+    assert said.exit_code == 0, said.stderr
+    assert [row["_status"] for row in project.rows_of()] == ["answered", "blocked"]
+    assert "`example.org` would be reached without encryption" in project.rows_of()[1]["_error"]
+    assert sent(emulator) == [pdf(1)]
+
+
+def test_a_document_that_was_not_there_is_asked_for_again_however_young_that_is(
+    project: ProjectFiles, emulator: EmulatorServer, inbox: str
+) -> None:
+    put(inbox, {"scans.jsonl": json.dumps({"id": 1, "scan": f"{inbox}/late.pdf"}).encode()})
+    reading = {"file": f"{inbox}/scans.jsonl", "key": "id", "max_age": "7d"}
+    project.write_job(input=reading, user=BY_COLUMN, min_success=0)
+    first = project.cli("run")
+    assert first.exit_code == 0, first.stderr
+    assert [row["_status"] for row in project.rows_of()] == ["blocked"]
+    put(inbox, {"late.pdf": pdf(1)})
+    project.cli("run")
+    assert [row["_status"] for row in project.rows_of()] == ["answered"]
