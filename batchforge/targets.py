@@ -104,7 +104,8 @@ def open_state(project: Project, target: Target) -> StateStore:
     held, wanted = state.origin(), target.origin()
     if held is None:
         state.set_origin(wanted)
-    elif held != wanted:
+        held = state.origin()
+    if held != wanted:
         state.close()
         raise _other_origin(str(held), str(wanted), target)
     return state

@@ -411,7 +411,9 @@ class StateReader(Protocol):
 class StateStore(StateReader, Protocol):
     """Memory, for the executor: each method is one durable step."""
 
-    def set_origin(self, origin: Origin) -> None: ...
+    def set_origin(self, origin: Origin) -> None:
+        """Where it has one already, as another process was faster, that one stays."""
+        ...
 
     def begin_run(self, run: RunRecord) -> None: ...
 

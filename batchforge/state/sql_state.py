@@ -265,7 +265,7 @@ class SqlState(SqlFinding):
     def set_origin(self, origin: Origin) -> None:
         text = msgspec.json.encode(origin).decode()
         with self._transaction():
-            self._db.execute("INSERT INTO meta (name, value) VALUES ('origin', ?)", (text,))
+            self._db.insert_many("meta", "name, value", [("origin", text)], skips_known=True)
 
     def begin_run(self, run: RunRecord) -> None:
         with self._transaction():

@@ -349,6 +349,13 @@ def test_attempts_of_another_job_are_awaited_where_they_ask_for_our_rows(store: 
 # ---- the rest
 
 
+def test_of_two_processes_that_say_where_answers_come_from_the_first_counts(reopen: Open) -> None:
+    one, two = reopen(), reopen()
+    one.set_origin(Origin("claude", "api.anthropic.com"))
+    two.set_origin(Origin("claude", "elsewhere.example"))
+    assert {one.origin(), two.origin()} == {Origin("claude", "api.anthropic.com")}
+
+
 def test_what_was_written_is_there_for_the_next_process(reopen: Open) -> None:
     one = reopen()
     one.set_origin(Origin("claude", "api.anthropic.com"))
