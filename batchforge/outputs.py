@@ -28,6 +28,7 @@ from batchforge.state.records import Manifest, OutputRow, StateReader
 from batchforge.table_output import TableColumns, check_table, check_table_settings, is_table_lost, write_table
 from batchforge.tables.writing import TableWriter, check_writable, not_written, open_writer
 from batchforge.target import Target
+from batchforge.whole_file import alone_at
 
 ANSWERED, BLOCKED, PENDING = "answered", "blocked", "pending"
 META_KINDS = {
@@ -221,14 +222,17 @@ def write_outputs(
 ) -> OutputReport:
     """Write the table from stored results alone, beside the old one. It takes the old one's place only if the run is
     complete, enough of its rows were answered and there is no objection; else the candidates stay where they are.
+    Processes that come to it at once do it one after the other.
 
     Raises:
         BatchForgeError: BF701 a file cannot be written; what was there is untouched.
     """
+    path = output_path(spec, project, target)
     try:
-        return _written_outputs(spec, state, manifest, project, target, objection)
+        with alone_at(project.artifacts_folder / "locks" / path.name):
+            return _written_outputs(spec, state, manifest, project, target, objection)
     except OSError as exc:
-        raise not_written(shown_path(output_path(spec, project, target), project), exc) from exc
+        raise not_written(shown_path(path, project), exc) from exc
 
 
 def _written_outputs(

@@ -105,8 +105,8 @@ def command(
 
 
 def _save(out: Path, planned: ProjectPlan, bodies: bool) -> None:
-    from batchforge.requests.artifacts import replace_file
     from batchforge.terminal.report import to_json
+    from batchforge.whole_file import replace_file
 
     document = planned.document(bodies=bodies)
     replace_file(out, (to_json(document) + "\n").encode())

@@ -14,6 +14,7 @@ from batchforge.planning.plan_rows import PlannedRow
 from batchforge.requests.fingerprint import custom_id
 from batchforge.spec import BatchLimits
 from batchforge.state.records import Intended
+from batchforge.whole_file import is_running
 
 _HEAD, _TAIL = b'{"requests":[', b"]}"
 _BUFFER_BYTES = 1 << 20
@@ -148,15 +149,5 @@ def remove_left_over_bodies(folder: Path) -> None:
     """Delete the bodies that dead processes left behind: what was sent is known from state, never from them."""
     for path in folder.glob("*.json"):
         pid = path.name.partition("-")[0]
-        if pid.isdigit() and not _is_running(int(pid)):
+        if pid.isdigit() and not is_running(int(pid)):
             path.unlink(missing_ok=True)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

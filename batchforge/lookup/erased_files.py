@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from batchforge.tables.json_text import encode_json
 from batchforge.tables.options import TableOptions, format_of
 from batchforge.tables.reading import read_rows
 from batchforge.tables.writing import open_writer, without_formula
+from batchforge.whole_file import whole_file
 
 Cells = tuple[str, ...]
 Row = Mapping[str, Any]
@@ -95,17 +94,9 @@ def _positions(path: Path, erased: ErasedRows) -> list[int]:
 
 def _rewrite_lines(path: Path, positions: Sequence[int]) -> None:
     gone = set(positions)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with path.open("rb") as old, partial.open("xb") as new:
-            lines = (line for line in old if line.strip())
-            new.writelines(line for position, line in enumerate(lines) if position not in gone)
-            new.flush()
-            os.fsync(new.fileno())
-        shutil.copymode(path, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path, is_durable=True) as partial, path.open("rb") as old, partial.open("xb") as new:
+        lines = (line for line in old if line.strip())
+        new.writelines(line for position, line in enumerate(lines) if position not in gone)
 
 
 def _rewrite_delimited(path: Path, positions: Sequence[int]) -> None:
@@ -124,19 +115,13 @@ def _kept(path: Path, gone: Collection[int]) -> Iterator[Row]:
 
 def _rewrite_parquet(path: Path, positions: Sequence[int]) -> None:
     """Through DuckDB alone, so that every column keeps its type."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open_duckdb() as connection:
-            connection.execute("CREATE TABLE gone AS SELECT unnest(?::BIGINT[]) AS position", [list(positions)])
-            connection.execute(
-                f"COPY (SELECT * EXCLUDE (file_row_number) FROM read_parquet({quoted_text(str(path))}, "  # noqa: S608
-                "file_row_number = true) WHERE file_row_number NOT IN (SELECT position FROM gone)) "
-                f"TO {quoted_text(str(partial))} (FORMAT parquet, COMPRESSION zstd)"
-            )
-        shutil.copymode(path, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path, is_durable=True) as partial, open_duckdb() as connection:
+        connection.execute("CREATE TABLE gone AS SELECT unnest(?::BIGINT[]) AS position", [list(positions)])
+        connection.execute(
+            f"COPY (SELECT * EXCLUDE (file_row_number) FROM read_parquet({quoted_text(str(path))}, "  # noqa: S608
+            "file_row_number = true) WHERE file_row_number NOT IN (SELECT position FROM gone)) "
+            f"TO {quoted_text(str(partial))} (FORMAT parquet, COMPRESSION zstd)"
+        )
 
 
 _WRITERS: Mapping[str, Callable[[Path, Sequence[int]], None]] = {

@@ -20,7 +20,6 @@ from batchforge.lookup.erased_files import Cells, ErasedRows, cells_of, count_ro
 from batchforge.lookup.row_condition import NoSuchColumn, keys_where
 from batchforge.outputs import output_files, output_path
 from batchforge.project import Project
-from batchforge.requests.artifacts import replace_file
 from batchforge.snapshots.document_copies import file_sources
 from batchforge.snapshots.snapshot_inputs import readable_input
 from batchforge.snapshots.snapshot_records import SnapshotFolder
@@ -33,6 +32,7 @@ from batchforge.state.stores import shown_url
 from batchforge.target import Target
 from batchforge.targets import has_state, state_url
 from batchforge.testing.output_tests import failure_files, step_files
+from batchforge.whole_file import replace_file
 
 RESULTS_KEPT = timedelta(days=29)
 """From a batch's creation on; then the API has removed requests and results by itself."""

@@ -22,6 +22,7 @@ from batchforge.requests.request import BlockedRow, MessageRequest
 from batchforge.spec import JobSpec
 from batchforge.target import Target
 from batchforge.token_estimate import estimate_params_tokens
+from batchforge.whole_file import replace_file, whole_file
 
 
 def write_artifacts(
@@ -63,22 +64,12 @@ def request_lines(job: CompiledJob) -> Iterator[tuple[MessageRequest | BlockedRo
             yield row, b'{"custom_id":"%b","params":%b}\n' % (name, write_params(row.pieces))
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """A reader sees the old file or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_bytes(data)
-    unfinished.replace(path)
-
-
 def _write_requests(job: CompiledJob, path: Path, problems: ProblemList) -> Mapping[str, Any]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
     digest = hashlib.sha256()
     requests = size = 0
     blocked: list[BlockedRow] = []
     check, largest = ContextCheck(job.spec), _Largest()
-    with unfinished.open("wb") as file:
+    with whole_file(path) as partial, partial.open("wb") as file:
         for row, line in request_lines(job):
             if isinstance(row, BlockedRow):
                 blocked.append(row)
@@ -89,7 +80,6 @@ def _write_requests(job: CompiledJob, path: Path, problems: ProblemList) -> Mapp
             size += len(line)
             check.take(row.key, row.place, len(line))
             largest.take(row, len(line))
-    unfinished.replace(path)
     problems.items += check.warnings(largest.tokens(job))
     return _entry(job, requests, size, digest.hexdigest(), blocked)
 

@@ -20,6 +20,7 @@ from batchforge.review.diff_values import ProjectDiff
 from batchforge.review.html_page import page_body
 from batchforge.review.html_text import cut, shown
 from batchforge.terminal.terminal_text import printable
+from batchforge.whole_file import whole_file
 
 _HERE = Path(__file__).parent
 _CHUNK_BYTES = 3 * (1 << 16)
@@ -48,12 +49,9 @@ class HtmlReport:
     def write(self, diff: ProjectDiff, path: Path) -> None:
         """The page appears whole or not at all."""
         self._packed.close()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        with unfinished.open("wb") as out:
+        with whole_file(path) as partial, partial.open("wb") as out:
             for text in self._texts(diff):
                 out.write(text)
-        unfinished.replace(path)
 
     def _texts(self, diff: ProjectDiff) -> Iterator[bytes]:
         script, style = ((_HERE / name).read_text("utf-8") for name in ("report.js", "report.css"))

@@ -12,7 +12,6 @@ from batchforge.config.job_files import JOBS_FOLDER
 from batchforge.errors import Location, Problem, ProblemList, ProjectError
 from batchforge.inputs import read_input
 from batchforge.project import Project
-from batchforge.requests.artifacts import replace_file
 from batchforge.requests.compiler import CompiledJob
 from batchforge.requests.request import MessageRequest
 from batchforge.results import Learnt
@@ -25,6 +24,7 @@ from batchforge.snapshots.snapshot_inputs import readable_input
 from batchforge.spec import JobSpec
 from batchforge.target import Target
 from batchforge.targets import read_state
+from batchforge.whole_file import replace_file
 
 
 @dataclass(frozen=True, slots=True)

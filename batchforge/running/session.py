@@ -23,7 +23,6 @@ from batchforge.inputs import input_paths
 from batchforge.planning.approval import PlannedRun
 from batchforge.planning.planner import JobPlan
 from batchforge.project import Project
-from batchforge.requests.artifacts import replace_file
 from batchforge.results import Brought
 from batchforge.running.run_options import RunOptions
 from batchforge.running.upstream import Upstream
@@ -33,6 +32,7 @@ from batchforge.state.records import RunRecord, StateStore
 from batchforge.state.sql_state import SqlState
 from batchforge.summaries import JobSummary, RunSummary, status_of
 from batchforge.target import Target
+from batchforge.whole_file import replace_file
 
 if TYPE_CHECKING:
     from batchforge.backends.base import BatchBackend

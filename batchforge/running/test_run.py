@@ -13,7 +13,6 @@ from batchforge.clock import Clock, SystemClock, iso
 from batchforge.git_commit import describe_commit
 from batchforge.outputs import candidate_path, output_path
 from batchforge.project import Project
-from batchforge.requests.artifacts import replace_file
 from batchforge.selection.choosing import ChosenTests
 from batchforge.spec import JobSpec, SourceSpec
 from batchforge.state.holders import user_at_host
@@ -22,6 +21,7 @@ from batchforge.summaries import JobSummary, RunSummary, status_of
 from batchforge.target import Target
 from batchforge.targets import has_state, open_state
 from batchforge.testing.output_tests import OutputTester
+from batchforge.whole_file import replace_file
 
 COMMAND = "test"
 

@@ -18,8 +18,8 @@ import msgspec
 from batchforge.clock import parse_iso
 from batchforge.file_marks import FileMark
 from batchforge.project import Project
-from batchforge.tables.writing import is_running
 from batchforge.target import Target
+from batchforge.whole_file import is_running, replace_file
 
 FORM = 1
 """Raised when the same query or URL would be copied otherwise, so that it is fetched again."""
@@ -104,9 +104,7 @@ class SnapshotFolder:
 
     def save(self, identity: str, snapshot: Snapshot) -> None:
         """A reader sees the old record or the new one."""
-        unfinished = self.unfinished(f"{identity}.json")
-        unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(snapshot), indent=2) + b"\n")
-        unfinished.replace(self._record(identity))
+        replace_file(self._record(identity), msgspec.json.format(msgspec.json.encode(snapshot), indent=2) + b"\n")
 
     def still_wanted(self, identity: str) -> None:
         """Spared because it is young: `prune` counts from now on."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import glob
-import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +12,7 @@ from batchforge.errors import BatchForgeError, Location
 from batchforge.tables.json_text import encode_json, whole_characters
 from batchforge.tables.options import DELIMITERS
 from batchforge.tables.parquet_writing import ParquetWriter, check_parquet_columns
+from batchforge.whole_file import whole_file
 
 BUFFER_BYTES = 1 << 18
 _ENDINGS = (".jsonl", ".csv", ".tsv", ".parquet")
@@ -123,18 +121,24 @@ def open_writer(
     """
     check_writable(path, columns)
     shown_as = shown_as or str(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    of_the_rows: OSError | None = None
     try:
-        sink = _open_sink(path, partial, columns, kinds or {}, escape_formulas)
+        with whole_file(path, is_durable=True) as partial:
+            sink = _open_sink(path, partial, columns, kinds or {}, escape_formulas)
+            try:
+                try:
+                    yield TableWriter(sink, columns, shown_as)
+                except OSError as exc:
+                    of_the_rows = exc
+                    raise
+                sink.finish()
+            finally:
+                with suppress(OSError):  # what a full disk could not take is told of by then
+                    sink.close()
     except OSError as exc:
+        if exc is of_the_rows:
+            raise
         raise not_written(shown_as, exc) from exc
-    try:
-        yield TableWriter(sink, columns, shown_as)
-        _publish(sink, partial, path, shown_as)
-    finally:
-        with suppress(OSError):  # what a full disk could not take was told of before
-            sink.close()
-        partial.unlink(missing_ok=True)
 
 
 def check_writable(path: Path, columns: Sequence[str]) -> None:
@@ -156,8 +160,6 @@ def check_writable(path: Path, columns: Sequence[str]) -> None:
 def _open_sink(
     path: Path, partial: Path, columns: Sequence[str], kinds: Mapping[str, str], escape_formulas: bool
 ) -> _Sink:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path)
     match path.suffix.lower():
         case ".jsonl":
             return _JsonLinesWriter(partial, columns)
@@ -165,44 +167,6 @@ def _open_sink(
             return ParquetWriter(partial, columns, kinds)
         case ending:
             return _DelimitedWriter(partial, columns, DELIMITERS[ending[1:]], escape_formulas=escape_formulas)
-
-
-def _remove_leftovers(path: Path) -> None:
-    """Of writers that were killed. Those of living processes are theirs."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.partial*"):
-        writer = leftover.name.removeprefix(f".{path.name}.").split(".")[0]
-        if writer.isdigit() and not is_running(int(writer)):
-            leftover.unlink(missing_ok=True)
-
-
-def is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
-
-
-def _publish(sink: _Sink, partial: Path, path: Path, shown_as: str) -> None:
-    try:
-        sink.finish()
-        _make_durable(partial)
-        if path.exists():
-            shutil.copymode(path, partial)
-        partial.replace(path)
-        _make_durable(path.parent)
-    except OSError as exc:
-        raise not_written(shown_as, exc) from exc
-
-
-def _make_durable(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def not_written(shown_as: str, exc: OSError) -> BatchForgeError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchforge.tables.duck import open_duckdb, quoted_name, quoted_text
 from batchforge.tables.parquet_writing import ParquetWriter
+from batchforge.whole_file import whole_file
 
 if TYPE_CHECKING:
     import duckdb
@@ -128,12 +128,9 @@ class TestedTables:
         found = self._folder / "found.jsonl"
         self._connection.execute(f"COPY ({sql}) TO {quoted_text(str(found))} (FORMAT json)")
         if found.stat().st_size:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-            with found.open("rb") as source, partial.open("wb") as sink:
+            with found.open("rb") as source, whole_file(path) as partial, partial.open("wb") as sink:
                 while block := source.read(1 << 20):
                     sink.write(block)
-            partial.replace(path)
         found.unlink()
 
 

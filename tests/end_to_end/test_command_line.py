@@ -181,3 +181,14 @@ def test_two_runs_at_once_send_every_request_once(project: ProjectFiles, emulato
     counted = emulator.counters()
     assert (counted.requests_billed, counted.custom_ids_billed_twice) == (200, 0)
     assert len(project.rows_of()) == 200
+
+
+def test_runs_that_write_the_same_output_at_once_all_end_well(project: ProjectFiles) -> None:
+    project.write_rows([f"Text number {n}." for n in range(400)])
+    assert project.cli("run").exit_code == 0
+    whole = (project.root / OUTPUT).read_bytes()
+    for _ in range(3):
+        (project.root / OUTPUT).unlink()
+        ends = [end_of(process) for process in [project.start("run") for _ in range(4)]]
+        assert [finished.exit_code for finished in ends] == [0] * 4, [finished.stderr for finished in ends]
+        assert (project.root / OUTPUT).read_bytes() == whole
