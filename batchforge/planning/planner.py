@@ -302,7 +302,7 @@ class _Planner:
         self.digest = hashlib.sha256()
         self.counts: Counter[Action] = Counter()
         self.reasons: Counter[str] = Counter()
-        self.row_count = 0
+        self.row_count = self.kept_rows = 0
         self.columns: dict[str, None] = dict.fromkeys(spec.output.columns or ())
         self.blocked: list[ManifestRow] = []
         self.offsets = array("Q")
@@ -316,6 +316,7 @@ class _Planner:
             with SpillCounter() as seen:
                 steps = in_chunks(self.compiled.requests(), _ROWS_PER_LOOKUP)
                 for rows in staged("read and render rows", steps):
+                    self._count_kept(rows)
                     for planned, group in self._decide_rows(rows, seen):
                         self._count(planned, group, spool.write(planned))
                 distinct = seen.distinct()
@@ -360,7 +361,7 @@ class _Planner:
             digest=self.digest.hexdigest(),
             columns=tuple(self.columns),
             first_blocked=tuple(self.blocked),
-            gone_rows=self._gone_rows(spool),
+            gone_rows=self.before.row_count - self.kept_rows if self.before else 0,
             estimate=estimate,
             caching=caching,
             phases=order.phases,
@@ -482,13 +483,14 @@ class _Planner:
             return 0
         return CANARY_ROWS
 
-    def _gone_rows(self, spool: RowSpool) -> int:
-        if self.before is None or self.state is None or self.before.digest == self.digest.hexdigest():
-            return 0
-        kept = 0
-        for rows in in_chunks(spool.read(), _ROWS_PER_LOOKUP):
-            kept += len(self.state.rows_by_key(self.before.manifest_id, [planned.row.key for planned in rows]))
-        return self.before.row_count - kept
+    def _count_kept(self, rows: Sequence[MessageRequest | BlockedRow]) -> None:
+        """Those that the last run had too: most stand where they stood, the others are looked for by their keys."""
+        if self.before is None or self.state is None:
+            return
+        before = self.before.manifest_id
+        stood = self.state.keys_between(before, rows[0].position, rows[-1].position)
+        moved = [row.key for row in rows if stood.get(row.position) != row.key]
+        self.kept_rows += len(rows) - len(moved) + len(self.state.rows_by_key(before, moved))
 
     def _decide_rows(
         self, rows: Sequence[MessageRequest | BlockedRow], seen: SpillCounter

@@ -73,7 +73,7 @@ class Delivery:
             for number in range(1, len(steps_of(stepping.spec)) + 1):
                 step = stepping.manifest(number)
                 if step is not None:
-                    self.run.state.mark_written(step.manifest_id, "merged")
+                    self.run.state.mark_written(step, "merged")
         return manifest, report
 
     def _moved(self, job: CompiledJob, manifest: Manifest, scope: str) -> MovedRows:
@@ -151,7 +151,7 @@ class Delivery:
 
         report = write_outputs(spec, self.run.state, manifest, self.run.project, self.run.target, objection)
         if report.is_published or manifest.scope:
-            self.run.state.mark_written(manifest.manifest_id, form)
+            self.run.state.mark_written(manifest, form)
         if report.is_published:
             self._tell_what_was_left(spec)
         name = EventName.OUTPUT_WRITTEN if report.is_published else EventName.OUTPUT_HELD_BACK
@@ -230,7 +230,7 @@ class Delivery:
             return
         files = self.run.input_marks[spec.name]
         settled = Settled(identity, files, summary.rows, summary.distinct_requests, last)
-        state.mark_settled(manifest.manifest_id, settled.encode())
+        state.mark_settled(manifest, settled.encode())
 
     def unwritten(self, names: Sequence[str]) -> list[Manifest]:
         return [m for m in self.run.state.unwritten_manifests(self.run.target.name) if m.job in names]

@@ -187,9 +187,9 @@ class Manifest:
     columns: tuple[str, ...]
     """Input columns in the order of the input."""
     written_as: str | None = None
+    """What the output was written as, if it was written and published since the last result came."""
     settled: str | None = None
     """By what a later run sees that there is nothing to do; see `settled.py`."""
-    """What the output was written as, if it was written and published since the last result came."""
 
 
 class StoredResult(NamedTuple):
@@ -302,6 +302,10 @@ class StateReader(Protocol):
         ...
 
     def rows_by_key(self, manifest_id: int, keys: Sequence[str]) -> dict[str, ManifestRow]: ...
+
+    def keys_between(self, manifest_id: int, first: int, last: int) -> dict[int, str]:
+        """Position -> key of the rows at these positions, the last one included."""
+        ...
 
     def output_rows(self, manifest_id: int) -> Iterator[OutputRow]: ...
 
@@ -431,10 +435,12 @@ class StateStore(StateReader, Protocol):
         """A later run has submitted the same rows."""
         ...
 
-    def mark_written(self, manifest_id: int, written_as: str) -> None: ...
+    def mark_written(self, manifest: Manifest, written_as: str) -> None:
+        """Of the manifest as it was read: if another run has submitted rows since, this says nothing of theirs."""
+        ...
 
-    def mark_settled(self, manifest_id: int, settled: str) -> None:
-        """Undone by whatever removes results."""
+    def mark_settled(self, manifest: Manifest, settled: str) -> None:
+        """The same. Undone by whatever removes results."""
         ...
 
     def intend(self, intention: Intention, requests: Sequence[Intended]) -> int:

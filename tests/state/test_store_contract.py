@@ -302,6 +302,39 @@ def test_a_manifest_replaces_the_one_before_it_and_no_other(store: StateStore) -
     assert len(list(store.manifest_rows(narrowed.manifest_id))) == 1
 
 
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        pytest.param([*range(700), 9_999, *range(701, 2_500)], id="one row differs"),
+        pytest.param([*range(2_500), 9_998, 9_999], id="rows more at the end"),
+        pytest.param([9_999, *range(2_500)], id="a row more at the start"),
+        pytest.param([*range(400), *range(2_300, 2_500)], id="rows less"),
+        pytest.param([], id="no rows any more"),
+    ],
+)
+def test_a_manifest_that_replaces_another_holds_its_own_rows_alone(store: StateStore, numbers: list[int]) -> None:
+    store.save_manifest(manifest(2_500), rows_of(range(2_500)))
+    manifest_id = store.save_manifest(manifest(len(numbers), run_id="r2"), rows_of(numbers))
+    assert list(store.manifest_rows(manifest_id)) == rows_of(numbers)
+    assert [r.first_run_id for number in numbers[:1] for r in store.row_requests("api", "about", f"key {number}")] == [
+        "r2" if number == 9_999 else "r1" for number in numbers[:1]
+    ]
+    for number in {9_998, 9_999} & set(numbers):
+        assert [r.first_run_id for r in store.row_requests("api", "about", f"key {number}")] == ["r2"]
+
+
+def test_what_a_slower_run_has_written_says_nothing_of_rows_submitted_since(store: StateStore) -> None:
+    store.save_manifest(manifest(2), rows_of([1, 2]))
+    before = store.manifest("api", "about")
+    assert before is not None
+    store.save_manifest(manifest(2, run_id="r2"), rows_of([1, 3]))
+    store.mark_written(before, "form")
+    store.mark_settled(before, "settled")
+    now = store.manifest("api", "about")
+    assert now is not None
+    assert (now.run_id, now.written_as, now.settled) == ("r2", None, None)
+
+
 def test_outputs_have_a_row_for_each_of_the_manifest_in_its_order(store: StateStore) -> None:
     attempt_id = brought_to(store, S.ENDED, [1, 2])
     store.store_results(attempt_id, [result(1)])
@@ -312,7 +345,9 @@ def test_outputs_have_a_row_for_each_of_the_manifest_in_its_order(store: StateSt
 
 def test_a_manifest_is_to_be_written_again_once_a_result_has_come(store: StateStore) -> None:
     manifest_id = store.save_manifest(manifest(1), rows_of([1]))
-    store.mark_written(manifest_id, "form")
+    held = store.manifest("api", "about")
+    assert held is not None
+    store.mark_written(held, "form")
     assert store.unwritten_manifests("api") == []
     brought_to(store, S.CLOSED)
     assert [each.manifest_id for each in store.unwritten_manifests("api")] == [manifest_id]
