@@ -1,6 +1,6 @@
 """The main job beside the loop that it replaces, and beside the least that it can take.
 
-    python tests/benchmarks/main_job.py [--rows 100000] [--prompt 12k|short] [--rounds 3]
+    python tests/benchmarks/main_job.py [--rows 100000] [--prompt 12k|short] [--rounds 3] [--of-ours run again]
 
 All send the same rows to the same server on this machine, each as a process of its own, in turns:
 
@@ -22,19 +22,21 @@ import argparse
 import os
 import platform
 import shutil
+import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = (sys.executable, "-c", "from batchforge.cli import main; main()")
+OF_OURS = ("again", "plan", "rewritten", "one row", "collect")
 PROJECT = """\
 name: measured
 version: 1
@@ -68,6 +70,11 @@ class Bench:
     port: int
     output: str
     ending: str
+    of_ours: Sequence[str] = OF_OURS
+    """What is measured of ours besides a run on an empty state."""
+    state_mb: float = 0.0
+    """Size of the state after that run."""
+    batches: int = 0
     costs: dict[str, list[Cost]] = field(default_factory=dict)
 
     def measure(self, name: str, *command: str, exit_code: int = 0) -> None:
@@ -121,17 +128,29 @@ class Bench:
         self.measure("run", *run)
         # Not read: a process inherits the peak of the one that starts it.
         assert (self.project / f"outputs/answers.{self.output}").stat().st_size > self.rows
-        self.measure("again", *run)
-        self.measure("plan", *OURS, "plan")
-        self._write_rows()
-        self.measure("rewritten", *run)
-        self._write_rows(changed_row=self.rows // 2)
-        self.measure("one row", *run)
-        self._empty()
-        # With an answer there already, no canary is sent ahead of the others.
-        self.measure("first row", *run, "--limit", "1")
-        self.measure("submit", *run, "--no-wait", exit_code=3)
-        self.measure("collect", *OURS, "collect", "--quiet")
+        self._look_at_state()
+        if "again" in self.of_ours:
+            self.measure("again", *run)
+        if "plan" in self.of_ours:
+            self.measure("plan", *OURS, "plan")
+        if "rewritten" in self.of_ours:
+            self._write_rows()
+            self.measure("rewritten", *run)
+        if "one row" in self.of_ours:
+            self._write_rows(changed_row=self.rows // 2)
+            self.measure("one row", *run)
+        if "collect" in self.of_ours:
+            self._empty()
+            # With an answer there already, no canary is sent ahead of the others.
+            self.measure("first row", *run, "--limit", "1")
+            self.measure("submit", *run, "--no-wait", exit_code=3)
+            self.measure("collect", *OURS, "collect", "--quiet")
+
+    def _look_at_state(self) -> None:
+        file = next(self.project.glob(".batchforge/*.db"))
+        self.state_mb = file.stat().st_size / 1e6
+        with closing(sqlite3.connect(file)) as state:
+            self.batches = state.execute("SELECT count(*) FROM batches").fetchone()[0]
 
     def _write_job(self) -> None:
         types = ", types: {rating: integer}" if self.ending == "csv" else ""
@@ -175,6 +194,8 @@ def report(bench: Bench, prompt: str) -> None:
     versions = [f"{name} {version(name)}" for name in ("anthropic", "msgspec", "jinja2")]
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}"
     print(", ".join([machine, f"Python {platform.python_version()}", *versions]))
+    if bench.state_mb:
+        print(f"{bench.batches} batches, {bench.state_mb:,.0f} MB of state after a run")
     medians = {name: _median(costs) for name, costs in bench.costs.items()}
     base = medians.get("floor")
     print(
@@ -203,10 +224,11 @@ def main() -> None:
     parser.add_argument("--input", choices=("csv", "jsonl"), default="csv")
     parser.add_argument("--output", choices=("jsonl", "csv", "parquet"), default="jsonl")
     parser.add_argument("--only", nargs="*", choices=("floor", "ours", "naive"), default=("floor", "ours", "naive"))
+    parser.add_argument("--of-ours", nargs="*", choices=("run", *OF_OURS), default=OF_OURS)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         with _server() as port:
-            bench = Bench(Path(folder), given.rows, port, given.output, given.input)
+            bench = Bench(Path(folder), given.rows, port, given.output, given.input, given.of_ours)
             bench.prepare(given.prompt)
         for _ in range(given.rounds):
             for name in given.only:
