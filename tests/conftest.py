@@ -20,11 +20,15 @@ from tests.s3_server import S3Server, s3_server, s3_url
 
 StartEmulator = Callable[..., EmulatorServer]
 
-# A shell ignores interruptions for what it starts in the background, and all that this starts would inherit that.
+# A shell has what it starts in the background ignore interruptions, and `nohup` a closed terminal; all that this
+# starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-# How long an example takes says more about what else the machine does.
-settings.register_profile("tests", deadline=None)
+# How long an example takes says more about what else the machine does. The examples are the same each time, so that a
+# change is told from chance; `--hypothesis-profile explore` takes others.
+settings.register_profile("tests", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=1_000)
 settings.load_profile("tests")
 
 

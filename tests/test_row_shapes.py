@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from batchforge.errors import BatchForgeError
@@ -110,13 +110,15 @@ def test_chunks_hold_every_row_once_in_order_and_have_the_right_size(keys: list[
     assert all(2 * len(chunk.rows) >= size for chunk in found[:-1])
 
 
-@settings(max_examples=30)
-@given(st.integers(0, 999), st.integers(0, 2**30))
-def test_one_row_more_changes_only_chunks_near_to_it(place: int, salt: int) -> None:
-    keys = [f"{salt}-{number}" for number in range(1_000)]
-    before = {tuple(chunk.values["_keys"]) for chunk in chunks(keyed(keys), 20)}
-    after = {tuple(chunk.values["_keys"]) for chunk in chunks(keyed([*keys[:place], "new", *keys[place:]]), 20)}
-    assert len(after - before) <= 12
+def test_one_row_more_changes_two_chunks_near_to_it_on_average() -> None:
+    changed = 0
+    for number in range(100):  # where chunks end is told by hashes of keys, so a single case says little
+        keys = [f"{number}-{row}" for row in range(1_000)]
+        place = number * 10
+        before = {tuple(chunk.values["_keys"]) for chunk in chunks(keyed(keys), 20)}
+        after = {tuple(chunk.values["_keys"]) for chunk in chunks(keyed([*keys[:place], "new", *keys[place:]]), 20)}
+        changed += len(after - before)
+    assert changed <= 250
 
 
 def test_groups_come_in_their_first_order_with_their_rows_in_order() -> None:
