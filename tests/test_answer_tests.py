@@ -82,6 +82,24 @@ def test_a_test_that_passed_and_fails_now_is_told_with_its_rows(project: Reviewe
     assert test.noise is None
 
 
+def test_a_change_that_makes_a_test_fail_is_held_back_and_one_that_lets_it_fail_is_not(
+    project: ReviewedProject,
+) -> None:
+    always = {"accepted_values": {"column": "topic", "values": ["plane"]}, "name": "by_air"}
+    reviewed(project, LENGTH, always)
+    project.edit_project(review={"fail_on": {"new_test_failures": 0}})
+    ended = project.cli("diff", "--base", "HEAD", "--output", "json")
+    assert ended.exit_code == 5
+    assert "BF830 new_test_failures (limit 0): 1 test fails that did not: about/short_note" in ended.stderr
+    words = "1 test fails that did not: about/short_note"
+    assert ended.json()["gates"] == [{"rule": "new_test_failures", "limit": 0, "is_tripped": True, "words": words}]
+    markdown = project.cli("diff", "--base", "HEAD", "--output", "markdown")
+    assert markdown.exit_code == 5
+    assert "1 test fails that did not: about/short" in markdown.stdout
+    project.edit_project(review={})
+    assert project.cli("diff", "--base", "HEAD", "--fail-on", "new_test_failures=1").exit_code == 0
+
+
 def test_rows_without_a_label_to_hit_are_broken_and_fixed_by_the_tests(project: ReviewedProject) -> None:
     answers = reviewed(project, LENGTH)
     kinds = {row.kind: row.words for row in answers.telling}

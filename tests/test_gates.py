@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchforge.errors import UsageError
+from batchforge.review.answer_values import JobTestDiff, JobTestSide
 from batchforge.review.gates import check_gates, gates_error, parse_rule
 from tests.diff_examples import EXAMPLES
 from tests.reviewing import ReviewedProject
@@ -25,6 +26,7 @@ LIMITS = {
         "answers_changed": (0.0, 1.0),
         "accuracy_drop": (0.0, 1.0),
         "new_schema_violations": (0, 1_000),
+        "new_test_failures": (0, 1),
     },
 }
 
@@ -39,7 +41,7 @@ def test_a_limit_is_kept_or_not(example: str, rule: str) -> None:
     beyond, kept = LIMITS[example][rule]
     assert [gate.is_tripped for gate in check_gates(EXAMPLES[example], [(rule, kept)])] == [False]
     tripped = [gate.is_tripped for gate in check_gates(EXAMPLES[example], [(rule, beyond)])]
-    if rule in ("change_cost_usd", "cost_increase_usd", "cost_increase_percent", "rows_rerun", "answers_changed"):
+    if rule not in ("accuracy_drop", "new_schema_violations"):
         assert tripped == [True]
 
 
@@ -61,11 +63,34 @@ def test_a_model_without_a_price_and_an_edited_host_trip() -> None:
 
 
 def test_without_answers_of_both_sides_the_rules_about_answers_pass_and_say_so() -> None:
-    rules = [("answers_changed", 0.0), ("accuracy_drop", 0.0), ("new_schema_violations", 0)]
+    rules = [(rule, 0.0) for rule in LIMITS["answers"]]
     gates = check_gates(EXAMPLES["modified"], rules)
-    assert [gate.is_tripped for gate in gates] == [False] * 3
+    assert [gate.is_tripped for gate in gates] == [False] * len(rules)
     assert all("no row has answers of both sides" in gate.words for gate in gates)
     assert gates_error(gates) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_new"),
+    [
+        ("pass", "fail", True),
+        ("warn", "fail", True),
+        ("pass", "error", True),
+        ("fail", "fail", False),
+        ("error", "error", False),
+        ("error", "fail", False),
+        ("pass", "warn", False),
+        ("fail", "pass", False),
+    ],
+)
+def test_only_a_test_that_did_not_fail_before_is_a_new_failure(before: str, after: str, is_new: bool) -> None:
+    (job,) = EXAMPLES["answers"].jobs
+    assert job.answers is not None
+    test = JobTestDiff("short_note", "length", "error", JobTestSide(before), JobTestSide(after))
+    diff = replace(EXAMPLES["answers"], jobs=[replace(job, answers=replace(job.answers, tests=(test,)))])
+    (gate,) = check_gates(diff, [parse_rule("new_test_failures=0")])
+    assert gate.is_tripped is is_new
+    assert gate.words == ("1 test fails that did not: triage/short_note" if is_new else "0 tests fail that did not")
 
 
 @given(st.text(max_size=30))

@@ -9,8 +9,9 @@ from batchforge.answers import INVALID
 from batchforge.errors import BudgetExceeded, Problem, UsageError
 from batchforge.nearest import did_you_mean
 from batchforge.planning.budget import usd_words
-from batchforge.review.answer_values import FieldDiff, Transition
+from batchforge.review.answer_values import FieldDiff, JobTestDiff, JobTestSide, Transition
 from batchforge.review.diff_values import Cost, Gate, JobDiff, ProjectDiff
+from batchforge.testing.outcome import ERROR, FAIL
 
 Limit = float | bool
 
@@ -170,6 +171,25 @@ def _statuses(job: JobDiff) -> Sequence[Transition]:
     return job.answers.statuses if job.answers else ()
 
 
+def _new_test_failures(diff: ProjectDiff, limit: float) -> _Found:
+    """A test of severity warn warns, and does not fail; one that can be worked out no more counts as failing."""
+    compared = [job for job in diff.jobs if job.answers]
+    if not compared:
+        return _Found(False, NO_ANSWERS)
+    found = [(job, test) for job in compared for test in _tests(job) if _is_failing(test.after)]
+    new = [f"{job.job}/{test.name}" for job, test in found if not _is_failing(test.before)]
+    words = f"{len(new):,} {'test fails' if len(new) == 1 else 'tests fail'} that did not"
+    return _Found(len(new) > limit, f"{words}: {', '.join(new)}" if new else words)
+
+
+def _tests(job: JobDiff) -> Sequence[JobTestDiff]:
+    return job.answers.tests if job.answers else ()
+
+
+def _is_failing(side: JobTestSide) -> bool:
+    return side.status in (FAIL, ERROR)
+
+
 def _unpriced_model(diff: ProjectDiff, _: float) -> _Found:
     jobs = [job for job in diff.asking_jobs if job.is_asked_anew and _is_unpriced(job)]
     words = ", ".join(f"{job.job} uses {job.model}" for job in jobs)
@@ -200,6 +220,7 @@ _CHECKS: Mapping[str, Callable[[ProjectDiff, float], _Found]] = {
     "answers_changed": _answers_changed,
     "accuracy_drop": _accuracy_drop,
     "new_schema_violations": _new_schema_violations,
+    "new_test_failures": _new_test_failures,
     "unpriced_model": _unpriced_model,
     "changed_target": _changed_target,
     "changed_host": _changed_host,
@@ -213,4 +234,5 @@ _EXAMPLES = {
     "answers_changed": "0.05",
     "accuracy_drop": "0.01",
     "new_schema_violations": "0",
+    "new_test_failures": "0",
 }
