@@ -55,6 +55,7 @@ from batchforge.streams import in_chunks
 from batchforge.target import Origin
 
 _ROWS_PER_STEP = 1_000
+_PAST_ALL_ROWS = 1 << 62
 
 _RECOVERING = "being recovered"
 """Note of an attempt whose results are being read into a state that did not know it."""
@@ -323,7 +324,7 @@ class SqlState(SqlFinding):
             )
             if old is None:
                 self._db.insert_many("manifest_rows", MANIFEST_ROW_COLUMNS, ((manifest_id, *row) for row in rows))
-                changed: Sequence[tuple[int, int]] = [(0, manifest.row_count)]
+                changed: Sequence[tuple[int, int]] = [(0, _PAST_ALL_ROWS)]
             else:
                 changed = self._replace_rows(manifest_id, rows)
             for first, end in changed:
@@ -345,19 +346,21 @@ class SqlState(SqlFinding):
         changed: list[tuple[int, int]] = []
         end = 0
         for some in in_chunks(rows, _ROWS_PER_STEP):
-            span = (manifest_id, some[0].position, some[-1].position)
+            # From where the last one ended: a further step of a ladder has the rows that are left to it, with gaps.
+            first, last = end, some[-1].position
+            span = (manifest_id, first, last)
             held = self._db.all(
                 f"{SELECT_ROWS} WHERE manifest_id = ? AND position BETWEEN ? AND ? ORDER BY position", span
             )
-            end = some[-1].position + 1
+            end = last + 1
             if [tuple(row) for row in held] == [tuple(row) for row in some]:
                 continue
             self._db.execute("DELETE FROM manifest_rows WHERE manifest_id = ? AND position BETWEEN ? AND ?", span)
             self._db.insert_many("manifest_rows", MANIFEST_ROW_COLUMNS, ((manifest_id, *row) for row in some))
-            if changed and changed[-1][1] == some[0].position:
+            if changed and changed[-1][1] == first:
                 changed[-1] = (changed[-1][0], end)
             else:
-                changed.append((some[0].position, end))
+                changed.append((first, end))
         self._db.execute("DELETE FROM manifest_rows WHERE manifest_id = ? AND position >= ?", (manifest_id, end))
         return changed
 

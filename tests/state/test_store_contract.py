@@ -323,6 +323,28 @@ def test_a_manifest_that_replaces_another_holds_its_own_rows_alone(store: StateS
         assert [r.first_run_id for r in store.row_requests("api", "about", f"key {number}")] == ["r2"]
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param([], [3, 1_500], id="no rows before"),
+        pytest.param([0, 3, 1_500], [3], id="rows less at both ends"),
+        pytest.param(
+            [*range(0, 1_300, 2), *range(1_300, 1_800)], [*range(0, 1_300, 2), *range(1_400, 1_800)], id="a gap"
+        ),
+    ],
+)
+def test_a_step_that_has_only_some_rows_holds_those_alone(
+    store: StateStore, before: list[int], after: list[int]
+) -> None:
+    every = rows_of(range(1_800))
+    first, then = ([every[number] for number in numbers] for numbers in (before, after))
+    store.save_manifest(manifest(len(first), scope="step=2"), first)
+    manifest_id = store.save_manifest(manifest(len(then), run_id="r2", scope="step=2"), then)
+    assert list(store.manifest_rows(manifest_id)) == then
+    asked_in = [each.first_run_id for each in store.row_requests("api", "about", f"key {after[-1]}")]
+    assert asked_in == ["r1" if after[-1] in before else "r2"]
+
+
 def test_what_a_slower_run_has_written_says_nothing_of_rows_submitted_since(store: StateStore) -> None:
     store.save_manifest(manifest(2), rows_of([1, 2]))
     before = store.manifest("api", "about")
