@@ -21,7 +21,7 @@ PACKAGE = TREE / "batchforge"
 FLOORS: Mapping[str, str] = {
     "ground": """
         errors error_codes clock events streams spill whole_file disk_room git_commit profiling
-        object_access allowed_stores nearest thresholds terminal terminal_text text_layout problem_text
+        object_access allowed_stores nearest usd thresholds terminal terminal_text text_layout problem_text
         statistics calibration
     """,
     "words": """

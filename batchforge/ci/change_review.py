@@ -20,6 +20,7 @@ from batchforge.review.git_objects import Repository
 from batchforge.review.neutral import code, prose
 from batchforge.review.reviewing import ReviewOptions, review
 from batchforge.selection.choosing import Wanted
+from batchforge.usd import usd_exact
 
 PLAN_FILE = "plan.json"
 
@@ -155,4 +156,4 @@ def _outputs(step: Step, diff: ProjectDiff, plan_hash: str) -> dict[str, str]:
 
 def _usd(pico: int | None) -> str:
     """Empty where it is not known: never 0 for want of knowledge."""
-    return "" if pico is None else f"{pico / 1e12:.6f}".rstrip("0").rstrip(".")
+    return "" if pico is None else usd_exact(pico)

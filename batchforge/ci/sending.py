@@ -14,6 +14,7 @@ from batchforge.ci.lasting_state import check_state_stays
 from batchforge.ci.step_files import Step
 from batchforge.outputs import PENDING
 from batchforge.review.neutral import code
+from batchforge.usd import paid_words, pico
 
 EXIT_PENDING, EXIT_CHANGES = 3, 10
 
@@ -165,5 +166,9 @@ def _table(command: str, jobs: Sequence[Mapping[str, Any]], is_pending: bool) ->
     yield "|---|--:|--:|--:|--:|--:|"
     for job in jobs:
         figures = [job["rows"], job["requests_sent"], job["results"], len(job["batches_in_flight"])]
-        cells = [code(job["job"], in_table=True), *(f"{figure:,}" for figure in figures), f"${job['cost_usd']:,.4f}"]
+        cells = [
+            code(job["job"], in_table=True),
+            *(f"{figure:,}" for figure in figures),
+            paid_words(pico(job["cost_usd"])),
+        ]
         yield f"| {' | '.join(cells)} |"

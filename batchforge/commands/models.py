@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchforge.commands.options import output_option, project_dir_option, target_option
+from batchforge.usd import at_least_cents
 
 if TYPE_CHECKING:
     from batchforge.claude_models import ModelInfo, ModelPrices, PriceTable, PriceTier
@@ -150,13 +151,7 @@ def _count(tokens: int | None) -> str:
 
 def _prices(tier: PriceTier, *, doubtful: bool = False) -> tuple[str, ...]:
     amounts = (tier.input, tier.output, tier.cache_write_5m, tier.cache_write_1h, tier.cache_read)
-    return tuple(_usd(amount) + ("?" if doubtful else "") for amount in amounts)
-
-
-def _usd(amount: Decimal) -> str:
-    """At least cents: 2.50, 0.125."""
-    text = f"{amount.normalize():f}"
-    return text if len(text.partition(".")[2]) > 2 else f"{amount:.2f}"
+    return tuple(at_least_cents(amount) + ("?" if doubtful else "") for amount in amounts)
 
 
 def prices_note(prices: PriceTable, today: date) -> str:

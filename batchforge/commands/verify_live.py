@@ -40,11 +40,13 @@ def command(
     from batchforge.emulator import EmulatorServer, Scenario
     from batchforge.errors import BudgetExceeded
     from batchforge.terminal.report import to_json
+    from batchforge.usd import limit_words, pico, usd_words
 
     project, _, problems = load_files(project_dir, cli_vars)
     problems.raise_if_any()
     if live_facts.ceiling() > max_cost_usd:
-        message = f"the check can cost ${live_facts.ceiling():.4f}, over --max-cost ${max_cost_usd:.2f}"
+        most = usd_words(pico(live_facts.ceiling()))
+        message = f"the check can cost {most}, over --max-cost {limit_words(max_cost_usd)}"
         raise BudgetExceeded("BF802", message, hint="Raise --max-cost. Nothing was sent.")
     target = project.target(target_name)
     server = _server(target)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
 from typing import Any
 
 from batchforge.ledger.cost import CostReport
@@ -13,6 +12,7 @@ from batchforge.ledger.reconciliation import Amount, ReconciledLine, Reconciliat
 from batchforge.ledger.spending import KINDS, Period, Spending, Spent
 from batchforge.terminal.terminal_text import display_width
 from batchforge.terminal.text_layout import wrapped
+from batchforge.usd import paid_words, usd_exact
 
 EMULATED = "emulated, not paid"
 KIND_WORDS = {
@@ -25,17 +25,6 @@ KIND_WORDS = {
     "web_searches": "searches",
     "cache_write": "writes",
 }
-
-
-def usd(pico_usd: int) -> str:
-    """Exact: 0.0205."""
-    return f"{Decimal(pico_usd).scaleb(-12).normalize():f}"
-
-
-def dollars(pico_usd: int) -> str:
-    """For people, to a hundredth of a cent."""
-    sign = "-" if pico_usd < 0 else ""
-    return f"{sign}${abs(Decimal(pico_usd).scaleb(-12)):,.4f}"
 
 
 # ---- JSON and CSV
@@ -61,7 +50,7 @@ def _spending_json(spending: Spending, by: Sequence[str]) -> dict[str, Any]:
             {
                 "model": found.model,
                 "results": found.results,
-                "stored_usd": usd(found.stored_pico_usd),
+                "stored_usd": usd_exact(found.stored_pico_usd),
                 "today_usd": _usd_or_none(found.today_pico_usd),
             }
             for found in spending.repriced
@@ -76,21 +65,25 @@ def _spending_json(spending: Spending, by: Sequence[str]) -> dict[str, Any]:
             for found in spending.unpriced
         ],
         "unreadable_results": spending.unreadable,
-        "pruned": {"results": spending.pruned, "usd": usd(spending.pruned_pico_usd)},
+        "pruned": {"results": spending.pruned, "usd": usd_exact(spending.pruned_pico_usd)},
     }
 
 
 def spent_json(spent: Spent) -> dict[str, Any]:
-    costs = {kind: usd(getattr(spent.kinds, kind)) for kind in (*KINDS, "web_search")}
+    costs = {kind: usd_exact(getattr(spent.kinds, kind)) for kind in (*KINDS, "web_search")}
     return {
         "billed_results": spent.billed,
         "unbilled_results": spent.unbilled,
         "unpriced_results": spent.unpriced,
         "tokens": _tokens(spent.usage),
         "web_searches": spent.usage.web_searches,
-        "usd": {**costs, "other_prices": usd(spent.other_prices_pico_usd), "total": usd(spent.cost_pico_usd)},
-        "standard_usd": usd(spent.standard_pico_usd),
-        "saved_usd": usd(spent.saved_pico_usd),
+        "usd": {
+            **costs,
+            "other_prices": usd_exact(spent.other_prices_pico_usd),
+            "total": usd_exact(spent.cost_pico_usd),
+        },
+        "standard_usd": usd_exact(spent.standard_pico_usd),
+        "saved_usd": usd_exact(spent.saved_pico_usd),
         "hit_rate": None if spent.hit_rate is None else round(spent.hit_rate, 6),
     }
 
@@ -100,7 +93,7 @@ def _tokens(usage: Any) -> dict[str, int]:
 
 
 def _usd_or_none(pico_usd: int | None) -> str | None:
-    return None if pico_usd is None else usd(pico_usd)
+    return None if pico_usd is None else usd_exact(pico_usd)
 
 
 def cost_csv(report: CostReport) -> str:
@@ -177,10 +170,10 @@ def _table(spending: Spending, by: Sequence[str], shown: Sequence[str]) -> Itera
 def _cells(spent: Spent, kinds: Sequence[str]) -> list[str]:
     return [
         f"{spent.billed + spent.unbilled:,}",
-        *(dollars(getattr(spent.kinds, kind)) for kind in kinds),
-        dollars(spent.cost_pico_usd),
+        *(paid_words(getattr(spent.kinds, kind)) for kind in kinds),
+        paid_words(spent.cost_pico_usd),
         "-" if spent.hit_rate is None else f"{spent.hit_rate:.1%}",
-        dollars(spent.saved_pico_usd),
+        paid_words(spent.saved_pico_usd),
     ]
 
 
@@ -188,28 +181,28 @@ def _total_lines(total: Spent, kinds: Sequence[str]) -> Iterator[str]:
     rows = [["", "tokens", "cost"]]
     for kind in kinds:
         count = total.usage.web_searches if kind == "web_search" else getattr(total.usage, f"{kind}_tokens")
-        rows.append([KIND_WORDS[kind], f"{count:,}", dollars(getattr(total.kinds, kind))])
+        rows.append([KIND_WORDS[kind], f"{count:,}", paid_words(getattr(total.kinds, kind))])
     if total.other_prices_pico_usd:
-        rows.append(["at other prices", "", dollars(total.other_prices_pico_usd)])
-    rows.append(["total", "", dollars(total.cost_pico_usd)])
+        rows.append(["at other prices", "", paid_words(total.other_prices_pico_usd)])
+    rows.append(["total", "", paid_words(total.cost_pico_usd)])
     yield from aligned(rows, left=1)
     yield ""
     share = f" ({total.saved_pico_usd / total.standard_pico_usd:.0%})" if total.standard_pico_usd else ""
     yield (
         f"{total.billed:,} billed results, {total.unbilled:,} unbilled. One by one without caching: "
-        f"{dollars(total.standard_pico_usd)}; saved {dollars(total.saved_pico_usd)}{share}."
+        f"{paid_words(total.standard_pico_usd)}; saved {paid_words(total.saved_pico_usd)}{share}."
     )
 
 
 def _note_lines(spending: Spending) -> Iterator[str]:
     for found in spending.repriced:
-        today = "has no price" if found.today_pico_usd is None else f"gives {dollars(found.today_pico_usd)}"
+        today = "has no price" if found.today_pico_usd is None else f"gives {paid_words(found.today_pico_usd)}"
         yield (
-            f"{found.model}: {_results(found.results)} stored at {dollars(found.stored_pico_usd)}; today's price "
+            f"{found.model}: {_results(found.results)} stored at {paid_words(found.stored_pico_usd)}; today's price "
             f"table {today}. The total is of the stored costs."
         )
     for lacking in spending.unpriced:
-        today = "" if lacking.today_pico_usd is None else f"; by today's prices {dollars(lacking.today_pico_usd)}"
+        today = "" if lacking.today_pico_usd is None else f"; by today's prices {paid_words(lacking.today_pico_usd)}"
         yield (
             f"{lacking.model}: {lacking.results:,} billed results had no known price and are in no sum{today} "
             f"({lacking.usage.prompt_tokens:,} tokens in, {lacking.usage.output_tokens:,} out)."
@@ -217,7 +210,7 @@ def _note_lines(spending: Spending) -> Iterator[str]:
     if spending.unreadable:
         yield f"{spending.unreadable:,} results have a form that was not understood; they may have been paid."
     if spending.pruned:
-        yield f"{spending.pruned:,} paid answers were pruned since, {dollars(spending.pruned_pico_usd)}: in no line."
+        yield f"{spending.pruned:,} paid answers were pruned since, {paid_words(spending.pruned_pico_usd)}: in no line."
 
 
 def _results(count: int) -> str:
@@ -277,14 +270,14 @@ def reconciliation_lines(found: Reconciliation) -> Iterator[str]:
         yield f"{model}{f' ({mode})' if mode else ''}: only the days differ, the sums are equal."
     if "cost" in found.compared:
         ours, theirs = found.ours.cost_pico_usd or 0, found.theirs.cost_pico_usd or 0
-        yield f"In all: {dollars(ours)} here, {dollars(theirs)} there."
+        yield f"In all: {paid_words(ours)} here, {paid_words(theirs)} there."
 
 
 def _difference_words(line: ReconciledLine) -> str:
     parts = []
     for kind in line.differences:
         if kind == "cost":
-            here, there = dollars(line.ours.cost_pico_usd or 0), dollars(line.theirs.cost_pico_usd or 0)
+            here, there = paid_words(line.ours.cost_pico_usd or 0), paid_words(line.theirs.cost_pico_usd or 0)
         else:
             here, there = f"{line.ours.tokens.get(kind, 0):,}", f"{line.theirs.tokens.get(kind, 0):,}"
         parts.append(f"{KIND_WORDS.get(kind, kind)} {here} here, {there} there")

@@ -12,6 +12,7 @@ from batchforge.state.records import TRIED, AttemptRecord, BatchRecord
 from batchforge.terminal.report import counted
 from batchforge.terminal.terminal_text import printable
 from batchforge.terminal.text_layout import joined, shortened, wrapped
+from batchforge.usd import paid_words, pico, usd_words
 
 _INDENT = "  "
 
@@ -83,7 +84,7 @@ def _row_facts(view: RowView, columns: int) -> Iterator[str]:
 def _money(answer: AnswerView) -> list[str]:
     usage = answer.usage
     cached = f"{usage.cache_read_tokens:,} from cache" if usage.cache_read_tokens else ""
-    cost = "price not known" if answer.cost_usd is None else f"${answer.cost_usd:.6f}"
+    cost = "price not known" if answer.cost_usd is None else usd_words(pico(answer.cost_usd), decimals=6)
     return [answer.model or "", f"{usage.prompt_tokens:,} tokens in, {usage.output_tokens:,} out", cached, cost]
 
 
@@ -231,7 +232,7 @@ def run_lines(facts: RunFacts, columns: int) -> Iterator[str]:
             run.command,
             run.status,
             f"{facts.requests_sent:,} sent",
-            f"${cost:.4f}" if cost is not None else "",
+            paid_words(pico(cost)) if cost is not None else "",
         ],
         columns,
     )
@@ -256,7 +257,7 @@ def _job_lines(job: Mapping[str, Any], columns: int) -> Iterator[str]:
     output = job.get("output") or {}
     statuses = ", ".join(f"{count:,} {name}" for name, count in (output.get("statuses") or {}).items())
     sent = f"{job.get('requests_sent', 0):,} sent"
-    results = f"{job.get('results', 0):,} results for ${job.get('cost_usd') or 0:.4f}"
+    results = f"{job.get('results', 0):,} results for {paid_words(pico(job.get('cost_usd') or 0))}"
     yield from joined([sent, results, statuses], columns, _INDENT)
     if output:
         word = "wrote" if output.get("is_published") else "held back"

@@ -11,6 +11,7 @@ from batchforge.lookup.tried import TriedRow, TrySummary
 from batchforge.outputs import ANSWERED
 from batchforge.terminal.terminal_text import display_width, printable
 from batchforge.terminal.text_layout import joined, shortened, wrapped
+from batchforge.usd import pico, usd_words
 
 _INPUT_LINES, _ANSWER_LINES = 3, 30
 _COLUMNS_SHOWN = 12
@@ -69,7 +70,7 @@ def _plain(value: Any) -> str:
 def _facts(row: TriedRow) -> list[str]:
     if row.model is None:
         return []
-    paid = "no known price" if row.cost_usd is None else f"${row.cost_usd:,.6f}"
+    paid = "no known price" if row.cost_usd is None else usd_words(pico(row.cost_usd), decimals=6)
     return [
         paid if row.is_new else f"{paid}, paid before",
         f"{row.usage.prompt_tokens:,} tokens in, {row.usage.output_tokens:,} out",
@@ -88,5 +89,6 @@ def _total(summary: TrySummary) -> str:
     if any(row.model is not None and row.cost_usd is None for row in asked):
         price = "what it cost is not known"
     else:
-        price = f"${summary.cost_usd:,.6f} in all, ${summary.cost_usd / len(asked):,.6f} a row; half of it in a batch"
+        paid, a_row = (usd_words(pico(cost), decimals=6) for cost in (summary.cost_usd, summary.cost_usd / len(asked)))
+        price = f"{paid} in all, {a_row} a row; half of it in a batch"
     return f"{count}: {price}. `batchforge run {summary.job}` keeps these answers and asks for the others."

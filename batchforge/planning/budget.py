@@ -10,8 +10,7 @@ from batchforge.planning.estimate import FourWays, Phase
 from batchforge.planning.planner import JobPlan
 from batchforge.results import Brought
 from batchforge.spec import FolderBudget
-
-PICO = 10**12
+from batchforge.usd import PICO, limit_words, pico, usd_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class Limits:
 
     @property
     def month_pico_usd(self) -> int | None:
-        return None if self.month_usd is None else round(self.month_usd * PICO)
+        return None if self.month_usd is None else pico(self.month_usd)
 
 
 def check_limits(
@@ -77,7 +76,7 @@ def _above(what: str, limit: float | None, plans: Sequence[JobPlan]) -> list[tup
     expected = sum(plan.expected_pico_usd or 0 for plan in plans)
     if limit is None or expected <= limit * PICO:
         return []
-    return [(what, f"expected to cost {usd_words(expected)}, over warn_cost_usd ${limit:,.2f}")]
+    return [(what, f"expected to cost {usd_words(expected)}, over warn_cost_usd {limit_words(limit)}")]
 
 
 def _by_folder(plans: Sequence[JobPlan]) -> dict[FolderBudget, list[JobPlan]]:
@@ -120,29 +119,6 @@ def ways_words(ways: FourWays) -> str:
     )
 
 
-def usd_words(pico_usd: int) -> str:
-    """Cents, and more digits where there are no cents to show.
-
-    >>> usd_words(6_870_000_000_000), usd_words(4_900_000_000)
-    ('$6.87', '$0.0049')
-    """
-    usd = pico_usd / PICO
-    return f"${usd:,.2f}" if usd >= 1 or usd == 0 else f"${usd:,.4f}"
-
-
-def usd_apart(pico_usd: int, other: int) -> tuple[str, str]:
-    """Two sums in words that show how they differ.
-
-    >>> usd_apart(1_912_300_000, 1_912_200_000)
-    ('$0.0019123', '$0.0019122')
-    """
-    words = usd_words(pico_usd), usd_words(other)
-    if words[0] != words[1] or pico_usd == other:
-        return words
-    exact = [f"{usd / PICO:,.12f}".rstrip("0") for usd in (pico_usd, other)]
-    return f"${exact[0]}", f"${exact[1]}"
-
-
 def _over(what: str, limit: float | None, plans: Sequence[JobPlan], committed: int) -> list[Problem]:
     if limit is None or not any(plan.may_send for plan in plans):
         return []
@@ -153,7 +129,7 @@ def _over(what: str, limit: float | None, plans: Sequence[JobPlan], committed: i
     if committed + ceiling <= limit * PICO:
         return []
     spent = f" after {usd_words(committed)} that are spent or reserved" if committed else ""
-    message = f"{what}: at most {usd_words(ceiling)}{spent}, over the limit of {usd_words(round(limit * PICO))}"
+    message = f"{what}: at most {usd_words(ceiling)}{spent}, over the limit of {limit_words(limit)}"
     return [Problem("BF802", message, hint=_what_fits(limit * PICO - committed, ceiling, plans))]
 
 

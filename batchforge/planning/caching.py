@@ -15,6 +15,7 @@ from typing import Literal
 from batchforge.claude_models import PriceTier
 from batchforge.requests.request import CacheSlot
 from batchforge.spec import CachePolicy
+from batchforge.usd import limit_words
 
 Ttl = Literal["5m", "1h"]
 LIFE_S: Mapping[Ttl, int] = {"5m": 300, "1h": 3600}
@@ -173,7 +174,7 @@ def _is_worth_waiting_for(saved_tokens: float, tier: PriceTier) -> bool:
     return saved_tokens * float(tier.input) / 1e6 >= LEAST_SAVING_USD
 
 
-_TOO_LITTLE = f"not primed: to wait for a row that goes first would save less than ${LEAST_SAVING_USD}"
+_TOO_LITTLE = f"not primed: to wait for a row that goes first would save less than {limit_words(LEAST_SAVING_USD)}"
 _WHY_COLD_IS_DEAR = "the requests of a cold batch hardly read what their siblings write"
 
 

@@ -18,12 +18,12 @@ from typing import Any
 import msgspec
 
 from batchforge.errors import BudgetExceeded, Problem, UsageError
-from batchforge.planning.budget import usd_apart, usd_words
 from batchforge.planning.plan_values import plan_value
 from batchforge.planning.planner import JobPlan
 from batchforge.planning.waiting import WaitingJob, waiting_value
 from batchforge.selection.deferral import Deferral
 from batchforge.state.records import ManifestRow
+from batchforge.usd import usd_apart, usd_words
 
 PLAN_VERSION = 1
 _HASH_BYTES = 12

@@ -12,12 +12,12 @@ import msgspec
 
 from batchforge.documents.file_piece import identity_of
 from batchforge.errors import Problem
-from batchforge.planning.budget import usd_words
 from batchforge.planning.cache_order import proposed_orders
 from batchforge.planning.planner import JobPlan
 from batchforge.requests.context_window import ContextCheck
 from batchforge.requests.request import FileHole, Hole, SharedFile
 from batchforge.state.records import StateReader
+from batchforge.usd import usd_words
 
 _SHORTEST_SHARED_BYTES = 1_000
 """Two jobs that agree in fewer bytes were hardly meant to share a prefix."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from batchforge.planning.budget import cost_words, usd_words, ways_words
+from batchforge.planning.budget import cost_words, ways_words
 from batchforge.planning.caching import GroupCaching
 from batchforge.planning.further_steps import StepEstimate, step_value
 from batchforge.planning.plan_rows import Action
@@ -13,6 +13,7 @@ from batchforge.planning.planner import JobPlan
 from batchforge.planning.waiting import WaitingJob, waiting_lines, waiting_markdown
 from batchforge.spec import StepSpec
 from batchforge.summaries import four_ways_value, usd
+from batchforge.usd import usd_words
 
 _SYMBOLS = (
     ("new", "+", "new"),

@@ -6,7 +6,6 @@ import html
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from batchforge.planning.budget import usd_words
 from batchforge.review.answer_values import Grid
 from batchforge.review.answer_words import answer_lines, grids_of, telling_lines
 from batchforge.review.diff_values import Basis, Cost, JobDiff, ProjectDiff, Status
@@ -17,12 +16,14 @@ from batchforge.review.diff_words import (
     effect_words,
     expected_words,
     headline,
+    paid_now,
     row_words,
     status_words,
 )
 from batchforge.review.gates import gate_words
 from batchforge.review.neutral import code, fenced, prose, summary
 from batchforge.review.text_diff import DiffLine
+from batchforge.usd import usd_words
 
 MAX_CHARACTERS = 60_000
 _MOST_TABLE_ROWS = 100
@@ -134,7 +135,7 @@ def _notes(diff: ProjectDiff) -> Iterator[str]:
     lines += [f"the target setting {code(words)} was edited" for words in diff.target_changes]
     lines += [f"warning {problem.code}: {prose(problem.message)}" for problem in diff.problems]
     if diff.paid_usd:
-        lines.append(f"${diff.paid_usd:,.4f} was paid for answers to compare; a later run does not pay for them again")
+        lines.append(paid_now(diff))
     if not diff.has_state and diff.asking_jobs and diff.change is not None:
         lines.append("no state is here: what was answered before is not known, so this is the most that can be sent")
     if lines:

@@ -12,6 +12,7 @@ from batchforge.review.diff_words import (
     basis_words,
     effect_words,
     headline,
+    paid_now,
     part_words,
     row_words,
     status_words,
@@ -51,7 +52,7 @@ def _lines(diff: ProjectDiff, color: bool) -> Iterator[str]:
     yield ""
     yield headline(diff)
     if diff.paid_usd:
-        yield f"${diff.paid_usd:,.4f} was paid for answers to compare; a later run does not pay for them again"
+        yield paid_now(diff)
 
 
 def _job_lines(job: JobDiff, color: bool) -> Iterator[str]:

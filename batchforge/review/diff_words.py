@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from batchforge.planning.budget import usd_words
 from batchforge.review.diff_values import Basis, Cost, JobDiff, PartChange, ProjectDiff, RowCounts, Status
+from batchforge.usd import paid_words, pico, usd_words
 
 NO_CHANGE = "no request changes, $0.00"
 
@@ -27,6 +27,11 @@ def headline(diff: ProjectDiff) -> str:
     if reused:
         words.append(f"{reused:,} answered before")
     return "; ".join([*words, cost_words(diff.change)])
+
+
+def paid_now(diff: ProjectDiff) -> str:
+    paid = paid_words(pico(diff.paid_usd))
+    return f"{paid} was paid for answers to compare; a later run does not pay for them again"
 
 
 def cost_words(cost: Cost | None) -> str:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from batchforge.answers import INVALID
 from batchforge.errors import BudgetExceeded, Problem, UsageError
 from batchforge.nearest import did_you_mean
-from batchforge.planning.budget import usd_words
 from batchforge.review.answer_values import FieldDiff, JobTestDiff, JobTestSide, Transition
 from batchforge.review.diff_values import Cost, Gate, JobDiff, ProjectDiff
 from batchforge.testing.outcome import ERROR, FAIL
+from batchforge.usd import usd_words
 
 Limit = float | bool
 

@@ -13,6 +13,7 @@ from batchforge.review.diff_words import (
     effect_words,
     expected_words,
     headline,
+    paid_now,
     row_words,
     status_words,
 )
@@ -85,7 +86,7 @@ def _notes(diff: ProjectDiff) -> Iterator[str]:
     if not diff.has_state:
         lines.append("There is no state here: what was answered before is not known.")
     if diff.paid_usd:
-        lines.append(f"${diff.paid_usd:,.4f} was paid for answers to compare; a later run does not pay for them again.")
+        lines.append(f"{paid_now(diff)}.")
     yield from listed(lines)
 
 

@@ -12,6 +12,7 @@ from batchforge.planning.planner import JobPlan
 from batchforge.project import Project
 from batchforge.running.session import Session
 from batchforge.target import Target
+from batchforge.usd import limit_words
 
 
 @dataclass(slots=True)
@@ -72,9 +73,11 @@ class Approval:
             self.unconfirmed = asked
             return
         if options.ask is None:
+            assert limits.confirm_above_usd is not None
+            above = limit_words(limits.confirm_above_usd)
             raise BudgetExceeded(
                 "BF805",
-                f"this run needs a yes: {cost_words(plans)}, and confirm_above_usd is ${limits.confirm_above_usd:,.2f}",
+                f"this run needs a yes: {cost_words(plans)}, and confirm_above_usd is {above}",
                 hint="Give --yes, or a budget: --max-cost USD, or month_max_cost_usd in batchforge.yml.",
             )
         if not options.ask(f"{cost_words(plans)}. Send it?"):

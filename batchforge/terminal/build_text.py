@@ -11,6 +11,7 @@ from batchforge.terminal.report import EMULATED_NOTICE, counted
 from batchforge.terminal.terminal_text import printable
 from batchforge.terminal.test_text import problem_lines, verdict
 from batchforge.testing.outcome import ERROR, FAIL, PASS, SKIPPED, WARN
+from batchforge.usd import paid_words, pico
 
 _WIDTH = 79
 _PAINTS = {"OK": "32", "PASS": "32", "WARN": "33", "FAIL": "31", "ERROR": "31", "SKIP": "2", "WAIT": "2"}
@@ -58,7 +59,7 @@ def _came_to(job: JobSummary) -> str:
     if job.batches_in_flight:
         return f"{counted(len(job.batches_in_flight), 'batch')} in flight"
     words = [counted(job.rows, "row"), counted(job.requests_sent, "request")]
-    return ", ".join([*words, f"${job.brought.cost_usd:,.4f}"] if job.requests_sent else words)
+    return ", ".join([*words, paid_words(job.brought.cost_pico_usd)] if job.requests_sent else words)
 
 
 def _problem_lines(job: JobSummary, color: bool) -> Iterator[str]:
@@ -80,7 +81,7 @@ def _last_lines(summary: RunSummary) -> Iterator[str]:
     cost_usd = sum(job.brought.cost_usd for job in summary.jobs)
     tests = sum(len(job.tests) for job in summary.jobs)
     took = _took_words(summary)
-    yield f"{counted(len(summary.jobs), 'job')} and {counted(tests, 'test')}{took}, ${cost_usd:,.4f}"
+    yield f"{counted(len(summary.jobs), 'job')} and {counted(tests, 'test')}{took}, {paid_words(pico(cost_usd))}"
     yield "Done. " + " ".join(f"{word}={counts[word]}" for word in _TOTALS) + f" TOTAL={sum(counts.values())}"
     if summary.status == "pending":
         yield "Batches are in flight. `batchforge resume` fetches them, and goes on with the jobs that wait."

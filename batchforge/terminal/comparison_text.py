@@ -9,6 +9,7 @@ from batchforge.evaluation.comparison import Comparison, Share, VariantResult
 from batchforge.review.neutral import code
 from batchforge.terminal.report import EMULATED_NOTICE
 from batchforge.terminal.terminal_text import printable
+from batchforge.usd import paid_words, pico
 
 _HEAD = ("variant", "right", "answered", "agrees", "per 1,000 rows", "whole input", "took", "verdict")
 _SHOWN_TEXT = 200
@@ -86,7 +87,7 @@ def _first_line(comparison: Comparison) -> str:
     against = f"the column {comparison.label}" if comparison.label else f"the answers of {comparison.reference}"
     return (
         f"{comparison.job}: {comparison.rows:,} of {comparison.input_rows:,} rows, {comparison.field} held against "
-        f"{against}; ${comparison.paid_usd:,.4f} was paid now"
+        f"{against}; {paid_words(pico(comparison.paid_usd))} was paid now"
     )
 
 
@@ -178,7 +179,7 @@ def _share(share: Share) -> str:
 
 
 def _usd(value: float | None) -> str:
-    return "unknown" if value is None else f"${value:,.4f}"
+    return "unknown" if value is None else paid_words(pico(value))
 
 
 def _short(row: object) -> str:

@@ -14,6 +14,7 @@ from batchforge.events import Event
 from batchforge.terminal.plain_progress import JobTally, PlainProgress
 from batchforge.terminal.terminal import wants_color
 from batchforge.terminal.terminal_text import printable
+from batchforge.usd import pico, usd_words
 
 _STAYS = frozenset({"job_planned", "job_failed", "job_skipped", "warning", "stopped"})
 """What is written above the table; all else is in it."""
@@ -73,9 +74,9 @@ class LiveProgress:
         ended, batches = tally.batches
         waiting = sum(tally.left.values())
         to_go = max(0, tally.to_send - tally.statuses.total() - tally.answers) if tally.to_send else waiting
-        spent = f"${tally.spent_usd:,.2f}"
+        spent = usd_words(pico(tally.spent_usd), decimals=2)
         if columns >= _NARROW and tally.estimated_usd is not None:
-            spent += f" of about ${tally.estimated_usd:,.2f}"
+            spent += f" of about {usd_words(pico(tally.estimated_usd), decimals=2)}"
         return [
             Text(f"{ended}/{batches}" if batches else "-"),
             Text(f"{tally.answered:,}", "green" if tally.answered else ""),

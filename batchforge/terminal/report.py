@@ -10,12 +10,13 @@ from typing import Any
 
 from batchforge.escalation.rungs import LadderReport
 from batchforge.outputs import OutputReport
-from batchforge.planning.budget import usd_words, ways_words
+from batchforge.planning.budget import ways_words
 from batchforge.summaries import JobSummary, RunSummary, cost_over_estimate
 from batchforge.terminal.terminal_text import printable
 from batchforge.terminal.test_text import verdict
 from batchforge.terminal.text_layout import wrapped
 from batchforge.testing.outcome import PASS, TEST_STATUSES
+from batchforge.usd import paid_words, pico, usd_words
 
 EMULATED_NOTICE = "These answers come from the emulator's plain rules. They are not Claude's."
 
@@ -123,7 +124,7 @@ def _why_nothing(job: JobSummary) -> str:
 def _brought_words(job: JobSummary) -> str:
     usage = job.brought.usage
     words = [
-        f"{counted(job.brought.results, 'result')} for ${job.brought.cost_usd:,.4f}",
+        f"{counted(job.brought.results, 'result')} for {paid_words(job.brought.cost_pico_usd)}",
         f"{usage.prompt_tokens:,} tokens in, {usage.output_tokens:,} out",
     ]
     if usage.cache_read_tokens:
@@ -158,7 +159,9 @@ def ladder_lines(ladder: LadderReport) -> Iterator[str]:
         if rung.went_up:
             causes = ", ".join(f"{count:,} {cause}" for cause, count in rung.went_up.items())
             words.append(f"{sum(rung.went_up.values()):,} went up ({causes})")
-        cost = f"${rung.cost_usd:,.4f}" + (f" and {rung.unpriced:,} without a known price" if rung.unpriced else "")
+        cost = paid_words(pico(rung.cost_usd)) + (
+            f" and {rung.unpriced:,} without a known price" if rung.unpriced else ""
+        )
         yield f"  {name}: {', '.join(words)}; its answers cost {cost}"
     if ladder.guarantee is not None:
         yield f"  {ladder.guarantee.words}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from batchforge.spec import AssertionSpec
 from batchforge.testing.tested_rows import NUMBERS, Found, NotNow, TestedRows, Unanswerable, shown
+from batchforge.usd import pico, usd_words
 
 _SHOWN_LABELS = 20
 _MAX_VALUES, _BINS = 50, 10
@@ -29,7 +30,7 @@ def cost_per_row(spec: AssertionSpec, rows: TestedRows) -> Found:
     cost_usd = rows.around.cost_usd()
     if cost_usd is None:
         raise Unanswerable("the price of some of its answers is not known.")
-    return Found(count, value=cost_usd / count, message=f"${cost_usd / count:,.6f} a row")
+    return Found(count, value=cost_usd / count, message=f"{usd_words(pico(cost_usd / count), decimals=6)} a row")
 
 
 # ---- against a label
