@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path, PurePosixPath
@@ -30,6 +30,7 @@ from batchforge.tables.writing import TableWriter, check_writable, not_written, 
 from batchforge.target import Target
 from batchforge.whole_file import alone_at
 
+OVERTAKEN = "another run has submitted other rows meanwhile, which have an output of their own"
 ANSWERED, BLOCKED, PENDING = "answered", "blocked", "pending"
 META_KINDS = {
     "_status": "text",
@@ -222,17 +223,37 @@ def write_outputs(
 ) -> OutputReport:
     """Write the table from stored results alone, beside the old one. It takes the old one's place only if the run is
     complete, enough of its rows were answered and there is no objection; else the candidates stay where they are.
-    Processes that come to it at once do it one after the other.
 
     Raises:
         BatchForgeError: BF701 a file cannot be written; what was there is untouched.
     """
-    path = output_path(spec, project, target)
     try:
-        with alone_at(project.artifacts_folder / "locks" / path.name):
-            return _written_outputs(spec, state, manifest, project, target, objection)
+        return _written_outputs(spec, state, manifest, project, target, objection)
     except OSError as exc:
-        raise not_written(shown_path(path, project), exc) from exc
+        raise not_written(shown_path(output_path(spec, project, target), project), exc) from exc
+
+
+@contextmanager
+def alone_with_outputs(spec: JobSpec, project: Project, targets: Iterable[Target]) -> Iterator[None]:
+    """Whoever writes the job's output, or takes rows out of it, does so one after the other.
+
+    Raises:
+        BatchForgeError: BF701 another process does not end.
+    """
+    names = {output_path(spec, project, target).name for target in targets}
+    with ExitStack() as stack:
+        for name in sorted(names):
+            try:
+                stack.enter_context(alone_at(project.artifacts_folder / "locks" / name))
+            except OSError as exc:
+                raise not_written(name, exc) from exc
+        yield
+
+
+def is_overtaken(state: StateReader, manifest: Manifest) -> bool:
+    """Whether another run has submitted other rows since, so that these are not the job's any more."""
+    now = state.manifest(manifest.target, manifest.job, manifest.scope)
+    return now is None or (now.digest, now.columns) != (manifest.digest, manifest.columns)
 
 
 def _written_outputs(
@@ -243,6 +264,8 @@ def _written_outputs(
     statuses = _write_tables(spec, state, manifest, target, written)
     objected = objection(written)
     reason = _held_back_because(spec, manifest, statuses) or objected
+    if not reason and is_overtaken(state, manifest):
+        reason = OVERTAKEN
     table = ""
     if not reason:
         table = _write_table(spec, state, manifest, project, target)

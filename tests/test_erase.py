@@ -103,6 +103,14 @@ def test_failed_rows_and_held_back_tables_are_cleared(customers: ProjectFiles) -
     assert files_with(customers, SECRET) == []
 
 
+def test_what_killed_processes_were_writing_goes_too(customers: ProjectFiles) -> None:
+    customers.run()
+    for name in ("outputs/.answers.candidate.jsonl", "outputs/.answers.rejected.jsonl", "target/compiled/.about.jsonl"):
+        customers.write(f"{name}.999999999.7f.partial", SECRET)
+    said(customers, "--key", "1", "--key", "2", "--yes")
+    assert files_with(customers, SECRET) == []
+
+
 def test_the_compiled_requests_go_as_a_whole(customers: ProjectFiles) -> None:
     customers.run()
     assert customers.cli("compile").exit_code == 0

@@ -5,19 +5,26 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from batchforge import pipeline
 from batchforge.emulator import EmulatorServer, Scenario
 from batchforge.emulator.rule_answers import RuleAnswers
 from batchforge.emulator.scripted_answers import ScriptAnswers
 from batchforge.errors import BatchForgeError, ProjectError
-from batchforge.outputs import OutputReport
+from batchforge.events import Event, EventName
+from batchforge.outputs import OVERTAKEN, OutputReport, write_outputs
+from batchforge.running.run_options import RunOptions
+from batchforge.state.sqlite import SqliteState
 from batchforge.tables.options import TableOptions, format_of
 from batchforge.tables.reading import read_rows
-from tests.builders import OUTPUT, ProjectFiles
+from tests.builders import JOB_NAME, OUTPUT, ProjectFiles, state_path
+from tests.conftest import StartEmulator
 
 Answers = dict[str, Any]
 REFUSAL = {"content": [{"type": "text", "text": "No."}], "stop_reason": "refusal"}
@@ -235,3 +242,46 @@ def test_an_output_that_cannot_be_written_any_more_loses_no_answer(project: Proj
     assert len(project.rows_of()) == 3
     assert project.emulator is not None
     assert project.emulator.counters().batches_created == 1
+
+
+# ---- several processes
+
+
+def test_rows_that_another_run_has_submitted_meanwhile_are_not_written_as_ours(project: ProjectFiles) -> None:
+    """It may have other columns and other counts."""
+    project.run()
+    opened, (spec,), target = project.load()
+
+    def run_meanwhile(_path: Path) -> str:
+        project.write_rows([{"id": "9", "text": "A grey whale.", "weight": 30}])
+        project.run()
+        return ""
+
+    with project.state() as state:
+        manifest = state.manifest("api", JOB_NAME)
+        assert manifest is not None
+        report = write_outputs(spec, state, manifest, opened, target, run_meanwhile)
+    assert (report.is_published, report.held_back_because) == (False, OVERTAKEN)
+    assert [row["weight"] for row in project.rows_of()] == [30]
+
+
+def test_whose_rows_the_jobs_are_is_looked_at_again_before_they_are_written(
+    tmp_path: Path, start_emulator: StartEmulator
+) -> None:
+    emulator = start_emulator(processing_time_s=600.0)
+    project = ProjectFiles(tmp_path / "slow", emulator)
+    project.run(wait=False)
+    project.run(wait=False, limit=1)
+    emulator.clock.advance(601)
+    opened, specs, target = project.load()
+
+    def submit_meanwhile(event: Event) -> None:
+        if event.name is EventName.OUTPUT_WRITTEN:
+            with closing(SqliteState(state_path(opened, target))) as state:
+                held = state.manifest("api", JOB_NAME, "limit=1")
+                assert held is not None
+                state.save_manifest(replace(held, digest="others"), [])
+
+    summary = pipeline.collect(opened, specs, target, RunOptions(submitted_rows=True), listen=submit_meanwhile)
+    assert (summary.jobs[0].problem, summary.exit_code) == (OVERTAKEN, 1)
+    assert not project.path("outputs/answers.sample.jsonl").exists()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
-from batchforge.whole_file import alone_at, replace_file, whole_file
+from batchforge.whole_file import alone_at, remove_leftovers, replace_file, whole_file
 
 
 def test_writers_at_once_never_touch_what_another_is_writing(tmp_path: Path) -> None:
@@ -47,3 +49,36 @@ def test_what_is_done_alone_is_done_by_one_after_the_other(tmp_path: Path) -> No
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(work, range(6)))
     assert together == [1] * 6
+
+
+def test_whoever_waits_at_a_lock_that_is_removed_meets_the_others_at_the_new_one(tmp_path: Path) -> None:
+    lock, ended = tmp_path / "locks" / "out.csv", Event()
+
+    def work() -> None:
+        with alone_at(lock):
+            ended.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        with alone_at(lock):
+            waiting = pool.submit(work)
+            time.sleep(0.05)
+            lock.unlink()
+            with alone_at(lock):
+                time.sleep(0.05)
+                is_early = waiting.running() and ended.is_set()
+        waiting.result()
+    assert not is_early
+
+
+def test_nobody_waits_for_ever(tmp_path: Path) -> None:
+    with alone_at(tmp_path / "lock"), pytest.raises(TimeoutError), alone_at(tmp_path / "lock", timeout_s=0.03):
+        pass
+
+
+def test_a_killed_writer_that_had_our_number_is_not_us(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    (tmp_path / f".out.csv.{os.getpid()}.1.partial").touch()
+    with whole_file(path) as partial:
+        partial.write_text("new")
+        remove_leftovers(path)
+        assert list(tmp_path.iterdir()) == [partial]

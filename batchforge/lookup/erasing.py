@@ -18,7 +18,7 @@ from batchforge.inputs import read_input
 from batchforge.lookup.emulated import emulated_memory, forget_emulated, may_be_forgotten
 from batchforge.lookup.erased_files import Cells, ErasedRows, cells_of, count_rows, remove_rows, spellings
 from batchforge.lookup.row_condition import NoSuchColumn, keys_where
-from batchforge.outputs import output_files, output_path
+from batchforge.outputs import alone_with_outputs, output_files, output_path
 from batchforge.project import Project
 from batchforge.snapshots.document_copies import file_sources
 from batchforge.snapshots.snapshot_inputs import readable_input
@@ -31,8 +31,8 @@ from batchforge.state.sql_state import SqlState
 from batchforge.state.stores import shown_url
 from batchforge.target import Target
 from batchforge.targets import has_state, state_url
-from batchforge.testing.output_tests import failure_files, step_files
-from batchforge.whole_file import replace_file
+from batchforge.testing.output_tests import failure_files, failures_folder, step_files
+from batchforge.whole_file import remove_leftovers, replace_file
 
 RESULTS_KEPT = timedelta(days=29)
 """From a batch's creation on; then the API has removed requests and results by itself."""
@@ -181,22 +181,32 @@ class Eraser:
         spelled = frozenset(spelling for cells in gone for spelling in spellings(cells))
         return ErasedRows(self.spec.input, frozenset(keys), held.custom_ids, columns, spelled)
 
-    def _output_files(self) -> list[Path]:
+    def _targets(self) -> list[Target]:
+        """Those of the project whose rows may be in this state."""
         names = {self.target.name, *(manifest.target for manifest in self.manifests)} & self.project.targets.keys()
-        paths = (output_path(self.spec, self.project, self.project.targets[name]) for name in sorted(names))
+        return [self.project.targets[name] for name in sorted(names)]
+
+    def _output_files(self) -> list[Path]:
+        paths = (output_path(self.spec, self.project, target) for target in self._targets())
         return [file for path in paths for file in output_files(path) if file.exists()]
 
     def _removable(self, compiled: Path) -> list[Path]:
         """What may hold the rows and can be made again."""
-        names = {self.target.name, *(manifest.target for manifest in self.manifests)} & self.project.targets.keys()
-        targets = (self.project.targets[name] for name in sorted(names))
         found = [compiled] if compiled.exists() else []
-        for each in targets:
+        for each in self._targets():
             found += failure_files(self.project, each, self.spec.name)
             found += step_files(self.project, each, self.spec)
             if self.spec.input.needs_snapshots or file_sources(self.spec):
                 found += SnapshotFolder(self.project, each).files()
         return found
+
+    def _possible_files(self) -> Iterator[Path]:
+        """What a process may have been writing when it was killed."""
+        yield self.project.compiled_path(self.spec.name)
+        for target in self._targets():
+            yield from output_files(output_path(self.spec, self.project, target))
+            folder = failures_folder(self.project, target)
+            yield from (folder / f"{self.spec.name}.{test.name}.jsonl" for test in self.spec.tests)
 
     def _count_in_input(self, keys: Collection[str]) -> int:
         try:
@@ -246,21 +256,27 @@ class Eraser:
                 f"{found.state.in_flight:,} of the requests are in flight",
                 hint="`batchforge collect --wait` fetches them, or `batchforge cancel` ends them; then erase.",
             )
-        erased = self._erased_rows(found.keys, found.state)
-        for path in self._output_files():
-            remove_rows(path, erased)
-        for path in self._removable(self.project.compiled_path(self.spec.name)):
-            path.unlink(missing_ok=True)
-        self._forget_in_run_results(found.keys)
-        remove_left_over_bodies(self.project.state_folder / "spool")
-        forget_emulated(self.project, self.target, self.state)
-        erasure.erase(self.state, self.spec.name, found.keys)
+        with alone_with_outputs(self.spec, self.project, self._targets()):
+            self._erase_in_files(found)
+            erasure.erase(self.state, self.spec.name, found.keys)
         if not self.state.compact():
             raise StateLocked(
                 "BF502",
                 f"the rows are erased, but another process still reads older pages of {self.state.url}",
                 hint="Run the same command again when it has ended: it clears the file's log.",
             )
+
+    def _erase_in_files(self, found: Erasure) -> None:
+        erased = self._erased_rows(found.keys, found.state)
+        for path in self._output_files():
+            remove_rows(path, erased)
+        for path in self._removable(self.project.compiled_path(self.spec.name)):
+            path.unlink(missing_ok=True)
+        for path in self._possible_files():
+            remove_leftovers(path)
+        self._forget_in_run_results(found.keys)
+        remove_left_over_bodies(self.project.state_folder / "spool")
+        forget_emulated(self.project, self.target, self.state)
 
     def _forget_in_run_results(self, keys: Sequence[str]) -> None:
         path = self.project.run_results_path

@@ -12,7 +12,17 @@ from batchforge.errors import BatchForgeError, ProblemList
 from batchforge.escalation.rungs import LadderReport
 from batchforge.escalation.steps import has_steps, scope_of, steps_of, without_step
 from batchforge.events import Event, EventName
-from batchforge.outputs import MovedRows, find_moved_rows, is_missing_elsewhere, output_path, write_outputs, written_as
+from batchforge.outputs import (
+    OVERTAKEN,
+    MovedRows,
+    alone_with_outputs,
+    find_moved_rows,
+    is_missing_elsewhere,
+    is_overtaken,
+    output_path,
+    write_outputs,
+    written_as,
+)
 from batchforge.planning.approval import PlannedRun
 from batchforge.planning.estimate import ways_of_results
 from batchforge.planning.plan_rows import Action
@@ -136,7 +146,17 @@ class Delivery:
             moved = self._moved(compiled[0], manifest, manifest.scope)
         return moved.count, moved.examples
 
-    def _written(self, summary: JobSummary, spec: JobSpec, manifest: Manifest) -> JobSummary:
+    def _written(self, summary: JobSummary, spec: JobSpec, read: Manifest) -> JobSummary:
+        """With the output written, by one process after the other: what the one before has written stays as it is."""
+        with alone_with_outputs(spec, self.run.project, [self.run.target]):
+            manifest = self.run.state.manifest(read.target, read.job, read.scope)
+            if manifest is None or is_overtaken(self.run.state, read):
+                return replace(summary, problem=OVERTAKEN)
+            written = self._written_alone(summary, spec, manifest)
+            was_overtaken = written.output is not None and written.output.held_back_because == OVERTAKEN
+            return replace(written, problem=OVERTAKEN) if was_overtaken else written
+
+    def _written_alone(self, summary: JobSummary, spec: JobSpec, manifest: Manifest) -> JobSummary:
         """With the output written, and tested before it takes the old one's place."""
         path = output_path(spec, self.run.project, self.run.target)
         form = written_as(spec, path)
@@ -194,8 +214,9 @@ class Delivery:
         path = output_path(spec, self.run.project, self.run.target)
         if not late or not summary.tests or summary.batches_in_flight or not path.exists():
             return summary
-        manifest = self.run.state.manifest(self.run.target.name, spec.name)
-        results = self._tester.test(spec, path, manifest, late)
+        with alone_with_outputs(spec, self.run.project, [self.run.target]):
+            manifest = self.run.state.manifest(self.run.target.name, spec.name)
+            results = self._tester.test(spec, path, manifest, late)
         asked = [result for result in summary.tests if result.name not in {test.name for test in late}]
         return replace(summary, tests=in_order(spec, [*asked, *results]))
 
