@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from batchforge.errors import ProjectError
+from batchforge.planning.plan_rows import Action
 from batchforge.planning.plan_values import render_markdown, render_plan
 from tests.builders import ProjectFiles, child_environment
 from tests.planning import plan_json, planned, project_plan
@@ -83,6 +86,52 @@ def test_it_names_new_changed_reused_and_gone_rows(project: ProjectFiles) -> Non
         "gone": 1,
     }
     assert rows["rerun_because"] == {"row changed": 1}
+
+
+_PLACE = st.integers(0, 1 << 30)
+_EDITS = st.lists(st.tuples(st.sampled_from(["move", "change", "remove", "add", "turn"]), _PLACE, _PLACE), max_size=6)
+
+
+@pytest.mark.parametrize(("count", "examples"), [(7, 20), (2_300, 5)])
+def test_rows_are_counted_as_sets_of_keys_are_however_the_input_was_edited(
+    project: ProjectFiles, count: int, examples: int
+) -> None:
+    base = [(f"k{number}", f"Text {number}.") for number in range(count)]
+    project.write_rows({"id": key, "text": text} for key, text in base)
+    project.run()
+
+    @settings(max_examples=examples)
+    @given(_EDITS)
+    def check(edits: list[tuple[str, int, int]]) -> None:
+        rows = edited(base, edits)
+        project.write_rows({"id": key, "text": text} for key, text in rows)
+        with planned(project) as (plan,):
+            counted = (plan.reasons.get("new", 0), plan.reasons.get("row changed", 0), plan.gone_rows)
+            reused = plan.counts.get(Action.REUSE, 0)
+        old, now = dict(base), dict(rows)
+        changed = sum(old[key] != now[key] for key in old.keys() & now.keys())
+        assert counted == (len(now.keys() - old.keys()), changed, len(old.keys() - now.keys()))
+        assert reused == len(old.keys() & now.keys()) - changed
+
+    check()
+
+
+def edited(rows: list[tuple[str, str]], edits: list[tuple[str, int, int]]) -> list[tuple[str, str]]:
+    rows = list(rows)
+    for number, (kind, first, second) in enumerate(edits):
+        place, other = first % len(rows), second % len(rows)
+        match kind:
+            case "move":
+                rows.insert(other, rows.pop(place))
+            case "change":
+                rows[place] = (rows[place][0], f"Edit {number}.")
+            case "remove" if len(rows) > 1:
+                del rows[place]
+            case "add":
+                rows.insert(other, (f"new {number}", f"Addition {number}."))
+            case "turn":
+                rows = rows[place:] + rows[:place]
+    return rows
 
 
 @pytest.mark.parametrize(

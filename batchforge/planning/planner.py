@@ -361,7 +361,8 @@ class _Planner:
             digest=self.digest.hexdigest(),
             columns=tuple(self.columns),
             first_blocked=tuple(self.blocked),
-            gone_rows=self.before.row_count - self.kept_rows if self.before else 0,
+            # Never below none: another run may have remembered more rows in their place meanwhile.
+            gone_rows=max(0, self.before.row_count - self.kept_rows) if self.before else 0,
             estimate=estimate,
             caching=caching,
             phases=order.phases,
