@@ -71,6 +71,8 @@ class OutputReport:
     """The object that holds the rows too, or the candidates; empty where there is none."""
     is_enough: bool = True
     """Whether min_success was met."""
+    keeps_old: bool = False
+    """Whether the file of an earlier run stays in its place."""
 
     @property
     def failed_rows(self) -> int:
@@ -287,6 +289,7 @@ def _written_outputs(
         table=table,
         address=address,
         is_enough=_is_enough(spec, statuses),
+        keeps_old=bool(reason) and path.exists(),
     )
 
 

@@ -42,6 +42,7 @@ from batchforge.snapshots.document_copies import file_sources
 from batchforge.snapshots.snapshot_inputs import snapshot_note, snapshot_value, snapshots_read
 from batchforge.spec import JobSpec, SourceSpec
 from batchforge.state.records import AttemptRecord, RunRecord, StateReader
+from batchforge.state.run_status import as_it_stands
 from batchforge.summaries import AttemptInFlight, JobSummary, RunSummary, StatusSummary, has_failed_then
 from batchforge.target import Target
 from batchforge.targets import read_state, state_if_told
@@ -499,8 +500,9 @@ def status(project: Project, jobs: Sequence[JobSpec], target: Target) -> StatusS
         attempts = [
             AttemptInFlight(a, state.batch(a.batch_id) if a.batch_id else None) for a in state.open_attempts(names)
         ]
-        ahead = expectation(state, names, SystemClock().now())
-        return StatusSummary(target.name, attempts, next(iter(state.runs(1)), None), ahead)
+        now = SystemClock().now()
+        last_run = next((as_it_stands(run, state.leases(), now) for run in state.runs(1)), None)
+        return StatusSummary(target.name, attempts, last_run, expectation(state, names, now))
 
 
 @dataclass(frozen=True, slots=True)

@@ -343,7 +343,19 @@ def test_the_report_of_a_run_names_tests_that_did_not_pass(project: ProjectFiles
     assert finished.exit_code == 1
     assert "  2 tests: 1 pass, 1 fail" in finished.stdout
     assert "    FAIL 3 length_answer: 3 of 3 rows failed, configured to fail if != 0" in finished.stdout
-    assert "the old output stays, a test failed: length_answer" in finished.stdout
+    assert "  no output was written, a test failed: length_answer" in finished.stdout
+
+
+def test_what_is_held_back_is_said_to_leave_an_old_output_only_where_there_is_one(project: ProjectFiles) -> None:
+    project.run()
+    project.write_job(tests=[FAILS], user="Again: {{ row.text }}")
+    kept = project.cli("run")
+    project.path(OUTPUT).unlink()
+    missing = project.cli("run")
+    assert "  the old output stays, a test failed: length_answer" in kept.stdout
+    assert "  no output was written, a test failed: length_answer" in missing.stdout
+    written = json.loads(project.path("target/run_results.json").read_text())
+    assert written["jobs"][0]["output"]["keeps_old"] is False
 
 
 def test_junit_leaves_out_what_xml_cannot_hold(tmp_path: Path) -> None:

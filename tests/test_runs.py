@@ -77,3 +77,23 @@ def test_options_before_show_are_refused_since_they_would_do_nothing(project: Pr
     project.run()
     result = run(runs.command, project, "--output", "json", "show", "last")
     assert (result.exit_code, "Options go behind `show`." in result.stderr) == (2, True)
+
+
+def test_a_run_that_was_killed_is_told_to_have_broken_off_and_nothing_is_written(
+    tmp_path: Path, start_emulator: StartEmulator
+) -> None:
+    project = ProjectFiles(tmp_path / "slow", start_emulator(processing_time_s=600.0))
+    process = project.start("run", "--yes")
+    for _ in range(200):
+        time.sleep(0.1)
+        if project.path(".batchforge").exists() and project.cli("status").exit_code == 3:
+            break
+    assert listed(project)[0]["status"] == "running"
+    process.kill()
+    process.communicate()
+    (value,) = listed(project)
+    assert (value["status"], value["ended_at"]) == ("broke_off", None)
+    assert " · broke off · 3 sent" in printed(runs.command, project)
+    assert " (run): broke off, started " in project.cli("status").stdout
+    with project.state() as state:
+        assert [run.status for run in state.runs(5)] == ["running"]

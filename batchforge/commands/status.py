@@ -62,11 +62,13 @@ def _json(status: StatusSummary, target: Target) -> dict[str, Any]:
 
 
 def _lines(status: StatusSummary, target: Target) -> list[str]:
+    from batchforge.state.run_status import status_words
+
     lines, last = [], status.last_run
     if last:
         ended = f", ended {_second(last.ended_at)}" if last.ended_at else ""
         started = _second(last.started_at)
-        state = "running, or killed before it could say how it ended" if last.status == "running" else last.status
+        state = status_words(last.status)
         lines.append(f"last run {last.run_id} ({last.command}): {state}, started {started}{ended}")
     for each in status.in_flight:
         lines += _attempt_lines(each, target)

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from batchforge.answers import AnswerReader, reader_of
+from batchforge.clock import SystemClock
 from batchforge.errors import UsageError
 from batchforge.escalation.steps import is_of_step
 from batchforge.outputs import ANSWERED, BLOCKED, PENDING
@@ -29,6 +30,7 @@ from batchforge.state.records import (
     StateReader,
     StoredResult,
 )
+from batchforge.state.run_status import as_it_stands
 
 REJECTED = "rejected"
 """Rows that were asked, or cannot be, and have no answer that counts."""
@@ -318,10 +320,8 @@ class StateLooker:
         return Found("batch", batch_id, rows, has_more, attempt.state.value, (), [attempt], batches, facts)
 
     def _found_run(self, run: RunRecord) -> Found:
-        attempts = self.state.attempts_of_run(run.run_id)
-        return Found(
-            "run", run.run_id, (), False, run.status, (), attempts, self._batches(attempts), self.run_facts(run)
-        )
+        attempts, facts = self.state.attempts_of_run(run.run_id), self.run_facts(run)
+        return Found("run", run.run_id, (), False, facts.run.status, (), attempts, self._batches(attempts), facts)
 
     def _batches(self, attempts: Sequence[AttemptRecord]) -> list[BatchRecord]:
         found = (self.state.batch(attempt.batch_id) for attempt in attempts if attempt.batch_id)
@@ -349,7 +349,8 @@ class StateLooker:
         else:
             attempts = self.state.attempts_of_run(run.run_id)
             sent = sum(attempt.request_count for attempt in attempts if attempt.state not in _NEVER_ACCEPTED)
-        return RunFacts(run, sent, run.summary.get("cost_usd"))
+        standing = as_it_stands(run, self.state.leases(), SystemClock().now())
+        return RunFacts(standing, sent, run.summary.get("cost_usd"))
 
     def run_view(self, run_id: str) -> RunView:
         if run_id not in self._runs:

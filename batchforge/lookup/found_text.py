@@ -9,6 +9,7 @@ from typing import Any
 
 from batchforge.lookup.finding import AnswerView, Found, FoundRow, PastAnswer, RowView, RunFacts, RunView
 from batchforge.state.records import TRIED, AttemptRecord, BatchRecord
+from batchforge.state.run_status import status_words
 from batchforge.terminal.report import counted
 from batchforge.terminal.terminal_text import printable
 from batchforge.terminal.text_layout import joined, shortened, wrapped
@@ -230,7 +231,7 @@ def run_lines(facts: RunFacts, columns: int) -> Iterator[str]:
         [
             run.run_id,
             run.command,
-            run.status,
+            status_words(run.status),
             f"{facts.requests_sent:,} sent",
             paid_words(pico(cost)) if cost is not None else "",
         ],

@@ -27,7 +27,7 @@ from batchforge.results import Brought
 from batchforge.running.run_options import RunOptions
 from batchforge.running.upstream import Upstream
 from batchforge.spec import JobSpec
-from batchforge.state.holders import user_at_host
+from batchforge.state.holders import this_holder, user_at_host
 from batchforge.state.records import RunRecord, StateStore
 from batchforge.state.sql_state import SqlState
 from batchforge.summaries import JobSummary, RunSummary, status_of
@@ -95,6 +95,7 @@ class Session:
                 jobs=tuple(names),
                 commit=describe_commit(self.project.root),
                 started_by=user_at_host(),
+                holder=this_holder(),
             )
         )
         self.listen(_run_started(self.run_id, self.options.command, self.target.name))

@@ -15,7 +15,7 @@ from batchforge.outputs import candidate_path, output_path
 from batchforge.project import Project
 from batchforge.selection.choosing import ChosenTests
 from batchforge.spec import JobSpec, SourceSpec
-from batchforge.state.holders import user_at_host
+from batchforge.state.holders import this_holder, user_at_host
 from batchforge.state.records import RunRecord, StateReader, StateStore
 from batchforge.summaries import JobSummary, RunSummary, status_of
 from batchforge.target import Target
@@ -76,6 +76,7 @@ def _record(run_id: str, started_at: str, project: Project, chosen: Sequence[Cho
         jobs=tuple(each.spec.name for each in chosen if isinstance(each.spec, JobSpec)),
         commit=describe_commit(project.root),
         started_by=user_at_host(),
+        holder=this_holder(),
     )
 
 

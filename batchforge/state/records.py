@@ -57,6 +57,8 @@ class RunRecord:
     status: str = "running"
     ended_at: str | None = None
     summary: Mapping[str, Any] = field(default_factory=dict)
+    holder: str = ""
+    """host:process id:start time; empty where an older version recorded it."""
 
 
 class Intended(Protocol):

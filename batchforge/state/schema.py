@@ -119,4 +119,8 @@ MIGRATIONS: tuple[str, ...] = (
     -- What the API calls the request that a result came with, for its operators: where it says so.
     ALTER TABLE results ADD COLUMN api_request_id TEXT;
     """,
+    """
+    -- The process of a run, by which one that was killed can be told from one that goes on.
+    ALTER TABLE runs ADD COLUMN holder TEXT NOT NULL DEFAULT '';
+    """,
 )

@@ -21,7 +21,7 @@ _KINDS = {kind.value: kind for kind in ResultKind}
 MANIFEST_COLUMNS = (
     "manifest_id, job, target, scope, run_id, created_at, digest, row_count, parts, columns, written_as, settled"
 )
-RUN_COLUMNS = "run_id, started_at, command, target, jobs, commit, started_by, status, ended_at, summary"
+RUN_COLUMNS = "run_id, started_at, command, target, jobs, commit, started_by, status, ended_at, summary, holder"
 ATTEMPT_COLUMNS = (
     "attempt_id, run_id, job, target, mode, state, request_count, holder, created_at, sent_at, batch_id, "
     "max_tokens, ceiling_pico_usd, note"

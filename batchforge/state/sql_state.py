@@ -276,7 +276,7 @@ class SqlState(SqlFinding):
         with self._transaction():
             self._db.execute(
                 "INSERT INTO runs (serial, run_id, started_at, ended_at, status, command, target, jobs, git_commit, "
-                "started_by, summary) VALUES (?, ?, ?, NULL, ?, ?, ?, ?, ?, ?, '{}')",
+                "started_by, holder, summary) VALUES (?, ?, ?, NULL, ?, ?, ?, ?, ?, ?, ?, '{}')",
                 (
                     self._next_id("runs", "serial"),
                     run.run_id,
@@ -287,6 +287,7 @@ class SqlState(SqlFinding):
                     json_text(run.jobs),
                     run.commit,
                     run.started_by,
+                    run.holder,
                 ),
             )
 

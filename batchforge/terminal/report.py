@@ -58,7 +58,7 @@ _PAINTS = (
     ),
     (re.compile(r"^ +(FAIL|ERROR)\b"), "\x1b[31m"),
     (re.compile(r"^ +WARN\b"), "\x1b[33m"),
-    (re.compile(r"^ +(not written|the old output stays)\b"), "\x1b[31m"),
+    (re.compile(r"^ +(not written|no output was written|the old output stays)\b"), "\x1b[31m"),
 )
 _END = "\x1b[0m"
 
@@ -177,7 +177,8 @@ def _output_lines(output: OutputReport) -> Iterator[str]:
         yield "  wrote " + " and ".join([output.path, *also, *([output.address] if output.address else [])])
     else:
         also_in = f" and {output.address}" if output.address else ""
-        yield f"  the old output stays, {output.held_back_because}; these rows are in {output.path}{also_in}"
+        stays = "the old output stays" if output.keeps_old else "no output was written"
+        yield f"  {stays}, {output.held_back_because}; these rows are in {output.path}{also_in}"
     if output.rejected_path:
         yield f"  failed rows with their reasons: {output.rejected_path}"
 
