@@ -234,12 +234,12 @@ def test_what_the_embedded_emulator_keeps_goes_too(customers: ProjectFiles) -> N
 def test_prune_removes_what_the_embedded_emulator_keeps_unless_something_is_in_flight(tmp_path: Path) -> None:
     project = ProjectFiles(tmp_path / "p")
     project.run()
-    assert "MB that the emulator had kept" not in project.cli("state", "prune").stdout
-    assert "MB that the emulator had kept" in project.cli("state", "prune", "--yes").stdout
+    assert " that the emulator had kept of what" not in project.cli("state", "prune").stdout
+    assert " that the emulator had kept of what" in project.cli("state", "prune", "--yes").stdout
     assert not list(project.path(".batchforge").glob("emulator-local.db*"))
     project.write_rows(["Another."])
     project.run(wait=False)
-    assert "MB that the emulator had kept" not in project.cli("state", "prune", "--yes").stdout
+    assert " that the emulator had kept of what" not in project.cli("state", "prune", "--yes").stdout
     assert project.collect().status == "ok"
 
 

@@ -207,6 +207,13 @@ def test_what_is_looked_up_names_the_rung_that_answered(answered: Callable[..., 
         assert project.cli(*words).exit_code == 0, words
 
 
+def test_ls_names_every_model_of_a_ladder(answered: Callable[..., ProjectFiles]) -> None:
+    project = answered(three_rungs())
+    assert f"({CHEAP}, then {STRONG}, then {STRONGEST})" in project.cli("ls").stdout
+    (listed,) = json.loads(project.cli("ls", "--output", "json").stdout)
+    assert (listed["model"], listed["models"]) == (CHEAP, [CHEAP, STRONG, STRONGEST])
+
+
 def test_a_rung_may_ask_again_before_rows_go_up(answered: Callable[..., ProjectFiles]) -> None:
     answers = Answers({CHEAP: {"a": [BAD, SURE], "b": [BAD]}, STRONG: {"b": [SURE]}})
     output = {**LADDER["output"], "on_invalid": {"retry": 1}}

@@ -202,3 +202,16 @@ def test_rows_that_were_tried_after_a_run_do_not_stand_for_it(project: ProjectFi
     project.run()
     project.cli("try", JOB_NAME, "--limit", "1")
     assert [row["key"] for row in shown_json(project)] == ["0", "1", "2"]
+
+
+def test_a_row_that_was_tried_after_a_run_had_asked_it_is_shown_as_of_the_run(project: ProjectFiles) -> None:
+    project.run()
+    assert project.cli("try", JOB_NAME, "--limit", "1").exit_code == 0
+    assert shown_json(project, "--key", "0")["scope"] == ""
+
+
+def test_what_was_tried_with_another_prompt_after_a_run_is_shown(project: ProjectFiles) -> None:
+    project.run()
+    project.write_job(user="Again: {{ row.text }}")
+    assert project.cli("try", JOB_NAME, "--limit", "1").exit_code == 0
+    assert shown_json(project, "--key", "0")["scope"] == "try"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchforge.terminal.terminal_text import display_width
-from batchforge.terminal.text_layout import joined, shortened, wrapped
+from batchforge.terminal.text_layout import joined, shortened, size_words, wrapped
 
 TEXTS = st.text(st.sampled_from("abc dé 発送がまだです 🚲👍🏽👨‍👩‍👧\u0301\u200d❤️🇩🇪-.\t\x1b\u202e"), max_size=80)
 COLUMNS = st.integers(20, 60)
@@ -56,3 +56,8 @@ def test_short_text_stays_whole_and_long_text_says_that_it_was_cut() -> None:
 
 def test_parts_go_to_the_next_line_as_a_whole() -> None:
     assert list(joined(["answered", "", "12 tokens", "$0.01"], 22, "  ")) == ["  answered · 12 tokens", "  $0.01"]
+
+
+def test_sizes_never_look_like_nothing() -> None:
+    sizes = [size_words(size) for size in (0, 1, 999, 1_000, 999_499, 999_500, 12_345_678)]
+    assert sizes == ["0 bytes", "1 byte", "999 bytes", "1 KB", "999 KB", "1.0 MB", "12.3 MB"]

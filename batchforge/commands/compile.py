@@ -49,6 +49,7 @@ def command(
     from batchforge.terminal.problem_text import render_problems
     from batchforge.terminal.report import printable_lines, to_json
     from batchforge.terminal.terminal import wants_color
+    from batchforge.terminal.text_layout import size_words
 
     chosen = choose(wanted, project_dir, cli_vars, target_name)
     options = RunOptions(
@@ -64,7 +65,7 @@ def command(
         click.echo(to_json(manifest))
         return
     lines = [
-        f"{name}: {entry['requests']:,} requests, {entry['request_bytes'] / 1e6:,.1f} MB"
+        f"{name}: {entry['requests']:,} requests, {size_words(entry['request_bytes'])}"
         + (f", {len(entry['blocked_rows']):,} rows blocked" if entry["blocked_rows"] else "")
         for name, entry in manifest["jobs"].items()
         if "requests" in entry

@@ -65,11 +65,13 @@ def _job(job: JobSpec, choice: Choice) -> Listed:
         "tags": list(job.tags),
         "group": job.group,
         "model": job.model,
+        "models": list(job.models),
         "tests": [test.name for test in job.tests],
         "enabled": job.enabled,
         "output": job.output.address or job.output.local_file(job.name),
     }
-    about = " ".join(part for part in ("" if job.enabled else "(disabled)", job.description) if part)
+    ladder = f"({', then '.join(job.models)})" if job.ladder is not None else ""
+    about = " ".join(part for part in ("" if job.enabled else "(disabled)", job.description, ladder) if part)
     settings = {name: (value, str(job.locations[name])) for name, value in job.config.items()}
     children = choice.graph.readers(job_id(job.name))
     return Listed(job.name, "job", about, job.tags, job_parents(job), children, facts, settings)

@@ -93,6 +93,7 @@ def prune(
     from batchforge.execution.remote_deletion import DeletedFiles, unused_files
     from batchforge.state import maintenance
     from batchforge.terminal.report import to_json
+    from batchforge.terminal.text_layout import size_words
 
     before = _before(older_than or _retention(target_name, project_dir, cli_vars))
     with _opened(target_name, project_dir, cli_vars, read_only=not yes) as state:
@@ -111,7 +112,7 @@ def prune(
         f"and {found.runs:,} runs, from before {before[:10]}; and {files_removed} from the API."
     )
     if emulated:
-        click.echo(f"Removed {emulated / 1e6:,.1f} MB that the emulator had kept of what it was sent.")
+        click.echo(f"Removed {size_words(emulated)} that the emulator had kept of what it was sent.")
     if deleted.failure:
         click.echo(f"Not all files could be deleted; run this again. {deleted.failure}", err=True)
     if not yes and found.answers:

@@ -34,6 +34,7 @@ from batchforge.planning.planner import JobPlan
 from batchforge.source_tree import SourceTree
 from batchforge.spill import SpillCounter
 from batchforge.state.records import StateStore, UploadedFile
+from batchforge.terminal.text_layout import size_words
 
 INLINE_BYTES = 4 << 20
 """What the copies of one file may take in all requests together, as base64; a file that takes more is uploaded."""
@@ -174,7 +175,7 @@ class FileDelivery:
         if _stat(local) != before:
             self.state.remember_file(file._replace(sha256=""))  # so that it is pruned, and never used
             raise _moved(block)
-        message = f"uploaded {path} ({block.file.size_bytes / 1e6:,.1f} MB)"
+        message = f"uploaded {path} ({size_words(block.file.size_bytes)})"
         with self._lock:
             self.listen(Event(EventName.FILE_UPLOADED, job, message, {"file_id": file.file_id, "path": path}))
         return file

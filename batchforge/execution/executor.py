@@ -40,6 +40,7 @@ from batchforge.state.records import (
     StateStore,
 )
 from batchforge.streams import in_chunks
+from batchforge.terminal.text_layout import size_words
 
 _RESULTS_PER_STEP = 2_000
 _LEASE_SLACK_S = 60.0
@@ -217,7 +218,7 @@ class Executor:
         self._tell(
             EventName.BATCH_SUBMITTED,
             attempt.job,
-            f"batch {batch.batch_id}: {_counted(batch.request_count, 'request')}, {size_bytes / 1e6:,.1f} MB",
+            f"batch {batch.batch_id}: {_counted(batch.request_count, 'request')}, {size_words(size_bytes)}",
             batch_id=batch.batch_id,
             requests=batch.request_count,
             size_bytes=size_bytes,

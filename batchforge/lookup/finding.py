@@ -167,14 +167,21 @@ class StateLooker:
         Raises:
             UsageError: BF907 no row has this key.
         """
-        for manifest in self._manifests(spec.name, target):
-            found = self.state.rows_by_key(manifest.manifest_id, [key])
-            if key in found:
-                row = found[key]
-                name = (row.request_id or b"", row.ordinal)
-                stored = self.state.stored_results([name]).get(name) if row.request_id else None
-                return self._row_view(reader_of(spec), manifest, row, stored, with_request=True)
-        raise no_such_key(spec.name, key)
+        holding = list(self._holding(spec.name, target, key))
+        if not holding:
+            raise no_such_key(spec.name, key)
+        newest = holding[0][1]
+        name = (newest.request_id or b"", newest.ordinal)
+        alike = [each for each in holding if (each[1].request_id or b"", each[1].ordinal) == name]
+        manifest, row = min(alike, key=lambda each: each[0].scope != "")  # asked in a run too: not only tried
+        stored = self.state.stored_results([name]).get(name) if row.request_id else None
+        return self._row_view(reader_of(spec), manifest, row, stored, with_request=True)
+
+    def _holding(self, job: str, target: str, key: str) -> Iterator[tuple[Manifest, ManifestRow]]:
+        for manifest in self._manifests(job, target):
+            row = self.state.rows_by_key(manifest.manifest_id, [key]).get(key)
+            if row is not None:
+                yield manifest, row
 
     def rows(self, spec: JobSpec, target: str, status: str | None, limit: int) -> list[RowView]:
         """The first rows of the last run with this status, which may be `rejected`; where there was none, those that

@@ -16,6 +16,7 @@ from batchforge.requests.request import RequestTemplate
 from batchforge.review.diff_values import PromptDiff, RowDiff
 from batchforge.review.row_changes import RowChanges, RowPair
 from batchforge.review.text_diff import DiffLine, added_lines, diff_lines
+from batchforge.terminal.text_layout import size_words
 
 STAND_IN = "⟨differs by row⟩"
 _NAMED = frozenset({"model", "system", "messages", "tools", "tool_choice", "output_config"})
@@ -131,11 +132,7 @@ def _row_diff(old: CompiledJob | None, new: CompiledJob | None, pair: RowPair) -
     lines: Sequence[DiffLine] = diff_lines(before, after) if pair.old else added_lines(after)
     kind = "changed" if pair.old and pair.new else "new" if pair.new else "removed"
     size = sum(map(len, row.pieces or ()))
-    return RowDiff(pair.key, row.row.place, f"{kind}, {_size_words(size)}", lines) if lines else None
-
-
-def _size_words(size_bytes: int) -> str:
-    return f"{size_bytes:,} bytes" if size_bytes < 1_000 else f"{size_bytes / 1_000:,.0f} KB"
+    return RowDiff(pair.key, row.row.place, f"{kind}, {size_words(size)}", lines) if lines else None
 
 
 def _row_lines(job: CompiledJob | None, row: PlannedRow | None, *, own_texts: bool) -> list[str]:

@@ -77,3 +77,13 @@ def _fitting(line: str, room: int) -> int:
         if width > room:
             break
     return end
+
+
+def size_words(size_bytes: int) -> str:
+    """
+    >>> size_words(842), size_words(12_300), size_words(1_289_000_000)
+    ('842 bytes', '12 KB', '1,289.0 MB')
+    """
+    if size_bytes < 1_000:
+        return f"{size_bytes:,} byte{'' if size_bytes == 1 else 's'}"
+    return f"{size_bytes / 1e3:,.0f} KB" if size_bytes < 999_500 else f"{size_bytes / 1e6:,.1f} MB"
