@@ -108,6 +108,8 @@ class Bench:
         (self.project / "batchforge.yml").write_text(PROJECT.format(port=self.port))
         self._write_job()
         _module("sample_rows", "rows", str(self.folder / "rows.csv"), str(self.rows))
+
+    def prepare_floor(self) -> None:
         (self.folder / "bodies").mkdir()
         system = str(self.project / "prompts/system.md")
         _module("floor", "prepare", str(self.folder / "rows.csv"), system, str(self.folder / "bodies"))
@@ -188,9 +190,8 @@ def _server() -> Iterator[int]:
 
 def report(bench: Bench, prompt: str) -> None:
     size_mb = sum(path.stat().st_size for path in (bench.folder / "bodies").glob("body-*")) / 1e6
-    print(
-        f"{bench.rows:,} rows, {prompt} system prompt: {size_mb:,.0f} MB of requests; {bench.ending} to {bench.output}"
-    )
+    of_requests = f": {size_mb:,.0f} MB of requests" if size_mb else ""
+    print(f"{bench.rows:,} rows, {prompt} system prompt{of_requests}; {bench.ending} to {bench.output}")
     versions = [f"{name} {version(name)}" for name in ("anthropic", "msgspec", "jinja2")]
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}"
     print(", ".join([machine, f"Python {platform.python_version()}", *versions]))
@@ -230,6 +231,8 @@ def main() -> None:
         with _server() as port:
             bench = Bench(Path(folder), given.rows, port, given.output, given.input, given.of_ours)
             bench.prepare(given.prompt)
+            if "floor" in given.only:
+                bench.prepare_floor()
         for _ in range(given.rounds):
             for name in given.only:
                 # A server forgets nothing while it lives, so each gets a fresh one.
