@@ -163,9 +163,9 @@ def compiled_offline(
     """
     upstream, problems = make_upstream(project, jobs, target, options.scope), ProblemList()
     with ExitStack() as stack:
-        if with_state:
+        if with_state and options.uses_state:
             upstream.state = stack.enter_context(state_if_told(project, target, problems))
-        elif upstream.jobs:
+        elif upstream.jobs and options.uses_state:
             upstream.state = stack.enter_context(read_state(project, target))
         stack.enter_context(deferring(project, target, options.deferral, upstream))
         compiled = compile_jobs(project, jobs, target, options, problems, upstream)

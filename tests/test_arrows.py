@@ -77,8 +77,8 @@ FLOORS: Mapping[str, str] = {
     """,
     "reviewing": "reviewing sample_writing asking asking_variants",
     "pipelines": """
-        forge_http step_files workflow_files sticky github gitlab children posting change_review parsing approved
-        lasting_state sending
+        forge_http step_files workflow_files sticky github gitlab children posting job_choice change_review parsing
+        approved lasting_state sending
     """,
     "front": "commands cli",
 }

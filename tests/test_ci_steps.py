@@ -180,13 +180,31 @@ def test_a_fork_that_cannot_reach_the_state_is_reviewed_without_it(
         assert ended.exit_code == 0, ended.log
     assert ended.outputs["rows"] == "3"
     assert "its state is not read" in ended.log
-    state = "postgresql://user@127.0.0.1:1/db"
+    assert UNREAD in ended.summary
+
+
+UNREAD = "Every row is counted as new, since the state could not be read"
+
+
+@pytest.mark.parametrize("command", ["diff", "plan"])
+def test_a_fork_whose_state_does_not_answer_counts_every_row_as_new_and_tells_no_password(
+    runner: ActionRunner, project: ReviewedProject, command: str
+) -> None:
+    state = "postgresql://user:{{ env_var('STATE_PASSWORD') }}@127.0.0.1:1/db"
+    env = {"STATE_PASSWORD": "hunter2"}
     project.edit_project(targets={"local": {"type": "emulator", "state": state}})
     project.repo.commit("a state that is not reached")
-    ended = review(runner, source="fork/r", token="")
+    ended = runner.run("pull_request", pull_request(5, "h1", "fork/r"), command=command, token="", env=env)
     assert ended.exit_code == 0, ended.log
-    assert "the state was not read" in ended.summary
-    assert review(runner).exit_code == 2
+    assert UNREAD in ended.summary
+    assert ended.outputs["rows"] == "3"
+    if command == "diff":
+        assert UNREAD in project.path("target/ci/comment.md").read_text()
+    else:
+        assert "no state was read, so every row is new" in ended.summary
+    assert "hunter2" not in ended.log + ended.summary
+    own = runner.run("pull_request", pull_request(5, "h1"), command=command, env=env)
+    assert (own.exit_code, "hunter2" in own.log + own.summary) == (2, False)
 
 
 def test_a_trusted_workflow_posts_what_a_fork_left_behind_and_takes_no_plan_from_it(

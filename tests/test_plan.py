@@ -178,6 +178,17 @@ def test_the_detailed_exit_code_tells_whether_there_are_changes(project: Project
     assert "No changes" in project.cli("plan").stdout
 
 
+def test_a_plan_can_do_without_a_state_that_is_not_reached(project: ProjectFiles) -> None:
+    project.run()
+    project.targets["api"]["state"] = "postgresql://user@127.0.0.1:1/db"
+    project.write_project()
+    assert project.cli("plan").exit_code == 2
+    value = project.cli("plan", "--no-state", "--output", "json").json()
+    assert (value["jobs"]["about"]["rows"]["new"], value["state_serial"]) == (3, None)
+    for form in ("text", "markdown"):
+        assert "no state was read, so every row is new" in project.cli("plan", "--no-state", "--output", form).stdout
+
+
 def test_a_missing_input_file_is_named(project: ProjectFiles) -> None:
     project.path("data/rows.jsonl").unlink()
     finished = project.cli("plan")
@@ -200,7 +211,7 @@ def test_text_tells_rows_phases_costs_and_the_four_ways(project: ProjectFiles) -
 
 def test_markdown_has_a_line_for_each_job(project: ProjectFiles) -> None:
     with project_plan(project) as plan:
-        lines = render_markdown(plan.plans, plan.notes, target="api").splitlines()
+        lines = render_markdown(plan.plans, plan.notes, target="api", has_state=True).splitlines()
     assert [line.split("|")[1].strip() for line in lines if line.startswith("| `")] == ["`about`"]
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from batchforge.ci import posting
-from batchforge.ci.children import call, selection_words
+from batchforge.ci.children import call
 from batchforge.ci.gitlab import to_code_quality
+from batchforge.ci.job_choice import JobChoice, with_state
 from batchforge.ci.step_files import CODE_QUALITY_FILE, Step
 from batchforge.ci.sticky import Marker
 from batchforge.errors import BatchForgeError, Problem
@@ -19,7 +20,6 @@ from batchforge.review.gates import gate_words, parse_rule
 from batchforge.review.git_objects import Repository
 from batchforge.review.neutral import code, prose
 from batchforge.review.reviewing import ReviewOptions, review
-from batchforge.selection.choosing import Wanted
 from batchforge.usd import usd_exact
 
 PLAN_FILE = "plan.json"
@@ -27,8 +27,7 @@ PLAN_FILE = "plan.json"
 
 @dataclass(frozen=True, slots=True)
 class ChangeOptions:
-    target: str | None = None
-    select: Sequence[str] = ()
+    choice: JobChoice
     base: str | None = None
     fail_on: Sequence[str] = ()
     sample: int | None = None
@@ -52,8 +51,9 @@ def repository_prefix(root: Path) -> str:
 
 def review_change(step: Step, root: Path, options: ChangeOptions) -> int:
     """The exit code of the step."""
-    key, prefix = review_key(root, options.target), repository_prefix(root)
+    key, prefix = review_key(root, options.choice.target), repository_prefix(root)
     try:
+        options = replace(options, choice=with_state(step, root, options.choice, options.base))
         diff, notes = _reviewed(step, root, options)
     except BatchForgeError as exc:
         _tell_findings(step, findings_of(exc.problems, None, prefix))
@@ -75,8 +75,9 @@ def _reviewed(step: Step, root: Path, options: ChangeOptions) -> tuple[ProjectDi
     """Without the state, where a run of a fork cannot reach it."""
     asked = ReviewOptions(
         base=options.base,
-        wanted=Wanted((), tuple(options.select)),
-        target=options.target,
+        wanted=options.choice.wanted,
+        defer=options.choice.defer,
+        target=options.choice.target,
         fail_on=tuple(map(parse_rule, options.fail_on)),
         sample=options.sample,
         max_cost_usd=options.max_cost_usd,
@@ -88,12 +89,14 @@ def _reviewed(step: Step, root: Path, options: ChangeOptions) -> tuple[ProjectDi
         notes.append("no rows were asked: a change from a fork has no key")
     asked = replace(asked, sample=None)
     try:
-        return review(root, asked, step.environment), notes
+        diff = review(root, asked, step.environment)
+        is_unread = any(problem.code == posting.NOT_TOLD for problem in diff.problems)
     except BatchForgeError as exc:
-        if not exc.problems[0].code.startswith("BF5"):
+        if not posting.is_about_state(exc.problems[0].code):
             raise
-        diff = review(root, replace(asked, uses_state=False), step.environment)
-        return diff, [*notes, "the state was not read: a change from a fork has no credentials for it"]
+        diff = review(root, replace(asked, uses_state=False, defer=False), step.environment)
+        is_unread = True
+    return diff, [*notes, posting.STATE_NOT_READ] if is_unread else notes
 
 
 def _planned(step: Step, root: Path, options: ChangeOptions, diff: ProjectDiff) -> tuple[str, str]:
@@ -103,7 +106,9 @@ def _planned(step: Step, root: Path, options: ChangeOptions, diff: ProjectDiff) 
     path = step.folder / PLAN_FILE
     step.folder.mkdir(parents=True, exist_ok=True)
     words = ["plan", "--no-wait", "--output", "json", "--out", str(path)]
-    ended = call(step, root, *words, *selection_words(options.select, options.target))
+    ended = call(step, root, *words, *options.choice.reading_words)
+    if ended.is_about_nothing:
+        return "", "Nothing is selected, so there is no plan: after the merge, nothing is sent."
     found = ended.value.get("plan_hash", "")
     if ended.exit_code or not found:
         why = ended.problems[0].message if ended.problems else f"exit code {ended.exit_code}"

@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,11 @@ class Ended:
         return found if isinstance(found, dict) else {}
 
     @property
+    def is_about_nothing(self) -> bool:
+        """No job was chosen, as where a change touches none: a success."""
+        return self.exit_code == 0 and self.value.get("jobs") == []
+
+    @property
     def problems(self) -> list[Finding]:
         return [Finding("error", code, message) for code, message in _PROBLEM.findall(self.stderr)]
 
@@ -43,8 +47,3 @@ def call(step: Step, root: Path, *words: str) -> Ended:
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     step.say(f"$ batchforge {words[0]}\n{done.stderr}")
     return Ended(done.returncode, done.stdout, done.stderr)
-
-
-def selection_words(select: Sequence[str], target: str | None) -> list[str]:
-    words = [word for each in select for word in ("--select", each)]
-    return [*words, *(["--target", target] if target else [])]

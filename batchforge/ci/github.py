@@ -29,6 +29,8 @@ class GitHubEvent:
     run: tuple[int, int]
     """Run and attempt; of the run that made the review, where a second workflow posts it."""
     pull_request: int | None = None
+    before: str = ""
+    """Of a push: the commit that the branch stood on."""
     is_fork: bool = False
     """Whether the change comes from another repository: then there are no secrets, and the token may only read."""
 
@@ -54,6 +56,7 @@ def read_event(environment: Mapping[str, str] = os.environ) -> GitHubEvent:
         head_sha=head,
         run=run,
         pull_request=int(pull["number"]) if pull is not None else None,
+        before=str(payload.get("before") or ""),
         is_fork=is_change and source.casefold() != repository.casefold(),
     )
 

@@ -16,6 +16,12 @@ from batchforge.errors import UsageError
 Render = Callable[[int], str]
 """Markdown of at most so many characters."""
 COMMENT_FILE, COMMENT_VALUE = "comment.md", "comment.json"
+NOT_TOLD = "BF132"
+"""A variable of an address is not set."""
+STATE_NOT_READ = (
+    "Every row is counted as new, since the state could not be read: a change from a fork has no credentials for it. "
+    "So this is the most that can be sent."
+)
 _FROM_A_FORK = "_Made by a run of a fork, with its own files: read it as such. It carries no plan._"
 
 
@@ -38,6 +44,12 @@ def is_fork(step: Step) -> bool:
         source = step.environment.get("CI_MERGE_REQUEST_SOURCE_PROJECT_ID", "")
         return bool(source) and source != step.environment.get("CI_MERGE_REQUEST_PROJECT_ID", source)
     return step.forge == "github" and github.read_event(step.environment).is_fork
+
+
+def is_about_state(code: str) -> bool:
+    """Whether a problem of this code is that the state is not to be had: a variable of its address is not set, or it
+    does not answer."""
+    return code == NOT_TOLD or code.startswith("BF5")
 
 
 def post_comment(step: Step, marker: Marker, render: Render) -> str:

@@ -9,27 +9,27 @@ from typing import Any
 
 from batchforge.ci import approved
 from batchforge.ci.change_review import PLAN_FILE, repository_prefix, review_key
-from batchforge.ci.children import Ended, call, selection_words
+from batchforge.ci.children import Ended, call
+from batchforge.ci.job_choice import JobChoice, with_state
 from batchforge.ci.lasting_state import check_state_stays
+from batchforge.ci.posting import NOT_TOLD, STATE_NOT_READ, is_about_state, is_fork
 from batchforge.ci.step_files import Step
 from batchforge.outputs import PENDING
-from batchforge.review.neutral import code
+from batchforge.review.neutral import code, prose
 from batchforge.usd import paid_words, pico
 
 EXIT_PENDING, EXIT_CHANGES = 3, 10
+_NO_ANSWERS = "BF226"
+"""A job reads another that has no answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class SendOptions:
-    target: str | None = None
-    select: Sequence[str] = ()
+    choice: JobChoice
+    base: str | None = None
     plan: str = "reviewed"
     """reviewed, none, or the path of a plan."""
     max_cost_usd: float | None = None
-
-    @property
-    def words(self) -> list[str]:
-        return selection_words(self.select, self.target)
 
     @property
     def limit_words(self) -> list[str]:
@@ -43,33 +43,44 @@ def submit(step: Step, root: Path, options: SendOptions) -> int:
         UsageError: BF961 something would be sent, and no reviewed plan is found for it; BF962 what is sent would be
             forgotten.
     """
-    check_state_stays(step, root, options.target)
-    words = ["run", "--no-wait", "--output", "json", *options.words, *options.limit_words]
+    check_state_stays(step, root, options.choice.target)
+    words = ["run", "--no-wait", "--output", "json", *options.limit_words]
     if options.plan == "none":
-        return _end(step, call(step, root, *words), "run")
+        choice = with_state(step, root, options.choice, options.base)
+        return _end(step, call(step, root, *words, *choice.reading_words), "run")
     path = Path(options.plan) if options.plan != "reviewed" else _approved(step, root, options)
     if path is None:
         if _has_changes(step, root, options):
             raise approved.none_approved()
-        step.note("Nothing to send: everything was answered before, or is in flight.")
-        step.output({"pending": "false", "run_id": "", "rows": "0", "cost": "0", "changed": "false"})
-        return 0
-    return _end(step, call(step, root, *words, "--plan", str(path), "--yes"), "run")
+        return _nothing_to_send(step, "everything was answered before, or is in flight")
+    return _end(step, call(step, root, *words, *_narrowing(options.choice), "--plan", str(path), "--yes"), "run")
+
+
+def _narrowing(choice: JobChoice) -> Sequence[str]:
+    """After a merge a comparison chooses other jobs than before it: then the plan says which, and whose answers."""
+    return choice.target_words if choice.needs_state or choice.state else choice.words
+
+
+def _nothing_to_send(step: Step, why: str) -> int:
+    step.note(f"Nothing to send: {why}.")
+    step.output({"pending": "false", "run_id": "", "rows": "0", "cost": "0", "changed": "false"})
+    return 0
 
 
 def _approved(step: Step, root: Path, options: SendOptions) -> Path | None:
     prefix = repository_prefix(root)
     kept = step.folder.relative_to(root) / PLAN_FILE if step.folder.is_relative_to(root) else Path(PLAN_FILE)
-    return approved.find_approved(step, review_key(root, options.target), (Path(prefix) / kept).as_posix())
+    return approved.find_approved(step, review_key(root, options.choice.target), (Path(prefix) / kept).as_posix())
 
 
 def _has_changes(step: Step, root: Path, options: SendOptions) -> bool:
-    return call(step, root, "plan", "--no-wait", "--detailed-exitcode", *options.words).exit_code != 0
+    choice = with_state(step, root, options.choice, options.base)
+    return call(step, root, "plan", "--no-wait", "--detailed-exitcode", *choice.reading_words).exit_code != 0
 
 
 def collect(step: Step, root: Path, options: SendOptions) -> int:
     """Fetch what has ended and write outputs; sends nothing that costs."""
-    return _end(step, call(step, root, "collect", "--output", "json", *options.words), "collect")
+    return _end(step, call(step, root, "collect", "--output", "json", *options.choice.words), "collect")
 
 
 def resume(step: Step, root: Path, options: SendOptions) -> int:
@@ -78,16 +89,22 @@ def resume(step: Step, root: Path, options: SendOptions) -> int:
     Raises:
         UsageError: BF962 what is sent would be forgotten.
     """
-    check_state_stays(step, root, options.target)
-    words = ["resume", "--all", "--no-wait", "--yes", "--output", "json", *options.words, *options.limit_words]
-    return _end(step, call(step, root, *words), "resume")
+    check_state_stays(step, root, options.choice.target)
+    words = ["resume", "--all", "--no-wait", "--yes", "--output", "json"]
+    return _end(step, call(step, root, *words, *options.choice.words, *options.limit_words), "resume")
 
 
 def plan(step: Step, root: Path, options: SendOptions) -> int:
     """What a run would send, as outputs and a file."""
     path = step.folder / PLAN_FILE
     step.folder.mkdir(parents=True, exist_ok=True)
-    ended = call(step, root, "plan", "--no-wait", "--output", "json", "--out", str(path), *options.words)
+    choice = with_state(step, root, options.choice, options.base)
+    ended, words, unread = _planned(step, root, choice, path)
+    if ended.is_about_nothing:
+        step.summarize(lambda most: "### BatchForge: nothing is selected\n")
+        return _nothing_to_send(step, "nothing is selected")
+    if unread and {problem.code for problem in ended.problems} == {_NO_ANSWERS}:
+        return _cannot_be_planned(step, ended)
     if ended.exit_code:
         return _failed(step, ended, "plan")
     jobs = ended.value["jobs"].values()
@@ -103,8 +120,35 @@ def plan(step: Step, root: Path, options: SendOptions) -> int:
             "pending": "false",
         }
     )
-    words = call(step, root, "plan", "--no-wait", "--output", "markdown", *options.words).stdout
-    step.summarize(lambda most: words if len(words) <= most else f"{rows:,} requests to send; the log tells more.")
+    text = call(step, root, "plan", "--no-wait", "--output", "markdown", *words).stdout
+    if unread:
+        step.note(unread)
+        text = f"{text}\n- {prose(unread)}\n"
+    step.summarize(lambda most: text if len(text) <= most else f"{rows:,} requests to send; the log tells more.")
+    return 0
+
+
+def _planned(step: Step, root: Path, choice: JobChoice, path: Path) -> tuple[Ended, Sequence[str], str]:
+    """(what came of it, with which words, what the state has to do with it): without the state, where a run of a fork
+    cannot reach it."""
+    planning = ["plan", "--no-wait", "--output", "json", "--out", str(path)]
+    words: Sequence[str] = choice.reading_words
+    ended = call(step, root, *planning, *words)
+    codes = {problem.code for problem in ended.problems}
+    if not is_fork(step) or not any(map(is_about_state, codes)):
+        return ended, words, ""
+    if ended.exit_code:
+        words = [*choice.words, "--no-state"]
+        return call(step, root, *planning, *words), words, STATE_NOT_READ
+    return ended, words, STATE_NOT_READ if NOT_TOLD in codes else ""
+
+
+def _cannot_be_planned(step: Step, ended: Ended) -> int:
+    """Who made a change in a fork can do nothing about it, so that it is no failure."""
+    why = "The state could not be read: a change from a fork has no credentials for it. So nothing can be planned here"
+    step.note(f"{why}: {ended.problems[0].message}")
+    step.summarize(lambda most: f"### BatchForge: no plan\n\n{prose(why)}.\n")
+    step.output({"pending": "false", "changed": "", "rows": "", "cost": "", "cost_at_most": "", "plan_hash": ""})
     return 0
 
 
@@ -119,6 +163,8 @@ def _sum(values: Iterable[float | None]) -> str:
 
 
 def _end(step: Step, ended: Ended, command: str) -> int:
+    if ended.is_about_nothing:
+        return _nothing_to_send(step, "nothing is selected")
     value = ended.value
     if not value or ended.exit_code not in (0, 1, EXIT_PENDING):
         return _failed(step, ended, command)

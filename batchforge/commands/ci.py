@@ -22,6 +22,19 @@ _COMMANDS = ("parse", "plan", "diff", "comment", "submit", "collect", "resume")
 @project_dir_option
 @click.option("--target", "-t", envvar="BATCHFORGE_CI_TARGET", help="A target of batchforge.yml.")
 @click.option("--select", envvar="BATCHFORGE_CI_SELECT", default="", help="Which jobs, as for other commands.")
+@click.option("--exclude", envvar="BATCHFORGE_CI_EXCLUDE", default="", help="Which jobs not, as for other commands.")
+@click.option(
+    "--state",
+    envvar="BATCHFORGE_CI_STATE",
+    metavar="DIR|REF",
+    help="As for other commands. Default where it is needed: the base of the change; of a push, the commit before.",
+)
+@click.option(
+    "--defer/--no-defer",
+    envvar="BATCHFORGE_CI_DEFER",
+    default=False,
+    help="plan, diff, submit: jobs that are not chosen, and have no answers on this target, give those of --state.",
+)
 @click.option("--base", envvar="BATCHFORGE_CI_BASE", metavar="REF", help="diff: what to compare with.")
 @click.option(
     "--fail-on", "rules", envvar="BATCHFORGE_CI_FAIL_ON", default="", metavar="RULES", help="diff: rules, by spaces."
@@ -65,6 +78,9 @@ def command(
     project_dir: Path | None,
     target: str | None,
     select: str,
+    exclude: str,
+    state: str | None,
+    defer: bool,
     base: str | None,
     rules: str,
     sample: int | None,
@@ -79,6 +95,7 @@ def command(
     in flight is an output, `pending`, and a success.
     """
     from batchforge.ci.change_review import ChangeOptions, review_change
+    from batchforge.ci.job_choice import JobChoice
     from batchforge.ci.sending import SendOptions
     from batchforge.ci.step_files import Step
 
@@ -87,17 +104,13 @@ def command(
         return
     root = project_root(project_dir)
     step = Step(os.environ, root / "target/ci")
+    choice = JobChoice(target, select, exclude, state or None, defer)
     if step_name == "diff":
         rule_words = tuple(rules.split())
-        options = ChangeOptions(target, _selected(select), base, rule_words, sample, max_cost_usd, comments)
-        exit_code = review_change(step, root, options)
+        exit_code = review_change(step, root, ChangeOptions(choice, base, rule_words, sample, max_cost_usd, comments))
     else:
-        exit_code = _send(step_name, step, root, SendOptions(target, _selected(select), plan, max_cost_usd))
+        exit_code = _send(step_name, step, root, SendOptions(choice, base, plan, max_cost_usd))
     click.get_current_context().exit(exit_code)
-
-
-def _selected(select: str) -> tuple[str, ...]:
-    return (select,) if select.strip() else ()
 
 
 def _send(name: str, step: Step, root: Path, options: SendOptions) -> int:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 @click.option("--why", "why_key", metavar="KEY", help="Tell for one row why it is sent or not, with what changed.")
 @click.option("--full-refresh", is_flag=True, help="Plan to ask every row again.")
 @defer_option
+@click.option("--no-state", is_flag=True, help="Plan as if nothing was ever sent, where the state cannot be reached.")
 @mode_option
 @click.option("--no-wait", is_flag=True, help="Plan for `run --no-wait`, in which no row can be sent ahead.")
 @click.option("--detailed-exitcode", is_flag=True, help="End with 10 where a run would change something.")
@@ -64,6 +65,7 @@ def command(
     why_key: str | None,
     full_refresh: bool,
     defer: bool,
+    no_state: bool,
     mode: Literal["batch", "sync"] | None,
     no_wait: bool,
     detailed_exitcode: bool,
@@ -89,6 +91,7 @@ def command(
         mode=mode,
         deferral=deferral_of(chosen, wanted.state, is_wanted=defer),
         wait=not no_wait,
+        uses_state=not no_state,
         allow_unknown_model=allow_unknown_model,
         looks_at_rows=why_key is not None,
         count_exactly=exact,
@@ -121,9 +124,11 @@ def _rendered(planned: ProjectPlan, chosen: Chosen, output: str) -> str:
 
     if output == "json":
         return to_json(planned.document())
-    if output == "markdown":
-        return render_markdown(planned.plans, planned.notes, planned.waiting, target=chosen.target.name)
     has_state = planned.state is not None
+    if output == "markdown":
+        return render_markdown(
+            planned.plans, planned.notes, planned.waiting, target=chosen.target.name, has_state=has_state
+        )
     lines = render_plan(planned.plans, planned.notes, planned.waiting, target=chosen.target.name, has_state=has_state)
     return printable_lines(lines)
 

@@ -24,6 +24,7 @@ _SYMBOLS = (
     ("blocked", "!", "blocked"),
     ("in_flight", "…", "in flight"),
 )
+WITHOUT_STATE = "no state was read, so every row is new"
 _STANDARD_BATCH_WAIT = "most batches end within an hour, all within 24 hours"
 
 
@@ -107,7 +108,7 @@ def render_plan(
     has_state: bool,
 ) -> list[str]:
     """Lines for people."""
-    lines = [f"plan against {target}" + ("" if has_state else "; there is no state yet, so every row is new")]
+    lines = [f"plan against {target}" + ("" if has_state else f"; {WITHOUT_STATE}")]
     for plan in plans:
         lines += ["", *_job_lines(plan), *(f"  note: {note}" for note in notes.get(plan.job, ()))]
     lines += waiting_lines(waiting)
@@ -120,13 +121,19 @@ def render_plan(
 
 
 def render_markdown(
-    plans: Sequence[JobPlan], notes: Mapping[str, Sequence[str]], waiting: Sequence[WaitingJob] = (), *, target: str
+    plans: Sequence[JobPlan],
+    notes: Mapping[str, Sequence[str]],
+    waiting: Sequence[WaitingJob] = (),
+    *,
+    target: str,
+    has_state: bool,
 ) -> str:
     """A table of the jobs, for a comment."""
     head = "| job | new | rerun | reuse | requests | expected | at most |\n|---|--:|--:|--:|--:|--:|--:|"
     rows = [*(_markdown_row(plan_value(plan)) for plan in plans), *waiting_markdown(waiting)]
     lines = [f"- `{job}`: {note}" for job, of_job in notes.items() for note in of_job]
-    return "\n".join([f"**Plan against `{target}`**: {cost_words(plans)}", "", head, *rows, "", *lines])
+    without = [] if has_state else [f"- {WITHOUT_STATE}"]
+    return "\n".join([f"**Plan against `{target}`**: {cost_words(plans)}", "", head, *rows, "", *without, *lines])
 
 
 def _markdown_row(value: Mapping[str, Any]) -> str:

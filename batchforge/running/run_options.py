@@ -31,6 +31,8 @@ class RunOptions:
     """The most that the whole run may cost."""
     resend_uncertain: bool = False
     """Send uncertain batches again, on a person's word."""
+    uses_state: bool = True
+    """For a plan. False: as if there were none, where it cannot be reached."""
     looks_at_rows: bool = False
     """For a plan: every row is looked at, also where it is known that nothing has changed."""
     count_exactly: bool = False
