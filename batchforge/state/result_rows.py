@@ -42,7 +42,7 @@ def insert_results(
         name = (named.request_id, named.ordinal)
         if name not in held:
             new.setdefault(name, named)
-    # In the order of the table, so that each of its pages is touched once.
+    # In the order of the index, so that each of its pages is touched once.
     in_order = [new[name] for name in sorted(new)]
     first_free = (db.one("SELECT max(message_rowid) FROM messages")[0] or 0) + 1
     numbers = [first_free + place if named.result.message is not None else None for place, named in enumerate(in_order)]

@@ -123,4 +123,31 @@ MIGRATIONS: tuple[str, ...] = (
     -- The process of a run, by which one that was killed can be told from one that goes on.
     ALTER TABLE runs ADD COLUMN holder TEXT NOT NULL DEFAULT '';
     """,
+    """
+    -- In the order in which they come, with their names in an index. In the order of their hashes each request meets
+    -- another page: beside 1,000,000 others it cost 13 KB of writing instead of 5.
+    CREATE TABLE requests_as_they_came (
+        request_id BLOB PRIMARY KEY, skeleton_id BLOB NOT NULL, pieces BLOB NOT NULL
+    );
+    INSERT INTO requests_as_they_came SELECT request_id, skeleton_id, pieces FROM requests;
+    DROP TABLE requests;
+    ALTER TABLE requests_as_they_came RENAME TO requests;
+
+    CREATE TABLE results_as_they_came (
+        request_id BLOB NOT NULL, ordinal INTEGER NOT NULL, attempt_id INTEGER NOT NULL,
+        kind TEXT NOT NULL, max_tokens INTEGER NOT NULL,
+        input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cache_read_tokens INTEGER NOT NULL,
+        cache_write_5m_tokens INTEGER NOT NULL, cache_write_1h_tokens INTEGER NOT NULL,
+        web_searches INTEGER NOT NULL, inference_geo TEXT,
+        model TEXT, message_id TEXT, stop_reason TEXT, error_type TEXT, error_message TEXT, cost_pico_usd INTEGER,
+        message_rowid INTEGER, stored_at TEXT NOT NULL, api_request_id TEXT,
+        PRIMARY KEY (request_id, ordinal, attempt_id)
+    );
+    INSERT INTO results_as_they_came SELECT request_id, ordinal, attempt_id, kind, max_tokens, input_tokens,
+        output_tokens, cache_read_tokens, cache_write_5m_tokens, cache_write_1h_tokens, web_searches, inference_geo,
+        model, message_id, stop_reason, error_type, error_message, cost_pico_usd, message_rowid, stored_at,
+        api_request_id FROM results;
+    DROP TABLE results;
+    ALTER TABLE results_as_they_came RENAME TO results;
+    """,
 )

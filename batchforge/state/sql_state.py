@@ -399,7 +399,7 @@ class SqlState(SqlFinding):
         with self._transaction():
             self._check_month(intention)
             attempt_id = self._insert_attempt(intention, len(requests))
-            # In the order of the tables, so that each of their pages is touched once.
+            # In the order of the indexes, so that each of their pages is touched once.
             in_order = sorted(requests, key=attrgetter("request_id", "ordinal"))
             self._insert_claims(attempt_id, in_order)
             if intention.mode == "batch":

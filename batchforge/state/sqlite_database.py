@@ -19,7 +19,7 @@ from batchforge.state.schema import APPLICATION_ID, MIGRATIONS
 
 _ROWS_PER_STEP = 1_000
 _CACHE_KIB = 8 * 1024
-"""Requests are in the order of their hashes, so every insertion meets another page; this holds the inner ones."""
+"""Indexes are in the order of hashes, so every insertion meets another page; this holds the inner ones."""
 _PAGES_PER_CHECKPOINT = 4_000
 """16 MB: a page that several steps change is copied into the file once."""
 
