@@ -254,7 +254,15 @@ class Delivery:
         state.mark_settled(manifest, settled.encode())
 
     def unwritten(self, names: Sequence[str]) -> list[Manifest]:
-        return [m for m in self.run.state.unwritten_manifests(self.run.target.name) if m.job in names]
+        unwritten = self.run.state.unwritten_manifests(self.run.target.name)
+        return [m for m in unwritten if m.job in names and not self._is_overtaken(m)]
+
+    def _is_overtaken(self, manifest: Manifest) -> bool:
+        """Rows that a run was limited to, where all rows were asked since: they may have other requests by now."""
+        if not manifest.scope or without_step(manifest.scope) != manifest.scope:
+            return False
+        whole = self.run.state.manifest(manifest.target, manifest.job)
+        return whole is not None and whole.created_at > manifest.created_at
 
     def _bill(self, spec: JobSpec) -> dict[str, Any]:
         """What came back, and what the same would have cost in the other ways."""

@@ -574,3 +574,12 @@ def test_run_results_are_in_a_file(project: ProjectFiles) -> None:
     summary = project.run()
     written = json.loads(project.path("target/run_results.json").read_text())
     assert written == json.loads(json.dumps(summary.to_json(), default=str))
+
+
+def test_collect_leaves_a_sample_alone_that_a_full_run_has_overtaken(project: ProjectFiles) -> None:
+    assert project.cli("run", "--limit", "1").exit_code == 0
+    assert project.cli("run", "--full-refresh", "--no-wait", "--yes").exit_code == 3
+    collected = project.cli("collect", "--wait")
+    assert (collected.exit_code, "have moved" in collected.stdout) == (0, False), collected.stdout
+    assert collected.stdout.startswith("about: 3 rows\n")
+    assert len(project.rows_of()) == 3
