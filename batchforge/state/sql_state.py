@@ -435,12 +435,8 @@ class SqlState(SqlFinding):
                 # What it was taken for was not it.
                 self._db.execute("UPDATE attempts SET batch_id = NULL WHERE attempt_id = ?", (attempt_id,))
             if to_state.is_final:
+                self._unmark_written(attempt_id)
                 self._db.execute("DELETE FROM claims WHERE attempt_id = ?", (attempt_id,))
-                self._db.execute(
-                    "UPDATE manifests SET written_as = NULL WHERE (target, job) = "
-                    "(SELECT target, job FROM attempts WHERE attempt_id = ?)",
-                    (attempt_id,),
-                )
             self._db.execute(
                 "INSERT INTO decisions (decision_id, decided_at, attempt_id, from_state, to_state, note) "
                 "VALUES (?, ?, ?, ?, ?, ?)",
@@ -453,6 +449,19 @@ class SqlState(SqlFinding):
                     note,
                 ),
             )
+
+    def _unmark_written(self, attempt_id: int) -> None:
+        """Outputs of rows that the attempt asked for are to be written again. Those of other rows stay, such
+        as the whole output beside a few rows that were asked in another way."""
+        self._db.execute(
+            "UPDATE manifests SET written_as = NULL WHERE written_as IS NOT NULL "
+            "AND (target, job) = (SELECT target, job FROM attempts WHERE attempt_id = ?) "
+            # Its own run's without a look at their rows, of which there may be millions.
+            "AND (run_id = (SELECT run_id FROM attempts WHERE attempt_id = ?) OR EXISTS ("
+            "SELECT 1 FROM manifest_rows r JOIN claims c ON c.request_id = r.request_id AND c.ordinal = r.ordinal "
+            "WHERE r.manifest_id = manifests.manifest_id AND c.attempt_id = ?))",
+            (attempt_id, attempt_id, attempt_id),
+        )
 
     def save_batch(self, batch: BatchRecord) -> None:
         with self._transaction():

@@ -583,3 +583,13 @@ def test_collect_leaves_a_sample_alone_that_a_full_run_has_overtaken(project: Pr
     assert (collected.exit_code, "have moved" in collected.stdout) == (0, False), collected.stdout
     assert collected.stdout.startswith("about: 3 rows\n")
     assert len(project.rows_of()) == 3
+
+
+def test_collect_leaves_the_whole_output_alone_beside_a_sample_of_another_prompt(project: ProjectFiles) -> None:
+    assert project.cli("run").exit_code == 0
+    whole = project.path(OUTPUT).read_bytes()
+    project.write_job(user="In one word: {{ row.text }}")
+    assert project.cli("run", "--limit", "1", "--no-wait").exit_code == 3
+    collected = project.cli("collect", "--wait")
+    assert (collected.exit_code, "not written" in collected.stdout) == (0, False), collected.stdout
+    assert project.path(OUTPUT).read_bytes() == whole

@@ -375,6 +375,19 @@ def test_a_manifest_is_to_be_written_again_once_a_result_has_come(store: StateSt
     assert [each.manifest_id for each in store.unwritten_manifests("api")] == [manifest_id]
 
 
+def test_what_was_written_of_other_rows_stays_written(store: StateStore) -> None:
+    brought_to(store, S.CLOSED, [1, 2])
+    store.save_manifest(manifest(2, run_id="r2"), rows_of([1, 2]))
+    store.save_manifest(manifest(1, run_id="r2", scope="limit=1"), rows_of([3]))
+    store.save_manifest(manifest(1, run_id="r2", scope="limit=2"), rows_of([4]))
+    for scope in ("", "limit=1", "limit=2"):
+        held = store.manifest("api", "about", scope)
+        assert held is not None
+        store.mark_written(held, "form")
+    brought_to(store, S.CLOSED, [3])
+    assert [each.scope for each in store.unwritten_manifests("api")] == ["limit=1"]
+
+
 STRANGE = ("\0", "\0\x01", "\x01", "\x01\x01", "\x01\x02", "a\0b", "line\nend", "\x7f", "\u2028", "🚲", "'\"\\;--")
 
 
