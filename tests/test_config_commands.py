@@ -118,6 +118,7 @@ def test_ls_gives_json(tmp_path: Path) -> None:
         "description": "One of three categories for each ticket.",
         "tags": ["nightly"],
         "model": "claude-haiku-5-5",
+        "models": ["claude-haiku-5-5"],
         "enabled": True,
         "output": "outputs/tickets.parquet",
     }
