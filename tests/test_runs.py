@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -61,13 +62,19 @@ def test_an_unknown_or_ambiguous_run_is_refused(project: ProjectFiles) -> None:
     assert "2 runs begin with" in refused(runs.show, project, "20").problems[0].message
 
 
-def test_a_run_that_was_interrupted_still_says_what_it_sent(tmp_path: Path, start_emulator: StartEmulator) -> None:
-    project = ProjectFiles(tmp_path / "slow", start_emulator(processing_time_s=600.0))
+def submitted(project: ProjectFiles) -> subprocess.Popen[str]:
+    """A run whose batch is under way."""
     process = project.start("run", "--yes")
     for _ in range(200):
         time.sleep(0.1)
         if project.path(".batchforge").exists() and project.cli("status").exit_code == 3:
             break
+    return process
+
+
+def test_a_run_that_was_interrupted_still_says_what_it_sent(tmp_path: Path, start_emulator: StartEmulator) -> None:
+    project = ProjectFiles(tmp_path / "slow", start_emulator(processing_time_s=600.0))
+    process = submitted(project)
     interrupt(process)
     (value,) = listed(project)
     assert (value["status"], value["requests_sent"], value["cost_usd"]) == ("interrupted", 3, None)
@@ -83,11 +90,7 @@ def test_a_run_that_was_killed_is_told_to_have_broken_off_and_nothing_is_written
     tmp_path: Path, start_emulator: StartEmulator
 ) -> None:
     project = ProjectFiles(tmp_path / "slow", start_emulator(processing_time_s=600.0))
-    process = project.start("run", "--yes")
-    for _ in range(200):
-        time.sleep(0.1)
-        if project.path(".batchforge").exists() and project.cli("status").exit_code == 3:
-            break
+    process = submitted(project)
     assert listed(project)[0]["status"] == "running"
     process.kill()
     process.communicate()
